@@ -1,0 +1,232 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+What a prediction is: probabilities over the classes of a schema.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+from astropy.io.registry import UnifiedReadWriteMethod
+from astropy.table import Column, QTable
+
+from clustercnn._utils.frozen import ReadOnlyDict
+from clustercnn._utils.summary import html_summary, text_summary
+from clustercnn._utils.validation import check_image
+from clustercnn.core.candidate import _rows_of
+from clustercnn.core.columns import column_definition
+from clustercnn.core.connect import make_reader, make_writer
+from clustercnn.core.cutout import _restore
+from clustercnn.core.label import LabelSchema
+
+__all__ = ['PredictionSet']
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class PredictionSet:
+    """
+    Class probabilities of many candidates.
+
+    Parameters
+    ----------
+    ids : iterable of str
+        Identifiers, unique.
+    probability : 2D `~numpy.ndarray`
+        Shape ``(n, n_classes)``; rows sum to one.
+    schema : LabelSchema, optional
+        The classes.
+    std : 1D `~numpy.ndarray`, optional
+        Spread of the positive probability over an ensemble.
+    ood : 1D `~numpy.ndarray`, optional
+        Distance from the training data, higher = stranger.
+    logits : 2D `~numpy.ndarray`, optional
+        Values before calibration, so that others can calibrate anew.
+    meta : dict, optional
+        Provenance, such as the model's name.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, identifiers occur twice, or a row is not a probability.
+
+    Examples
+    --------
+    >>> from clustercnn import PredictionSet
+    >>> prediction = PredictionSet(ids=['a'], probability=[[0.7, 0.1, 0.1, 0.1]])
+    >>> prediction.p_positive
+    array([0.7], dtype=float32)
+    >>> prediction.to_table().colnames
+    ['id', 'p_cluster', 'p_point', 'p_galaxy', 'p_other']
+    """
+
+    ids: tuple
+    probability: np.ndarray
+    schema: LabelSchema = dataclasses.field(default_factory=LabelSchema.default)
+    std: np.ndarray | None = None
+    ood: np.ndarray | None = None
+    logits: np.ndarray | None = None
+    meta: dict = dataclasses.field(default_factory=dict)
+
+    read: ClassVar = UnifiedReadWriteMethod(make_reader('Read predictions.'))
+    write: ClassVar = UnifiedReadWriteMethod(make_writer('Write predictions.'))
+
+    def __post_init__(self):
+        put = object.__setattr__
+        ids = tuple(str(name) for name in self.ids)
+        if len(set(ids)) != len(ids):
+            msg = 'identifiers must be unique'
+            raise ValueError(msg)
+        put(self, 'ids', ids)
+        shape = (len(ids), self.schema.n_classes)
+        probability = check_image(
+            'probability', np.asarray(self.probability).reshape(shape), shape=shape
+        )
+        wrong = ~(
+            np.isfinite(probability).all(axis=1)
+            & (probability >= 0).all(axis=1)
+            & (np.abs(probability.sum(axis=1) - 1.0) <= 1e-3)
+        )
+        if wrong.any():
+            row = np.flatnonzero(wrong)[0]
+            msg = (
+                f"row {row} ('{ids[row]}') is not a probability over the classes: "
+                f'{probability[row].tolist()}'
+            )
+            raise ValueError(msg)
+        put(self, 'probability', probability)
+        for name in ('std', 'ood'):
+            values = check_image(
+                name, getattr(self, name), n_dim=1, shape=shape[:1], optional=True
+            )
+            put(self, name, values)
+        put(self, 'logits', check_image('logits', self.logits, shape=shape, optional=True))
+        put(self, 'meta', ReadOnlyDict(self.meta))
+
+    def __setstate__(self, state):
+        _restore(self, state)
+
+    @property
+    def p_positive(self):
+        """
+        Probability of a positive class, 1D `~numpy.ndarray` of float32.
+        """
+        codes = list(self.schema.positive_codes)
+        return np.clip(self.probability[:, codes].sum(axis=1), 0.0, 1.0)
+
+    def hard(self):
+        """
+        Return the likeliest class of each.
+
+        Returns
+        -------
+        codes : 1D `~numpy.ndarray` of int8
+            Codes of the schema.
+        """
+        return np.argmax(self.probability, axis=1).astype(np.int8)
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __getitem__(self, item):
+        if isinstance(item, (int, np.integer)):
+            item = slice(item, item + 1 or None)
+        elif not isinstance(item, slice):
+            item = np.asarray(item)
+            if item.size == 0 and item.dtype.kind != 'b':
+                item = item.astype(np.intp)
+        rows = np.arange(len(self))[item]
+        return self.replace(
+            ids=[self.ids[row] for row in rows],
+            **{
+                name: None if getattr(self, name) is None else getattr(self, name)[rows]
+                for name in ('probability', 'std', 'ood', 'logits')
+            },
+        )
+
+    def select(self, ids):
+        """
+        Return the predictions with these identifiers, in this order.
+
+        Parameters
+        ----------
+        ids : iterable of str
+            Identifiers.
+
+        Returns
+        -------
+        prediction : PredictionSet
+            As many as identifiers.
+
+        Raises
+        ------
+        KeyError
+            If some are not in the set; names and counts them.
+        """
+        return self[_rows_of(self.ids, ids)]
+
+    def replace(self, **changes):
+        """
+        Return a copy with other values.
+
+        Parameters
+        ----------
+        **changes
+            New values by attribute name.
+
+        Returns
+        -------
+        prediction : PredictionSet
+            Validated anew.
+        """
+        return dataclasses.replace(self, **changes)
+
+    def columns(self):
+        """
+        Return the columns that the predictions add to a catalogue.
+
+        Returns
+        -------
+        columns : dict of str to 1D `~numpy.ndarray`
+            ``p_cluster``, the probability of the positive classes, first; then
+            ``p_<class>`` for every other name, ``p_cluster_std`` and ``ood``.
+        """
+        columns = {'p_cluster': self.p_positive}
+        for code, name in enumerate(self.schema.classes):
+            # a class called cluster beside other positive ones would take the sum's name
+            columns.setdefault(f'p_{name}', self.probability[:, code])
+        if self.std is not None:
+            columns['p_cluster_std'] = self.std
+        if self.ood is not None:
+            columns['ood'] = self.ood
+        return columns
+
+    def to_table(self):
+        """
+        Return the predictions as a table.
+
+        Returns
+        -------
+        table : `~astropy.table.QTable`
+            With the identifiers and the columns of `columns`.
+        """
+        table = QTable(meta=dict(self.meta))
+        table['id'] = Column(list(self.ids), dtype='U16' if not self.ids else None)
+        for name, values in self.columns().items():
+            table[name] = Column(np.array(values))
+            definition = column_definition(name)
+            table[name].description = '' if definition is None else definition.description
+        return table
+
+    def _facts(self):
+        facts = [('predictions', len(self)), ('classes', ', '.join(self.schema.classes))]
+        if len(self):
+            accepted = int((self.p_positive > 0.5).sum())
+            facts.append(('p_cluster above 0.5', accepted))
+        facts += [(name, value) for name, value in self.meta.items() if np.isscalar(value)]
+        return facts
+
+    def __repr__(self):
+        return text_summary(type(self).__name__, self._facts())
+
+    def _repr_html_(self):
+        return html_summary(type(self).__name__, self._facts())

@@ -1,0 +1,597 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Many cutouts of one geometry, as arrays: what is stored, and what networks see.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.io.registry import UnifiedReadWriteMethod
+
+from clustercnn._utils.frozen import ReadOnlyDict
+from clustercnn._utils.summary import html_summary, text_summary
+from clustercnn._utils.validation import check_angle, check_image, check_same_length, lock
+from clustercnn.core.candidate import _rows_of
+from clustercnn.core.connect import make_reader, make_writer
+from clustercnn.core.cutout import Band, MultiBandCutout, _band_name, _restore, tangent_wcs
+
+__all__ = ['BandStack', 'CutoutStack']
+
+_PLANES = ('data', 'mask', 'exposure', 'background')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class BandStack:
+    """
+    The same band of many cutouts.
+
+    Parameters
+    ----------
+    name : str
+        Name of the band.
+    data : 3D `~numpy.ndarray`
+        Shape ``(n, ny, nx)``, kept as float32.
+    pixel_scale : `~astropy.units.Quantity`
+        Side of a pixel, the same for all.
+    unit : `~astropy.units.Unit`, optional
+        Unit of the data.
+    mask : 3D `~numpy.ndarray` of bool, optional
+        True marks bad pixels and those off the image. A band that is missing for a
+        cutout is masked throughout.
+    exposure, background : 3D `~numpy.ndarray`, optional
+        Of the same shape; the background in the unit of the data.
+    psf_fwhm : 1D `~numpy.ndarray`, optional
+        Width of the point spread function at each cutout in arcsec, NaN if not known.
+
+    Raises
+    ------
+    ValueError
+        If shapes or lengths differ, or an unmasked value is not finite.
+
+    Examples
+    --------
+    >>> from clustercnn.testing import tiny_stack
+    >>> band = tiny_stack().band('xray')
+    >>> band.data.shape, band.present.all()
+    ((6, 16, 16), np.True_)
+    """
+
+    name: str
+    data: np.ndarray
+    pixel_scale: u.Quantity
+    unit: u.UnitBase = u.dimensionless_unscaled
+    mask: np.ndarray | None = None
+    exposure: np.ndarray | None = None
+    background: np.ndarray | None = None
+    psf_fwhm: np.ndarray | None = None
+
+    def __post_init__(self):
+        put = object.__setattr__
+        put(self, 'name', _band_name(self.name))
+        data = check_image(f'{self.name} data', self.data, n_dim=3)
+        mask = self.mask
+        mask = lock(np.zeros(data.shape, bool)) if mask is None else mask
+        mask = check_image(f'{self.name} mask', mask, dtype=bool, n_dim=3, shape=data.shape)
+        finite = np.isfinite(data)
+        if not finite.all():
+            wrong = ~finite & ~mask
+            if wrong.any():
+                index, row, column = np.argwhere(wrong)[0]
+                msg = (
+                    f"band '{self.name}' has {wrong.sum()} values that are not finite, the first "
+                    f'in cutout {index} at (x, y) = ({column}, {row}); mask them'
+                )
+                raise ValueError(msg)
+            data = lock(np.where(finite, data, np.float32(0)))
+        put(self, 'data', data)
+        put(self, 'mask', mask)
+        for name in ('exposure', 'background'):
+            plane = check_image(
+                f'{self.name} {name}',
+                getattr(self, name),
+                n_dim=3,
+                shape=data.shape,
+                optional=True,
+            )
+            put(self, name, plane)
+        put(
+            self,
+            'psf_fwhm',
+            check_image('psf_fwhm', self.psf_fwhm, n_dim=1, shape=data.shape[:1], optional=True),
+        )
+        put(self, 'pixel_scale', check_angle('pixel_scale', self.pixel_scale))
+        put(self, 'unit', u.Unit(self.unit))
+
+    def __setstate__(self, state):
+        _restore(self, state)
+
+    def __len__(self):
+        return len(self.data)
+
+    @property
+    def shape(self):
+        """
+        Number of cutouts, rows and columns.
+        """
+        return self.data.shape
+
+    @property
+    def coverage(self):
+        """
+        Fraction of unmasked pixels of each cutout, 1D `~numpy.ndarray`.
+        """
+        return 1.0 - self.mask.mean(axis=(1, 2), dtype=np.float64)
+
+    @property
+    def present(self):
+        """
+        Whether a cutout has any pixel in this band, 1D `~numpy.ndarray` of bool.
+        """
+        return ~self.mask.all(axis=(1, 2))
+
+    def replace(self, **changes):
+        """
+        Return a copy with other values.
+
+        Parameters
+        ----------
+        **changes
+            New values by attribute name.
+
+        Returns
+        -------
+        band : BandStack
+            Validated anew.
+        """
+        return dataclasses.replace(self, **changes)
+
+    def __getitem__(self, item):
+        changes = {
+            name: None if getattr(self, name) is None else getattr(self, name)[item]
+            for name in (*_PLANES, 'psf_fwhm')
+        }
+        return self.replace(**changes)
+
+    def _facts(self):
+        n_cutouts, ny, nx = self.shape
+        return [
+            ('name', self.name),
+            ('cutouts', f'{n_cutouts}, {int(self.present.sum())} with data'),
+            ('size', f'{nx} x {ny} pixels of {self.pixel_scale.value:.3g} arcsec'),
+            ('unit', self.unit.to_string() or 'none'),
+        ]
+
+    def __repr__(self):
+        return text_summary(type(self).__name__, self._facts())
+
+    def _repr_html_(self):
+        return html_summary(type(self).__name__, self._facts())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class CutoutStack:
+    """
+    Cutouts of many candidates, band by band.
+
+    Parameters
+    ----------
+    ids : iterable of str
+        Identifiers, unique.
+    bands : dict of str to BandStack, or iterable of BandStack
+        One entry a band, each of the length of ``ids``.
+    positions : `~astropy.coordinates.SkyCoord`, optional
+        One position a cutout.
+    features : dict of str to 1D `~numpy.ndarray`, optional
+        The finder's numbers, one value a cutout, NaN if not known.
+    meta : dict, optional
+        Provenance.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ or identifiers occur twice.
+
+    Examples
+    --------
+    >>> from clustercnn.testing import tiny_stack
+    >>> stack = tiny_stack()
+    >>> len(stack), stack.band_names, stack['optical'].shape
+    (6, ('xray', 'optical'), (6, 32, 32))
+    >>> stack[1:3].ids
+    ('2', '3')
+    """
+
+    ids: tuple
+    bands: dict
+    positions: SkyCoord | None = None
+    features: dict = dataclasses.field(default_factory=dict)
+    meta: dict = dataclasses.field(default_factory=dict)
+
+    read: ClassVar = UnifiedReadWriteMethod(make_reader('Read a stack of cutouts.'))
+    write: ClassVar = UnifiedReadWriteMethod(make_writer('Write a stack of cutouts.'))
+
+    def __post_init__(self):
+        put = object.__setattr__
+        ids = tuple(str(name) for name in self.ids)
+        if len(set(ids)) != len(ids):
+            seen = set()
+            double = next(name for name in ids if name in seen or seen.add(name))
+            msg = f"identifiers must be unique, but '{double}' occurs more than once"
+            raise ValueError(msg)
+        put(self, 'ids', ids)
+        bands = list(self.bands.values() if isinstance(self.bands, dict) else self.bands)
+        for band in bands:
+            if not isinstance(band, BandStack):
+                msg = f"'bands' must hold BandStack objects, got {type(band).__name__}"
+                raise TypeError(msg)
+        names = [band.name for band in bands]
+        if not bands or len(set(names)) != len(names):
+            msg = f'at least one band is needed and their names must differ, got {names}'
+            raise ValueError(msg)
+        check_same_length(ids=ids, **{band.name: band for band in bands})
+        put(self, 'bands', ReadOnlyDict(zip(names, bands, strict=True)))
+        if self.positions is not None:
+            if not isinstance(self.positions, SkyCoord) or self.positions.shape != (len(ids),):
+                msg = f"'positions' must be a SkyCoord of length {len(ids)}"
+                raise ValueError(msg)
+            put(self, 'positions', self.positions.icrs)
+        features = {
+            str(name): check_image(f"feature '{name}'", values, n_dim=1, shape=(len(ids),))
+            for name, values in self.features.items()
+        }
+        put(self, 'features', ReadOnlyDict(features))
+        put(self, 'meta', ReadOnlyDict(self.meta))
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays,
+        *,
+        ids=None,
+        pixel_scale=1 * u.arcsec,
+        unit=None,
+        masks=None,
+        positions=None,
+        features=None,
+        meta=None,
+    ):
+        """
+        Make a stack from plain arrays.
+
+        Parameters
+        ----------
+        arrays : dict of str to 3D `~numpy.ndarray`
+            Shape ``(n, ny, nx)`` by band; sizes may differ between bands.
+        ids : iterable of str, optional
+            Identifiers; 1, 2, ... by default.
+        pixel_scale : `~astropy.units.Quantity` or dict, optional
+            Side of a pixel, for all bands or by band.
+        unit : `~astropy.units.Unit` or dict, optional
+            Unit, for all bands or by band; counts for ``'xray'`` by default.
+        masks : dict of str to 3D `~numpy.ndarray` of bool, optional
+            True marks bad pixels. Values that are not finite are masked in any case.
+        positions : `~astropy.coordinates.SkyCoord`, optional
+            One position a cutout.
+        features : dict of str to 1D `~numpy.ndarray`, optional
+            The finder's numbers.
+        meta : dict, optional
+            Provenance.
+
+        Returns
+        -------
+        stack : CutoutStack
+            Of the length of the arrays.
+
+        Examples
+        --------
+        >>> import numpy as np, astropy.units as u
+        >>> from clustercnn import CutoutStack
+        >>> stack = CutoutStack.from_arrays({'g': np.ones((3, 8, 8)), 'r': np.ones((3, 4, 4))},
+        ...                                 pixel_scale={'g': 1 * u.arcsec, 'r': 2 * u.arcsec})
+        >>> stack.ids
+        ('1', '2', '3')
+        """
+        arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        bands = []
+        for name, array in arrays.items():
+            scale = pixel_scale[name] if isinstance(pixel_scale, dict) else pixel_scale
+            band_unit = unit.get(name) if isinstance(unit, dict) else unit
+            if band_unit is None:
+                band_unit = u.ct if name == 'xray' else u.dimensionless_unscaled
+            mask = None if masks is None else masks.get(name)
+            if array.dtype.kind == 'f' and not np.isfinite(array).all():
+                wrong = ~np.isfinite(array)
+                mask = wrong if mask is None else wrong | np.asarray(mask, bool)
+            bands.append(
+                BandStack(name=name, data=array, pixel_scale=scale, unit=band_unit, mask=mask)
+            )
+        if ids is None and bands:
+            ids = [str(index + 1) for index in range(len(bands[0]))]
+        return cls(
+            ids=ids if ids is not None else (),
+            bands=bands,
+            positions=positions,
+            features=features or {},
+            meta=meta or {},
+        )
+
+    @classmethod
+    def from_cutouts(cls, cutouts):
+        """
+        Make a stack from single cutouts of one geometry.
+
+        Parameters
+        ----------
+        cutouts : iterable of MultiBandCutout
+            At least one. A band that some lack is masked for those.
+
+        Returns
+        -------
+        stack : CutoutStack
+            In the order given.
+
+        Raises
+        ------
+        ValueError
+            If there is none, or a band has several shapes or scales.
+        """
+        cutouts = list(cutouts)
+        if not cutouts:
+            msg = 'a stack is made from at least one cutout, got none'
+            raise ValueError(msg)
+        names = list(dict.fromkeys(name for cutout in cutouts for name in cutout.band_names))
+        bands = [_stack_band(name, cutouts) for name in names]
+        features = {}
+        for name in dict.fromkeys(name for cutout in cutouts for name in cutout.features):
+            features[name] = np.array([cutout.features.get(name, np.nan) for cutout in cutouts])
+        positions = None
+        if all(cutout.position is not None for cutout in cutouts):
+            positions = SkyCoord(
+                ra=[cutout.position.ra.deg for cutout in cutouts],
+                dec=[cutout.position.dec.deg for cutout in cutouts],
+                unit='deg',
+            )
+        return cls(
+            ids=[cutout.id for cutout in cutouts],
+            bands=bands,
+            positions=positions,
+            features=features,
+        )
+
+    @classmethod
+    def concatenate(cls, stacks):
+        """
+        Join stacks of the same bands.
+
+        Parameters
+        ----------
+        stacks : iterable of CutoutStack
+            At least one; their identifiers must differ.
+
+        Returns
+        -------
+        stack : CutoutStack
+            All cutouts, in the order given. Planes and features that only some
+            have are kept only if all have them.
+
+        Raises
+        ------
+        ValueError
+            If bands, shapes, scales or units differ.
+        """
+        stacks = list(stacks)
+        if not stacks:
+            msg = 'at least one stack is needed'
+            raise ValueError(msg)
+        first = stacks[0]
+        for number, stack in enumerate(stacks):
+            if stack.band_names != first.band_names:
+                msg = f'stack {number} has the bands {stack.band_names}, not {first.band_names}'
+                raise ValueError(msg)
+        bands = []
+        for name in first.band_names:
+            members = [stack.bands[name] for stack in stacks]
+            kinds = {(m.shape[1:], m.pixel_scale.value, m.unit.to_string()) for m in members}
+            if len(kinds) > 1:
+                msg = f"band '{name}' has several shapes, scales or units: {sorted(kinds)}"
+                raise ValueError(msg)
+            planes = {
+                plane: np.concatenate([getattr(m, plane) for m in members])
+                for plane in (*_PLANES, 'psf_fwhm')
+                if all(getattr(m, plane) is not None for m in members)
+            }
+            bands.append(
+                BandStack(
+                    name=name, pixel_scale=members[0].pixel_scale, unit=members[0].unit, **planes
+                )
+            )
+        shared = [
+            name for name in first.features if all(name in stack.features for stack in stacks)
+        ]
+        positions = None
+        if all(stack.positions is not None for stack in stacks):
+            positions = SkyCoord(
+                ra=np.concatenate([stack.positions.ra.deg for stack in stacks]),
+                dec=np.concatenate([stack.positions.dec.deg for stack in stacks]),
+                unit='deg',
+            )
+        return cls(
+            ids=[name for stack in stacks for name in stack.ids],
+            bands=bands,
+            positions=positions,
+            features={
+                name: np.concatenate([stack.features[name] for stack in stacks])
+                for name in shared
+            },
+            meta=first.meta,
+        )
+
+    @property
+    def band_names(self):
+        """
+        Names of the bands, tuple of str.
+        """
+        return tuple(self.bands)
+
+    def band(self, name):
+        """
+        Return a band with all its planes.
+
+        Parameters
+        ----------
+        name : str
+            Name of the band.
+
+        Returns
+        -------
+        band : BandStack
+            As stored.
+
+        Raises
+        ------
+        KeyError
+            If there is no such band.
+        """
+        if name not in self.bands:
+            msg = f"there is no band '{name}'; there are {', '.join(self.bands)}"
+            raise KeyError(msg)
+        return self.bands[name]
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __iter__(self):
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, item):
+        if isinstance(item, str):
+            return self.band(item).data
+        if isinstance(item, (int, np.integer)):
+            return self._cutout(range(len(self))[item])
+        if not isinstance(item, slice):
+            item = np.asarray(item)
+            if item.size == 0 and item.dtype.kind != 'b':
+                item = item.astype(np.intp)
+            if item.ndim != 1 or item.dtype.kind not in 'bui':
+                msg = f'cutouts are chosen by number, slice, mask or index array, got {item!r}'
+                raise TypeError(msg)
+        rows = np.arange(len(self))[item]
+        return self.replace(
+            ids=[self.ids[row] for row in rows],
+            bands=[band[rows] for band in self.bands.values()],
+            positions=None if self.positions is None else self.positions[rows],
+            features={name: values[rows] for name, values in self.features.items()},
+        )
+
+    def _cutout(self, row):
+        position = None if self.positions is None else self.positions[row]
+        bands = []
+        for name, band in self.bands.items():
+            width = None if band.psf_fwhm is None else float(band.psf_fwhm[row])
+            wcs = None
+            if position is not None:
+                wcs = tangent_wcs(position, band.pixel_scale, band.shape[1:])
+            bands.append(
+                Band(
+                    name=name,
+                    data=band.data[row],
+                    mask=band.mask[row],
+                    exposure=None if band.exposure is None else band.exposure[row],
+                    background=None if band.background is None else band.background[row],
+                    unit=band.unit,
+                    pixel_scale=band.pixel_scale,
+                    wcs=wcs,
+                    psf_fwhm=width * u.arcsec if width is not None and width > 0 else None,
+                )
+            )
+        return MultiBandCutout(
+            id=self.ids[row],
+            bands=bands,
+            position=position,
+            features={name: values[row] for name, values in self.features.items()},
+        )
+
+    def select(self, ids):
+        """
+        Return the cutouts with these identifiers, in this order.
+
+        Parameters
+        ----------
+        ids : iterable of str
+            Identifiers.
+
+        Returns
+        -------
+        stack : CutoutStack
+            As many cutouts as identifiers.
+
+        Raises
+        ------
+        KeyError
+            If some are not in the stack; names and counts them.
+        """
+        return self[_rows_of(self.ids, ids)]
+
+    def replace(self, **changes):
+        """
+        Return a copy with other values.
+
+        Parameters
+        ----------
+        **changes
+            New values by attribute name.
+
+        Returns
+        -------
+        stack : CutoutStack
+            Validated anew.
+        """
+        return dataclasses.replace(self, **changes)
+
+    def _facts(self):
+        facts = [('cutouts', len(self))]
+        for name, band in self.bands.items():
+            _, ny, nx = band.shape
+            size = f'{nx} x {ny} of {band.pixel_scale.value:.3g} arcsec'
+            facts.append((f'band {name}', f'{size}, {int(band.present.sum())} with data'))
+        facts.append(('features', ', '.join(self.features) or 'none'))
+        return facts
+
+    def __repr__(self):
+        return text_summary(type(self).__name__, self._facts())
+
+    def _repr_html_(self):
+        return html_summary(type(self).__name__, self._facts())
+
+
+def _stack_band(name, cutouts):
+    """
+    Stack one band of several cutouts; those without it are masked throughout.
+    """
+    members = [cutout.bands.get(name) for cutout in cutouts]
+    there = [band for band in members if band is not None]
+    kinds = {(band.shape, band.pixel_scale.value, band.unit.to_string()) for band in there}
+    if len(kinds) > 1:
+        msg = f"band '{name}' has several shapes, scales or units: {sorted(kinds)}"
+        raise ValueError(msg)
+    model = there[0]
+    planes = {
+        'data': np.stack([np.zeros(model.shape) if b is None else b.data for b in members]),
+        'mask': np.stack([np.ones(model.shape, bool) if b is None else b.mask for b in members]),
+    }
+    for plane in ('exposure', 'background'):
+        if all(getattr(band, plane) is not None for band in there):
+            planes[plane] = np.stack(
+                [np.zeros(model.shape) if b is None else getattr(b, plane) for b in members]
+            )
+    if any(band.psf_fwhm is not None for band in there):
+        planes['psf_fwhm'] = np.array(
+            [
+                np.nan if band is None or band.psf_fwhm is None else band.psf_fwhm.value
+                for band in members
+            ]
+        )
+    return BandStack(name=name, pixel_scale=model.pixel_scale, unit=model.unit, **planes)
