@@ -313,7 +313,7 @@ def _compare(name, one, other):
             raise AssertionError(msg)
         np.testing.assert_array_equal(one, other, err_msg=name)
     elif isinstance(one, WCS):
-        if not one.wcs.compare(other.wcs, tolerance=1e-12):
+        if repr(one.to_header(relax=True)) != repr(other.to_header(relax=True)):
             msg = f'{name}: the world coordinates differ'
             raise AssertionError(msg)
     elif isinstance(one, dict):

@@ -271,7 +271,7 @@ class CandidateCatalog:
         Examples
         --------
         >>> from clustercnn import CandidateCatalog
-        >>> CandidateCatalog.from_columns(ra=[359.99999], dec=[0.0])['name'][0]
+        >>> CandidateCatalog.from_columns(ra=[359.99999], dec=[0.0])[0].name
         'CCNN J235959.9+000000'
         """
         columns = {'ra': ra, 'dec': dec, **columns}

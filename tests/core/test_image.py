@@ -1,0 +1,79 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.wcs import WCS
+
+from clustercnn import XrayImage
+from clustercnn.testing import tiny_image, tiny_wcs
+
+
+def test_cut_keeps_the_sky_in_place():
+    image = tiny_image()
+    part = image[10:40, 20:60]
+    assert part.shape == (30, 40)
+    whole, cut = image.pixel_to_sky(25, 33), part.pixel_to_sky(5, 23)
+    assert whole.separation(cut) < 1e-6 * u.arcsec
+    np.testing.assert_array_equal(part.exposure, image.exposure[10:40, 20:60])
+
+
+def test_pixels_and_sky_are_inverse():
+    image = tiny_image()
+    x, y = image.sky_to_pixel(image.pixel_to_sky([3.25, 60.0], [7.5, 1.0]))
+    np.testing.assert_allclose(x, [3.25, 60.0], atol=1e-8)
+    np.testing.assert_allclose(y, [7.5, 1.0], atol=1e-8)
+
+
+def test_masked_pixels_have_no_counts():
+    counts = np.ones((5, 5))
+    counts[2, 3] = np.nan
+    mask = np.isnan(counts)
+    image = XrayImage(counts=counts, wcs=tiny_wcs(shape=(5, 5)), mask=mask)
+    assert image.counts[2, 3] == 0
+    assert not image.valid[2, 3]
+    assert image.valid.sum() == 24
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'counts': np.full((64, 64), np.nan)}, r"not finite, the first at \(x, y\) = \(0, 0\)"),
+        ({'counts': np.full((64, 64), -1.0)}, 'counts cannot be negative'),
+        ({'counts': np.zeros((0, 4))}, 'at least one pixel'),
+        ({'counts': np.zeros(4)}, 'must have 2 dimensions'),
+        ({'exposure': np.ones((3, 3))}, r"'exposure' must have shape \(64, 64\)"),
+        ({'exposure': np.full((64, 64), np.nan)}, "'exposure' must be finite"),
+        ({'background': np.full((64, 64), -1.0)}, "'background' must be finite"),
+        ({'exposure_unit': u.m}, "'exposure_unit' must be one of"),
+        ({'wcs': WCS(naxis=2)}, 'celestial'),
+        ({'energy_band': (2 * u.keV, 1 * u.keV)}, 'two rising energies'),
+        ({'psf_fwhm': -1 * u.arcsec}, "'psf_fwhm' must be finite and above 0"),
+    ],
+)
+def test_impossible_values_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_image().replace(**changes)
+
+
+def test_bare_numbers_are_no_angles():
+    with pytest.raises(TypeError, match='an angle with a unit'):
+        tiny_image().replace(psf_fwhm=8)
+
+
+@pytest.mark.parametrize('item', [3, np.s_[1], np.s_[::2, :], np.s_[..., 0]])
+def test_images_are_cut_with_two_slices_only(item):
+    with pytest.raises(TypeError, match='two plain slices'):
+        tiny_image()[item]
+
+
+def test_big_endian_data_become_native():
+    image = tiny_image().replace(counts=np.ones((64, 64), '>i4'))
+    assert image.counts.dtype.isnative
+    assert image.counts.dtype == np.float32
+
+
+def test_fk5_and_galactic_images_give_icrs():
+    wcs = tiny_wcs()
+    wcs.wcs.ctype = ['GLON-TAN', 'GLAT-TAN']
+    wcs.wcs.set()
+    assert tiny_image().replace(wcs=wcs).pixel_to_sky(1, 1).frame.name == 'icrs'
