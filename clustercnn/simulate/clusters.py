@@ -1,0 +1,291 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Galaxy clusters: how many of which luminosity at which redshift, and what each
+looks like in X-rays.
+"""
+
+import functools
+
+import numpy as np
+
+from clustercnn.simulate import _cosmology as cosmology
+from clustercnn.simulate._photons import BETA, POINT
+
+__all__ = ['cluster_number_counts', 'draw_clusters', 'mass_from_luminosity', 'radius_500']
+
+REDSHIFT_RANGE = (0.03, 1.5)
+LOW_REDSHIFT = 0.3
+"""Clusters below this redshift are of the sub-class low-z: visible on a plate."""
+
+_LUMINOSITY_RANGE = (2e41, 5e45)
+_SCHECHTER = {'slope': 1.69, 'luminosity': 2.6e44, 'density': 2.94e-7}
+_SOFT_SHARE = 0.62
+
+
+def luminosity_function(luminosity):
+    """
+    Return the local density of clusters per unit natural log of luminosity.
+
+    A Schechter function with the parameters of REFLEX (Boehringer et al.
+    2002) brought to H0 = 70 km/s/Mpc and 0.5-2 keV, without evolution
+    (Boehringer et al. 2014 find none to z = 0.4).
+
+    Parameters
+    ----------
+    luminosity : array-like
+        0.5-2 keV rest frame, in erg/s.
+
+    Returns
+    -------
+    density : `~numpy.ndarray`
+        Per Mpc3.
+    """
+    scaled = np.asarray(luminosity, dtype=float) / _SCHECHTER['luminosity']
+    return _SCHECHTER['density'] * scaled ** (1 - _SCHECHTER['slope']) * np.exp(-scaled)
+
+
+def mass_from_luminosity(luminosity, redshift):
+    """
+    Return the mass M500 for a luminosity.
+
+    The relation of REXCESS as used for MCXC (Pratt et al. 2009; Piffaretti
+    et al. 2011, equation 2): ``E(z)**(-7/3) L / 1e44 = 10**0.274 (M / 3e14)**1.64``
+    with L in 0.1-2.4 keV, of which 62 % fall in 0.5-2 keV.
+
+    Parameters
+    ----------
+    luminosity : array-like
+        0.5-2 keV, inside r500, in erg/s.
+    redshift : array-like
+        Redshifts.
+
+    Returns
+    -------
+    mass : `~numpy.ndarray`
+        In solar masses.
+
+    Examples
+    --------
+    >>> from clustercnn.simulate.clusters import mass_from_luminosity
+    >>> round(float(mass_from_luminosity(2e44, 0.1)) / 1e14, 1)
+    3.9
+    """
+    scaled = np.asarray(luminosity, dtype=float) / _SOFT_SHARE / 1e44
+    scaled = scaled * cosmology.expansion_rate(redshift) ** (-7 / 3)
+    return 3e14 * (scaled / 10**0.274) ** (1 / 1.64)
+
+
+def radius_500(mass, redshift):
+    """
+    Return r500 in Mpc.
+
+    Parameters
+    ----------
+    mass : array-like
+        M500 in solar masses.
+    redshift : array-like
+        Redshifts.
+
+    Returns
+    -------
+    radius : `~numpy.ndarray`
+        In Mpc, for a critical density of 1.36e11 E(z)**2 solar masses a Mpc3.
+    """
+    critical = 2.775e11 * (cosmology.HUBBLE_CONSTANT / 100) ** 2
+    density = 500 * critical * cosmology.expansion_rate(redshift) ** 2
+    return np.cbrt(3 * np.asarray(mass, dtype=float) / (4 * np.pi * density))
+
+
+@functools.cache
+def _grid():
+    """
+    Cells of equal width in ln L and in z: luminosity, redshift, number a deg2, flux.
+    """
+    n_luminosity, n_redshift = 240, 294
+    edges = np.linspace(*np.log(_LUMINOSITY_RANGE), n_luminosity + 1)
+    log_luminosity = (edges[1:] + edges[:-1]) / 2
+    z_edges = np.linspace(*REDSHIFT_RANGE, n_redshift + 1)
+    redshift = (z_edges[1:] + z_edges[:-1]) / 2
+    luminosity, redshift = np.meshgrid(np.exp(log_luminosity), redshift, indexing='ij')
+    number = luminosity_function(luminosity) * cosmology.comoving_volume_per_redshift(redshift)
+    number = number * (edges[1] - edges[0]) * (z_edges[1] - z_edges[0])
+    flux = _flux(luminosity, redshift)
+    return (
+        luminosity.ravel(),
+        redshift.ravel(),
+        number.ravel(),
+        flux.ravel(),
+        edges[1] - edges[0],
+        z_edges[1] - z_edges[0],
+    )
+
+
+def _flux(luminosity, redshift):
+    # thermal spectra above 2 keV are flat enough that the K correction stays within 15 %
+    distance = cosmology.luminosity_distance(redshift) * 3.0857e24
+    return luminosity / (4 * np.pi * distance * distance)
+
+
+def cluster_number_counts(flux):
+    """
+    Return how many clusters a square degree are brighter than a flux.
+
+    Parameters
+    ----------
+    flux : array-like
+        0.5-2 keV in erg/s/cm2.
+
+    Returns
+    -------
+    number : `~numpy.ndarray`
+        Per deg2, for redshifts 0.03 to 1.5 and luminosities above 2e41 erg/s.
+
+    Examples
+    --------
+    >>> from clustercnn.simulate import cluster_number_counts
+    >>> bool(4 < cluster_number_counts(1e-14) < 14)
+    True
+    """
+    _, _, number, cell_flux, _, _ = _grid()
+    order = np.argsort(cell_flux, kind='stable')
+    above = np.cumsum(number[order][::-1])[::-1]
+    index = np.searchsorted(cell_flux[order], np.asarray(flux, dtype=float))
+    return np.append(above, 0.0)[index]
+
+
+def draw_clusters(sources, *, area, half_side, counts_per_flux, config, rng, target=False):
+    """
+    Add clusters with all their components to a list of sources.
+
+    Each is a beta model with beta scattered about 2/3 and a core radius
+    scattered about 0.15 r500 (Pacaud et al. 2006), elliptical; a part have a
+    cool core (a second, narrow beta model), a second peak, a central AGN, or
+    AGN among their members. Fluxes are those inside r500; the profile goes on
+    to 2.5 r500.
+
+    Parameters
+    ----------
+    sources : `~clustercnn.simulate._sources.SourceList`
+        Changed in place.
+    area : float
+        In deg2, for the mean number.
+    half_side : float
+        Half of the side of the square they are spread over, in arcsec.
+    counts_per_flux : float
+        On-axis counts of the exposure for 1 erg/s/cm2.
+    config : `~clustercnn.simulate.SimulationConfig`
+        Boost and tilt.
+    rng : `~numpy.random.Generator`
+        Source of the draws.
+    target : bool, optional
+        Add one bright cluster near the axis instead.
+    """
+    luminosity, redshift, number, flux, step_luminosity, step_redshift = _grid()
+    reference = 100 / counts_per_flux
+    if target:
+        # pointed clusters: bright ones, spread in redshift
+        weight = number * flux**0.9 * (flux > 8 * reference) * (flux < 2e-11)
+        n = 1
+    else:
+        tilt = np.clip(flux / reference, 1, 300) ** config.cluster_tilt
+        weight = number * tilt * (flux > 0.12 * reference) * (flux < 5e-12)
+        n = rng.poisson(weight.sum() * area * config.cluster_boost)
+    total = np.cumsum(weight)
+    if n == 0 or total[-1] <= 0:
+        return
+    cell = np.searchsorted(total, rng.random(n) * total[-1], side='right')
+    cell = np.minimum(cell, len(total) - 1)
+    luminosity = luminosity[cell] * np.exp((rng.random(n) - 0.5) * step_luminosity)
+    redshift = redshift[cell] + (rng.random(n) - 0.5) * step_redshift
+    spread = 120.0 if target else half_side
+    x, y = rng.uniform(-spread, spread, (2, n))
+    for i in range(n):
+        _add_cluster(sources, luminosity[i], redshift[i], x[i], y[i], counts_per_flux, rng)
+
+
+def _add_cluster(sources, luminosity, redshift, x, y, counts_per_flux, rng):
+    flux = float(_flux(luminosity, redshift))
+    # 0.18 dex of luminosity at fixed mass (Pratt et al. 2009)
+    scatter = 10 ** (0.18 * rng.standard_normal())
+    mass = float(mass_from_luminosity(luminosity / scatter, redshift))
+    outer = float(cosmology.angular_size(radius_500(mass, redshift), redshift))
+    core = outer * 0.15 * np.exp(0.35 * rng.standard_normal())
+    beta = float(np.clip(rng.normal(2 / 3, 0.05), 0.55, 0.85))
+    axis_ratio = float(np.clip(rng.normal(0.82, 0.12), 0.45, 1.0))
+    angle = rng.uniform(0, np.pi)
+    # richness: McClintock et al. 2019 with M200m = 1.8 M500, and 25 % scatter
+    richness = 40 * (1.8 * mass / 3.08e14) ** (1 / 1.356) * ((1 + redshift) / 1.35) ** 0.22
+    richness = richness * np.exp(0.25 * rng.standard_normal())
+    has_agn = rng.random() < 0.14
+    agn_flux = flux * 10 ** rng.uniform(-1.1, 0.4)
+    visible = 'low-z' if redshift < LOW_REDSHIFT else 'hi-z'
+    number = sources.add(
+        'cluster',
+        'cluster+AGN' if has_agn else visible,
+        x=x,
+        y=y,
+        flux=flux,
+        n_expected=flux * counts_per_flux,
+        core_radius=core,
+        axis_ratio=axis_ratio,
+        angle=angle,
+        redshift=redshift,
+        luminosity=luminosity,
+        mass=mass,
+        radius_500=outer,
+        richness=richness,
+    )
+    power = 1.5 - 3 * beta
+
+    def total(width, share, centre):
+        # the flux is quoted inside r500, the profile is drawn to 2.5 r500
+        inner = 1 - (1 + (outer / width) ** 2) ** power
+        whole = 1 - (1 + (2.5 * outer / width) ** 2) ** power
+        sources.add_components(
+            number,
+            BETA,
+            *centre,
+            flux * share * counts_per_flux * whole / inner,
+            a=width,
+            b=beta,
+            c=2.5 * outer,
+            axis_ratio=axis_ratio,
+            angle=angle,
+        )
+
+    kind = rng.random()
+    share, offset = rng.uniform(0.15, 0.5), rng.uniform(0.25, 0.9) * outer
+    direction = rng.uniform(0, 2 * np.pi)
+    if kind < 0.3:
+        total(core, 1 - share, (x, y))
+        shift = 0.3 * core * rng.standard_normal(2) * 0.5
+        total(core * rng.uniform(0.12, 0.35), share, (x + shift[0], y + shift[1]))
+    elif kind < 0.42:
+        total(core, 1 - share, (x, y))
+        second = (x + offset * np.cos(direction), y + offset * np.sin(direction))
+        total(core * rng.uniform(0.4, 1.0), share, second)
+    else:
+        total(core, 1.0, (x, y))
+
+    n_members = rng.poisson(0.25)
+    places = rng.standard_normal((n_members, 2)) * outer * 0.5
+    brightness = flux * 10 ** rng.uniform(-1.5, -0.2, n_members)
+    agn = [(x + dx, y + dy, f) for (dx, dy), f in zip(places, brightness, strict=True)]
+    if has_agn:
+        agn.insert(0, (x, y, agn_flux))
+    for agn_x, agn_y, agn_brightness in agn:
+        agn_number = sources.add(
+            'point',
+            'agn',
+            x=agn_x,
+            y=agn_y,
+            parent=number[0],
+            flux=agn_brightness,
+            n_expected=agn_brightness * counts_per_flux,
+            redshift=redshift,
+            # its light is that of a member galaxy, which the optical image draws
+            magnitude=np.nan,
+        )
+        sources.add_components(
+            agn_number, POINT, agn_x, agn_y, agn_brightness * counts_per_flux
+        )

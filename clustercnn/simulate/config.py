@@ -1,0 +1,286 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The settings of a simulated field, and the ranges they are drawn from.
+"""
+
+import dataclasses
+import math
+
+import astropy.units as u
+import numpy as np
+
+from clustercnn._utils.validation import check_angle, check_one_of
+from clustercnn.simulate.missions import get_mission
+
+__all__ = ['RANDOMISED_RANGES', 'SimulationConfig']
+
+RANDOMISED_RANGES = {
+    'background_factor': (0.3, 3.0),
+    'particle_factor': (0.5, 4.0),
+    'rate_factor': (0.5, 1.3),
+    'psf_factor': (0.7, 1.6),
+    'optical_depth': (19.3, 21.0),
+    'optical_depth_ccd': (21.5, 24.0),
+    'optical_seeing': (1.3, 3.5),
+    'optical_contrast': (0.6, 1.8),
+    'optical_offset': (0.1, 1.5),
+    'n_dead_columns': (0.0, 6.0),
+    'probability_no_optical': 0.08,
+    'probability_no_exposure_map': 0.08,
+    'probability_ccd': 0.15,
+    'probability_one_camera': 0.45,
+}
+"""
+Ranges of `SimulationConfig.randomised`: factors, depths and widths are drawn
+log-uniformly (magnitudes uniformly) between the two numbers; exposure and
+pixel scale use the ranges of the mission.
+"""
+
+_TARGETS = ('random', 'none', 'cluster', 'point', 'galaxy', 'shell')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SimulationConfig:
+    """
+    Settings of a simulated field.
+
+    Parameters
+    ----------
+    exposure : `~astropy.units.Quantity`, optional
+        On-axis exposure time; by default the usual one of the mission.
+    pixel_scale : `~astropy.units.Quantity`, optional
+        X-ray pixel; by default the usual one of the mission.
+    roll : `~astropy.units.Quantity`, optional
+        Position angle of the detector; drawn if not given.
+    position : tuple of float, optional
+        Right ascension and declination of the axis in deg; drawn at Galactic
+        latitudes beyond 15 deg if not given.
+    cameras : tuple of str, optional
+        Names of the cameras to sum; by default all of the mission.
+    background_factor : float
+        Multiplies the whole background.
+    particle_factor : float
+        Multiplies the unvignetted part: residual soft-proton flares.
+    rate_factor : float
+        Multiplies the counts for a given flux: absorption, filter, band.
+    psf_factor : float
+        Multiplies the widths of the point spread.
+    agn_factor : float
+        Multiplies the published surface density of AGN; 1 is the real sky.
+    agn_pair_fraction : float
+        Fraction of AGN with a physical or chance companion within 30 arcsec,
+        beyond what chance alignments of the uniform sky give.
+    cluster_boost : float
+        Multiplies the surface density of clusters; 1 is the real sky. With
+        the default a field holds several detectable clusters.
+    cluster_tilt : float
+        The boost grows with flux to this power, from the flux that gives 100
+        counts, so that more of them can be seen; 0 keeps the real counts.
+    galaxy_rate, shell_rate : float
+        Mean number of nearby galaxies and of shells in a field of 0.25 deg2.
+    artefact_rate : float
+        Multiplies the frequency of hot pixels, columns and stray light.
+    target : str
+        What the telescope points at: ``'none'`` for a blank field,
+        ``'cluster'``, ``'point'``, ``'galaxy'``, ``'shell'``, or ``'random'``.
+    n_dead_columns : float
+        Mean number of dead column segments a chip.
+    optical : str or None
+        ``'plate'``, ``'ccd'`` or None for no optical image.
+    optical_depth : float
+        R magnitude of a star detected at 5 sigma.
+    optical_pixel_scale, optical_seeing : `~astropy.units.Quantity`
+        Pixel and FWHM of the optical image.
+    optical_contrast : float
+        Steepness of the characteristic curve of the plate.
+    optical_offset : float
+        Astrometric error between the bands in arcsec, one sigma per axis.
+    optical_size : `~astropy.units.Quantity`
+        Largest side of the optical image; outside there is none.
+    exposure_map, background_map : bool
+        Whether the X-ray image carries them. The finder usually has to
+        estimate the background, so that one is off by default.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from clustercnn.simulate import SimulationConfig
+    >>> config = SimulationConfig(exposure=10 * u.ks, target='cluster')
+    >>> config.exposure
+    <Quantity 10000. s>
+    >>> config == SimulationConfig.from_dict(config.to_dict())
+    True
+    """
+
+    exposure: u.Quantity | None = None
+    pixel_scale: u.Quantity | None = None
+    roll: u.Quantity | None = None
+    position: tuple | None = None
+    cameras: tuple | None = None
+    background_factor: float = 1.0
+    particle_factor: float = 1.0
+    rate_factor: float = 1.0
+    psf_factor: float = 1.0
+    agn_factor: float = 1.0
+    agn_pair_fraction: float = 0.05
+    cluster_boost: float = 4.0
+    cluster_tilt: float = 0.35
+    galaxy_rate: float = 0.7
+    shell_rate: float = 0.06
+    artefact_rate: float = 1.0
+    target: str = 'random'
+    n_dead_columns: float = 2.0
+    optical: str | None = 'plate'
+    optical_depth: float = 20.3
+    optical_pixel_scale: u.Quantity = 1.7 * u.arcsec
+    optical_seeing: u.Quantity = 2.3 * u.arcsec
+    optical_contrast: float = 1.0
+    optical_offset: float = 0.7
+    optical_size: u.Quantity = 66 * u.arcmin
+    exposure_map: bool = True
+    background_map: bool = False
+
+    def __post_init__(self):
+        check_one_of('target', self.target, _TARGETS)
+        check_one_of('optical', self.optical, ('plate', 'ccd', None))
+        if self.exposure is not None:
+            exposure = u.Quantity(self.exposure, u.s)
+            if not (exposure.isscalar and np.isfinite(exposure) and exposure > 0):
+                msg = f"'exposure' must be one time above 0, got {self.exposure!r}"
+                raise ValueError(msg)
+            object.__setattr__(self, 'exposure', exposure)
+        for name in ('pixel_scale', 'optical_pixel_scale', 'optical_seeing', 'optical_size'):
+            value = check_angle(name, getattr(self, name), optional=name == 'pixel_scale')
+            object.__setattr__(self, name, value)
+        if self.roll is not None:
+            object.__setattr__(self, 'roll', u.Quantity(self.roll, u.deg))
+        for name in ('position', 'cameras'):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.position is not None:
+            ra, dec = self.position
+            if not (math.isfinite(ra) and -90 <= dec <= 90):
+                msg = f"'position' must be right ascension and declination in deg, got {ra}, {dec}"
+                raise ValueError(msg)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is float and not (math.isfinite(value) and value >= 0):
+                msg = f"'{field.name}' must be finite and at least 0, got {value!r}"
+                raise ValueError(msg)
+
+    def replace(self, **changes):
+        """
+        Return a copy with some settings changed.
+
+        Parameters
+        ----------
+        **changes : object
+            New values by name.
+
+        Returns
+        -------
+        config : `SimulationConfig`
+            The copy.
+        """
+        return dataclasses.replace(self, **changes)
+
+    @classmethod
+    def randomised(cls, seed, *, mission='xmm', **changes):
+        """
+        Draw every nuisance from its wide range.
+
+        Parameters
+        ----------
+        seed : int
+            Same seed, same configuration.
+        mission : str or `Mission`, optional
+            Gives the ranges of exposure and pixel scale and the cameras.
+        **changes : object
+            Settings to keep fixed.
+
+        Returns
+        -------
+        config : `SimulationConfig`
+            The draw; see `RANDOMISED_RANGES`.
+
+        Examples
+        --------
+        >>> from clustercnn.simulate import SimulationConfig
+        >>> a = SimulationConfig.randomised(3)
+        >>> a == SimulationConfig.randomised(3), a == SimulationConfig.randomised(4)
+        (True, False)
+        """
+        mission = get_mission(mission)
+        rng = np.random.default_rng([int(seed), 7])
+
+        def log_uniform(low, high):
+            return round(float(np.exp(rng.uniform(np.log(low), np.log(high)))), 6)
+
+        ranges = RANDOMISED_RANGES
+        factors = ('background_factor', 'particle_factor', 'rate_factor', 'psf_factor')
+        drawn = {name: log_uniform(*ranges[name]) for name in factors}
+        # long archival exposures are rarer than short ones; log-uniform says so
+        drawn['exposure'] = log_uniform(*mission.exposure_range) * u.s
+        usual = rng.random() < 0.6
+        scale = round(float(rng.uniform(*mission.pixel_scale_range)), 3)
+        drawn['pixel_scale'] = (mission.pixel_scale if usual else scale) * u.arcsec
+        if len(mission.cameras) > 1 and rng.random() < ranges['probability_one_camera']:
+            chosen = mission.cameras[rng.integers(len(mission.cameras))]
+            drawn['cameras'] = (chosen.name,)
+        draws = rng.random(4)
+        ccd = draws[0] < ranges['probability_ccd']
+        drawn['optical'] = 'ccd' if ccd else 'plate'
+        depth = ranges['optical_depth_ccd' if ccd else 'optical_depth']
+        drawn['optical_depth'] = round(float(rng.uniform(*depth)), 3)
+        drawn['optical_seeing'] = log_uniform(*ranges['optical_seeing']) * u.arcsec
+        drawn['optical_contrast'] = log_uniform(*ranges['optical_contrast'])
+        drawn['optical_offset'] = log_uniform(*ranges['optical_offset'])
+        drawn['optical_pixel_scale'] = (1.7 if rng.random() < 0.75 else 1.01) * u.arcsec
+        drawn['n_dead_columns'] = round(float(rng.uniform(*ranges['n_dead_columns'])), 3)
+        drawn['exposure_map'] = bool(draws[1] >= ranges['probability_no_exposure_map'])
+        if draws[2] < ranges['probability_no_optical']:
+            drawn['optical'] = None
+        return cls(**{**drawn, **changes})
+
+    def to_dict(self):
+        """
+        Return the settings as plain values that JSON can hold.
+
+        Returns
+        -------
+        settings : dict
+            Times in s, angles in arcsec, roll in deg.
+        """
+        settings = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, u.Quantity):
+                value = float(value.value)
+            elif isinstance(value, tuple):
+                value = list(value)
+            settings[field.name] = value
+        return settings
+
+    @classmethod
+    def from_dict(cls, settings):
+        """
+        Return the configuration that `to_dict` described.
+
+        Parameters
+        ----------
+        settings : dict
+            Plain values by name.
+
+        Returns
+        -------
+        config : `SimulationConfig`
+            The configuration.
+        """
+        units = {'exposure': u.s, 'roll': u.deg, 'pixel_scale': u.arcsec}
+        units |= dict.fromkeys(('optical_pixel_scale', 'optical_seeing', 'optical_size'), u.arcsec)
+        values = {}
+        for name, value in settings.items():
+            if value is not None and name in units:
+                value = value * units[name]
+            values[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
