@@ -6,10 +6,50 @@ Files written whole or not at all, and their fingerprints.
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
-__all__ = ['atomic_path', 'sha256']
+__all__ = ['atomic_path', 'check_output', 'output_folder', 'sha256']
+
+
+def check_output(path, *, overwrite=False):
+    """
+    Return a path that can be written, or say why it cannot.
+
+    To be called before long work, which must not end in a name that is taken.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file to write.
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        The file.
+
+    Raises
+    ------
+    OSError
+        If it is a folder, exists, or its folder is missing or closed to us.
+    """
+    path = Path(path)
+    if path.is_dir():
+        msg = f'{path}: is a folder, expected a file name to write to'
+        raise IsADirectoryError(msg)
+    if path.exists() and not overwrite:
+        msg = f'{path}: exists already; choose another name or ask to overwrite it'
+        raise FileExistsError(msg)
+    if not path.parent.is_dir():
+        msg = f'{path}: the folder {path.parent} does not exist; create it first'
+        raise FileNotFoundError(msg)
+    if not os.access(path.parent, os.W_OK):
+        msg = f'{path}: the folder {path.parent} cannot be written to; check its permissions'
+        raise PermissionError(msg)
+    return path
 
 
 @contextlib.contextmanager
@@ -30,16 +70,7 @@ def atomic_path(path, *, overwrite=False):
         In the same folder and with the same suffixes, so that writers that
         look at the extension do the same thing and the final rename is atomic.
     """
-    path = Path(path)
-    if path.is_dir():
-        msg = f'{path}: is a folder, expected a file name to write to'
-        raise IsADirectoryError(msg)
-    if path.exists() and not overwrite:
-        msg = f'{path}: exists already; choose another name or ask to overwrite it'
-        raise FileExistsError(msg)
-    if not path.parent.is_dir():
-        msg = f'{path}: the folder {path.parent} does not exist; create it first'
-        raise FileNotFoundError(msg)
+    path = check_output(path, overwrite=overwrite)
     handle, name = tempfile.mkstemp(
         prefix='.' + path.name.split('.')[0][:40] + '-',
         suffix=''.join(path.suffixes),
@@ -65,6 +96,60 @@ def atomic_path(path, *, overwrite=False):
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def output_folder(path, names, *, overwrite=False):
+    """
+    Give a temporary folder whose files move to the wanted one when the block succeeds.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The folder to fill; it is created, and may hold other files.
+    names : iterable of str
+        What will be written.
+    overwrite : bool, optional
+        Whether existing files of these names may be replaced.
+
+    Yields
+    ------
+    temporary : `~pathlib.Path`
+        On the same file system, so that every move is atomic.
+
+    Raises
+    ------
+    OSError
+        If the folder is a file, holds such files already, or cannot be written to.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        msg = f'{path}: is a file, expected the name of a folder'
+        raise NotADirectoryError(msg)
+    taken = [name for name in names if (path / name).exists()]
+    if taken and not overwrite:
+        msg = (
+            f'{path}: holds {", ".join(taken)} already; choose another folder '
+            f'or ask to overwrite them'
+        )
+        raise FileExistsError(msg)
+    made = not path.exists()
+    path.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix='.unfinished-', dir=path))
+    done = False
+    try:
+        yield temporary
+        for item in sorted(temporary.iterdir()):
+            if item.is_dir() and (path / item.name).is_dir():
+                shutil.rmtree(path / item.name)
+            item.replace(path / item.name)
+        done = True
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if made and not done:
+            # what others may have put there meanwhile stays
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
 
 def sha256(path):

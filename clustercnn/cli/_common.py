@@ -1,0 +1,221 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+What the commands share: arguments, their parsing, and how results are told.
+"""
+
+import argparse
+import re
+
+__all__ = [
+    'UsageError',
+    'add_common_arguments',
+    'add_finder_arguments',
+    'add_xray_arguments',
+    'bands_of',
+    'finder_options',
+    'psf_of',
+    'quiet_of',
+    'tell',
+]
+
+
+class UsageError(Exception):
+    """
+    The command line asks for something that cannot be.
+    """
+
+
+def add_common_arguments(parser, *, seed=True, overwrite=True):
+    """
+    Add the arguments that every command has.
+
+    Parameters
+    ----------
+    parser : `~argparse.ArgumentParser`
+        Parser of a command.
+    seed, overwrite : bool, optional
+        Whether they mean anything here; they are accepted in any case.
+    """
+    group = parser.add_argument_group('common options')
+    group.add_argument(
+        '-v', '--verbose', action='store_true', help='show where an error comes from'
+    )
+    group.add_argument(
+        '-q', '--quiet', action='store_true', help='no progress bars, warnings or summary'
+    )
+    group.add_argument(
+        '--seed',
+        type=int,
+        default=None,
+        help='seed of everything random' if seed else argparse.SUPPRESS,
+    )
+    group.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace existing files' if overwrite else argparse.SUPPRESS,
+    )
+
+
+def add_xray_arguments(parser):
+    """
+    Add the arguments that describe an X-ray image.
+
+    Parameters
+    ----------
+    parser : `~argparse.ArgumentParser`
+        Parser of a command.
+    """
+    group = parser.add_argument_group('the X-ray image')
+    group.add_argument('--exposure', metavar='F', help='exposure map on the same grid')
+    group.add_argument('--background', metavar='F', help='background map on the same grid')
+    group.add_argument(
+        '--allow-flux',
+        action='store_true',
+        help='use an image that does not hold counts, with approximate errors',
+    )
+
+
+def add_finder_arguments(parser):
+    """
+    Add the arguments of source finding.
+
+    Parameters
+    ----------
+    parser : `~argparse.ArgumentParser`
+        Parser of a command.
+    """
+    group = parser.add_argument_group('source finding')
+    group.add_argument(
+        '--psf', metavar='FWHM', help='width of the PSF in arcsec; default: that of the mission'
+    )
+    group.add_argument(
+        '--method', choices=('wavelet', 'segmentation'), default='wavelet', help='the finder'
+    )
+    group.add_argument(
+        '--threshold', type=float, metavar='SIGMA', help='in equivalent Gaussian sigma'
+    )
+    group.add_argument(
+        '--false-alarms',
+        type=float,
+        metavar='N',
+        help='expected spurious sources in the field, instead of --threshold',
+    )
+
+
+def psf_of(options):
+    """
+    Return the width asked for with ``--psf``.
+
+    Parameters
+    ----------
+    options : `~argparse.Namespace`
+        Parsed arguments.
+
+    Returns
+    -------
+    fwhm : `~astropy.units.Quantity` or None
+        In arcsec; a unit such as ``0.5arcmin`` may be written.
+    """
+    import astropy.units as u
+
+    if options.psf is None:
+        return None
+    try:
+        number = re.fullmatch(r'\s*([0-9.eE+-]+)\s*', options.psf)
+        width = float(number[1]) * u.arcsec if number else u.Quantity(options.psf).to(u.arcsec)
+    except (ValueError, TypeError) as error:
+        msg = f'--psf {options.psf}: expected a width in arcsec such as 8, or 0.2arcmin'
+        raise UsageError(msg) from error
+    if not width.value > 0:
+        msg = f'--psf {options.psf}: the width must be above 0'
+        raise UsageError(msg)
+    return width
+
+
+def finder_options(options):
+    """
+    Return the settings of the finder.
+
+    Parameters
+    ----------
+    options : `~argparse.Namespace`
+        Parsed arguments.
+
+    Returns
+    -------
+    settings : dict
+        Keyword arguments of the functions of `clustercnn.pipeline`.
+    """
+    if options.threshold is not None and options.false_alarms is not None:
+        msg = 'give --threshold or --false-alarms, not both: one follows from the other'
+        raise UsageError(msg)
+    for name in ('threshold', 'false_alarms'):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            msg = f'--{name.replace("_", "-")} {value:g}: must be above 0'
+            raise UsageError(msg)
+    return {
+        'psf_fwhm': psf_of(options),
+        'method': options.method,
+        'threshold': options.threshold,
+        'false_alarms': options.false_alarms,
+    }
+
+
+def bands_of(options):
+    """
+    Return the images given with ``--band NAME=F``.
+
+    Parameters
+    ----------
+    options : `~argparse.Namespace`
+        Parsed arguments.
+
+    Returns
+    -------
+    bands : dict of str to str
+        File by band.
+    """
+    bands = {}
+    for text in options.band or ():
+        name, separator, path = text.partition('=')
+        if not separator or not name or not path:
+            msg = f'--band {text}: expected NAME=FILE, such as r=field_r.fits'
+            raise UsageError(msg)
+        if name in bands:
+            msg = f"--band {text}: the band '{name}' is given twice"
+            raise UsageError(msg)
+        bands[name] = path
+    return bands
+
+
+def quiet_of(options):
+    """
+    Return whether progress bars are hidden.
+
+    Parameters
+    ----------
+    options : `~argparse.Namespace`
+        Parsed arguments.
+
+    Returns
+    -------
+    quiet : bool or None
+        None lets the terminal decide.
+    """
+    return True if options.quiet else None
+
+
+def tell(options, *lines):
+    """
+    Print the summary of a command unless it was asked to be quiet.
+
+    Parameters
+    ----------
+    options : `~argparse.Namespace`
+        Parsed arguments.
+    *lines : str
+        What to print.
+    """
+    if not options.quiet:
+        print('\n'.join(lines))

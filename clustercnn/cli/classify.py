@@ -1,0 +1,52 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The command ``clustercnn classify``.
+"""
+
+from clustercnn.cli._common import add_common_arguments, tell
+
+__all__ = ['add_parser']
+
+
+def add_parser(commands):
+    """
+    Add the command to the parser.
+
+    Parameters
+    ----------
+    commands : object
+        What ``add_subparsers`` returned.
+    """
+    parser = commands.add_parser(
+        'classify',
+        help='classify cutouts with a model',
+        description='Classify cutouts and write the catalogue ranked by the probability of '
+        'being a galaxy cluster.',
+    )
+    parser.add_argument('cutouts', metavar='CUTOUTS', help='cutouts, HDF5')
+    parser.add_argument(
+        '--model', default='default', metavar='NAME|PATH', help='shipped model or model file'
+    )
+    parser.add_argument(
+        '-o',
+        '--output',
+        required=True,
+        metavar='CATALOG',
+        help='catalogue to write: .ecsv, .fits, .vot or .reg',
+    )
+    add_common_arguments(parser, seed=False)
+    parser.set_defaults(execute=_execute)
+
+
+def _execute(options):
+    from clustercnn._utils.files import check_output
+    from clustercnn.pipeline import classify_cutouts
+
+    check_output(options.output, overwrite=options.overwrite)
+    result = classify_cutouts(
+        options.cutouts,
+        model=options.model,
+        output=options.output,
+        overwrite=options.overwrite,
+    )
+    tell(options, f'out: {len(result)} classified in {options.output}')

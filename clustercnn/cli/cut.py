@@ -1,0 +1,76 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The command ``clustercnn cut``.
+"""
+
+from clustercnn.cli._common import (
+    UsageError,
+    add_common_arguments,
+    add_xray_arguments,
+    bands_of,
+    quiet_of,
+    tell,
+)
+
+__all__ = ['add_parser']
+
+
+def add_parser(commands):
+    """
+    Add the command to the parser.
+
+    Parameters
+    ----------
+    commands : object
+        What ``add_subparsers`` returned.
+    """
+    parser = commands.add_parser(
+        'cut',
+        help='co-registered multi-band cutouts',
+        description='Cut the candidates of a catalogue out of the images of several bands, each '
+        'band onto its own north-up grid.',
+    )
+    parser.add_argument('candidates', metavar='CANDIDATES', help='catalogue of candidates')
+    parser.add_argument(
+        '--band',
+        action='append',
+        required=True,
+        metavar='NAME=F',
+        help='image of a band; repeatable; the X-ray band is called xray',
+    )
+    parser.add_argument(
+        '-o', '--output', required=True, metavar='CUTOUTS.h5', help='file to write'
+    )
+    add_xray_arguments(parser)
+    add_common_arguments(parser, seed=False)
+    parser.set_defaults(execute=_execute)
+
+
+def _execute(options):
+    from clustercnn._utils.files import check_output
+    from clustercnn.pipeline import make_cutouts
+
+    bands = bands_of(options)
+    if 'xray' not in bands and (options.exposure or options.background):
+        msg = '--exposure and --background belong to the band xray, which is not given'
+        raise UsageError(msg)
+    check_output(options.output, overwrite=options.overwrite)
+    stack = make_cutouts(
+        options.candidates,
+        bands,
+        exposure=options.exposure,
+        background=options.background,
+        allow_flux=options.allow_flux,
+        output=options.output,
+        overwrite=options.overwrite,
+        quiet=quiet_of(options),
+    )
+    lines = [f'out: {len(stack)} cutouts in {options.output}']
+    for name in stack.band_names:
+        coverage = stack.band(name).coverage
+        lines.append(
+            f'     {name}: {(coverage == 1).sum()} whole, '
+            f'{((coverage > 0) & (coverage < 1)).sum()} in part, {(coverage == 0).sum()} absent'
+        )
+    lines.append(f'next: clustercnn classify {options.output} --model default -o catalog.ecsv')
+    tell(options, *lines)

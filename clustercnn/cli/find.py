@@ -1,0 +1,65 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The command ``clustercnn find``.
+"""
+
+from clustercnn.cli._common import (
+    add_common_arguments,
+    add_finder_arguments,
+    add_xray_arguments,
+    finder_options,
+    tell,
+)
+
+__all__ = ['add_parser']
+
+
+def add_parser(commands):
+    """
+    Add the command to the parser.
+
+    Parameters
+    ----------
+    commands : object
+        What ``add_subparsers`` returned.
+    """
+    parser = commands.add_parser(
+        'find',
+        help='source finding only',
+        description='Find the sources of an X-ray image and write their catalogue.',
+    )
+    parser.add_argument('xray', metavar='XRAY', help='counts image, FITS with a celestial WCS')
+    parser.add_argument(
+        '-o',
+        '--output',
+        required=True,
+        metavar='CANDIDATES',
+        help='catalogue to write: .ecsv, .fits, .vot or .reg',
+    )
+    add_xray_arguments(parser)
+    add_finder_arguments(parser)
+    add_common_arguments(parser, seed=False)
+    parser.set_defaults(execute=_execute)
+
+
+def _execute(options):
+    from clustercnn._utils.files import check_output
+    from clustercnn.pipeline import find_sources
+
+    check_output(options.output, overwrite=options.overwrite)
+    catalog = find_sources(
+        options.xray,
+        exposure=options.exposure,
+        background=options.background,
+        allow_flux=options.allow_flux,
+        output=options.output,
+        overwrite=options.overwrite,
+        **finder_options(options),
+    )
+    dropped = dict(catalog.meta.get('dropped', {}))
+    tell(
+        options,
+        f'out: {len(catalog)} sources in {options.output}',
+        *(f'     {number} left out: {reason}' for reason, number in dropped.items()),
+        f'next: clustercnn cut {options.output} --band xray={options.xray} -o cutouts.h5',
+    )

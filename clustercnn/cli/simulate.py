@@ -1,0 +1,54 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The command ``clustercnn simulate``.
+"""
+
+from clustercnn.cli._common import UsageError, add_common_arguments, quiet_of, tell
+
+__all__ = ['add_parser']
+
+
+def add_parser(commands):
+    """
+    Add the command to the parser.
+
+    Parameters
+    ----------
+    commands : object
+        What ``add_subparsers`` returned.
+    """
+    parser = commands.add_parser(
+        'simulate',
+        help='simulated fields with truth',
+        description='Write simulated X-ray and optical fields, each a folder with its images '
+        'and the truth.',
+    )
+    parser.add_argument('directory', metavar='DIR', help='folder to write to')
+    parser.add_argument('--mission', default='xmm', metavar='NAME', help='default: %(default)s')
+    parser.add_argument('--fields', type=int, default=1, metavar='N', help='number of fields')
+    add_common_arguments(parser)
+    parser.set_defaults(execute=_execute)
+
+
+def _execute(options):
+    from clustercnn.simulate import simulate_fields
+
+    if options.fields < 1:
+        msg = f'--fields {options.fields}: must be at least 1'
+        raise UsageError(msg)
+    index = simulate_fields(
+        options.directory,
+        mission=options.mission,
+        n_fields=options.fields,
+        seed=options.seed or 0,
+        overwrite=options.overwrite,
+        quiet=quiet_of(options),
+    )
+    first = index['folder'][0]
+    tell(
+        options,
+        f'out: {len(index)} simulated fields in {options.directory}',
+        f'next: clustercnn run {options.directory}/{first}/xray.fits '
+        f'--exposure {options.directory}/{first}/exposure.fits '
+        f'--optical {options.directory}/{first}/optical.fits',
+    )

@@ -1,0 +1,537 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The verbs strung together: from an X-ray image to a ranked catalogue.
+
+Every function here is what one command of the command line does.
+"""
+
+import contextlib
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from clustercnn import provenance
+from clustercnn._utils.files import check_output, output_folder
+from clustercnn.classifier import Classifier
+from clustercnn.core import CandidateCatalog, CutoutStack, LabelSet, XrayImage
+from clustercnn.cutouts import CutoutMaker, coverage_flags
+from clustercnn.finding import SegmentationFinder, WaveletFinder
+from clustercnn.io import read_image, read_optical
+from clustercnn.report import write_report
+
+__all__ = [
+    'FieldResult',
+    'catalog_of',
+    'classify_cutouts',
+    'find_sources',
+    'make_cutouts',
+    'rank_candidates',
+    'run_field',
+    'train_classifier',
+]
+
+_FINDERS = {'wavelet': WaveletFinder, 'segmentation': SegmentationFinder}
+_CATALOG_FILES = ('catalog.ecsv', 'catalog.fits', 'catalog.vot', 'candidates.reg')
+_FILES = (*_CATALOG_FILES, 'cutouts.h5', 'report.html', 'run.json')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FieldResult:
+    """
+    What became of one field.
+
+    Parameters
+    ----------
+    image : XrayImage
+        The image as read.
+    catalog : CandidateCatalog
+        Candidates ranked by ``p_cluster``.
+    stack : CutoutStack or None
+        Their cutouts, None if nothing was found.
+    record : dict
+        Inputs, versions, options, timings, counts in and out: what ``run.json`` holds.
+    files : dict of str to `~pathlib.Path`
+        What was written.
+
+    Examples
+    --------
+    >>> from clustercnn.pipeline import FieldResult
+    >>> [field.name for field in __import__('dataclasses').fields(FieldResult)]
+    ['image', 'catalog', 'stack', 'record', 'files']
+    """
+
+    image: XrayImage
+    catalog: CandidateCatalog
+    stack: CutoutStack | None
+    record: dict
+    files: dict
+
+
+def _make_finder(method, *, psf_fwhm, threshold, false_alarms):
+    options = {'psf_fwhm': psf_fwhm}
+    if threshold is not None:
+        options['threshold'] = threshold
+    if false_alarms is not None:
+        options['false_alarms'] = false_alarms
+    return _FINDERS[method](**options)
+
+
+def find_sources(
+    xray,
+    *,
+    exposure=None,
+    background=None,
+    psf_fwhm=None,
+    method='wavelet',
+    threshold=None,
+    false_alarms=None,
+    allow_flux=False,
+    output=None,
+    overwrite=False,
+):
+    """
+    Find the sources of an X-ray image.
+
+    Parameters
+    ----------
+    xray : str, path-like or XrayImage
+        The image.
+    exposure, background : str or path-like, optional
+        Maps on the same grid.
+    psf_fwhm : `~astropy.units.Quantity`, optional
+        Width of the point spread function; that of the mission by default.
+    method : {'wavelet', 'segmentation'}, optional
+        The finder.
+    threshold : float, optional
+        Detection threshold in equivalent Gaussian sigma.
+    false_alarms : float, optional
+        Expected number of spurious sources in the field, instead of a threshold.
+    allow_flux : bool, optional
+        Whether an image that does not hold counts may be used all the same.
+    output : str or path-like, optional
+        Where to write the catalogue; the name gives the format.
+    overwrite : bool, optional
+        Whether existing files may be replaced.
+
+    Returns
+    -------
+    catalog : CandidateCatalog
+        In the order of significance.
+
+    Examples
+    --------
+    >>> from clustercnn.pipeline import find_sources
+    >>> from clustercnn.testing import tiny_image
+    >>> len(find_sources(tiny_image()))
+    1
+    """
+    image = xray
+    if not isinstance(xray, XrayImage):
+        image = read_image(
+            xray, exposure=exposure, background=background, allow_flux=allow_flux
+        )
+    finder = _make_finder(
+        method, psf_fwhm=psf_fwhm, threshold=threshold, false_alarms=false_alarms
+    )
+    catalog = finder(image)
+    if output is not None:
+        catalog.write(output, overwrite=overwrite)
+    return catalog
+
+
+def _read_bands(bands, *, exposure=None, background=None, allow_flux=False):
+    """
+    Read the images of several bands; the X-ray one with what belongs to it.
+    """
+    images = {}
+    for name, source in bands.items():
+        if not isinstance(source, (str, Path)):
+            images[name] = source
+        elif name == 'xray':
+            images[name] = read_image(
+                source, exposure=exposure, background=background, allow_flux=allow_flux
+            )
+        else:
+            images[name] = read_optical(source)
+    return images
+
+
+def make_cutouts(
+    candidates,
+    bands,
+    *,
+    exposure=None,
+    background=None,
+    allow_flux=False,
+    geometry=None,
+    output=None,
+    overwrite=False,
+    quiet=None,
+):
+    """
+    Cut the candidates out of the images of several bands.
+
+    Parameters
+    ----------
+    candidates : str, path-like or CandidateCatalog
+        What to cut out.
+    bands : dict of str to str, path-like, XrayImage or `~astropy.nddata.CCDData`
+        Image of each band; the X-ray band is called ``'xray'``.
+    exposure, background : str or path-like, optional
+        Maps of the X-ray band.
+    allow_flux : bool, optional
+        Whether an X-ray image that does not hold counts may be used all the same.
+    geometry : dict, optional
+        See `~clustercnn.CutoutMaker`.
+    output : str or path-like, optional
+        HDF5 file to write.
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+    quiet : bool, optional
+        Whether to hide the progress bar.
+
+    Returns
+    -------
+    stack : CutoutStack
+        One cutout a candidate, in their order.
+
+    Examples
+    --------
+    >>> from clustercnn.pipeline import make_cutouts
+    >>> from clustercnn.testing import tiny_catalog, tiny_image
+    >>> make_cutouts(tiny_catalog(), {'xray': tiny_image()}).band_names
+    ('xray',)
+    """
+    if not isinstance(candidates, CandidateCatalog):
+        candidates = CandidateCatalog.read(candidates)
+    images = _read_bands(
+        bands, exposure=exposure, background=background, allow_flux=allow_flux
+    )
+    progress = None if quiet is None else not quiet
+    stack = CutoutMaker(geometry=geometry)(images, candidates, progress=progress)
+    if output is not None:
+        stack.write(output, overwrite=overwrite)
+    return stack
+
+
+def _load_model(model):
+    if isinstance(model, Classifier):
+        return model
+    path = Path(model)
+    if path.suffix == '.safetensors' or path.exists():
+        return Classifier.load(path)
+    return Classifier.from_pretrained(str(model))
+
+
+def rank_candidates(catalog, prediction, *, flags=0):
+    """
+    Join predictions to a catalogue and rank it.
+
+    Parameters
+    ----------
+    catalog : CandidateCatalog
+        The candidates.
+    prediction : PredictionSet
+        Predictions for the same identifiers.
+    flags : 1D `~numpy.ndarray` of int, optional
+        Further bits, in the order of the catalogue.
+
+    Returns
+    -------
+    catalog : CandidateCatalog
+        With the columns of the predictions and ``rank``, from 1 for the highest
+        ``p_cluster``; equal ones in the order of their significance.
+
+    Examples
+    --------
+    >>> from clustercnn.pipeline import rank_candidates
+    >>> from clustercnn.testing import tiny_catalog, tiny_prediction
+    >>> ranked = rank_candidates(tiny_catalog(), tiny_prediction())
+    >>> ranked['rank'].tolist()
+    [1, 2, 3, 4, 5, 6]
+    """
+    columns = prediction.select(catalog.ids).columns()
+    bits = np.asarray(catalog['flags']) | np.asarray(flags, dtype=np.int32)
+    catalog = catalog.with_columns(flags=bits, **columns)
+    catalog = catalog.sort_by('significance', descending=True)
+    catalog = catalog.sort_by('p_cluster', descending=True)
+    return catalog.with_columns(rank=np.arange(1, len(catalog) + 1))
+
+
+def catalog_of(stack):
+    """
+    Return the catalogue that a stack of cutouts was made from.
+
+    Parameters
+    ----------
+    stack : CutoutStack
+        Must have positions; its features become columns.
+
+    Returns
+    -------
+    catalog : CandidateCatalog
+        One row a cutout.
+
+    Examples
+    --------
+    >>> from clustercnn.pipeline import catalog_of
+    >>> from clustercnn.testing import tiny_stack
+    >>> catalog_of(tiny_stack())['counts'].unit
+    Unit("ct")
+    """
+    features = {name: np.array(values) for name, values in stack.features.items()}
+    if 'flags' in features:
+        features['flags'] = np.nan_to_num(features['flags']).astype(np.int32)
+    return CandidateCatalog.from_columns(
+        id=list(stack.ids), ra=stack.positions.ra, dec=stack.positions.dec, **features
+    )
+
+
+def classify_cutouts(cutouts, *, model='default', output=None, overwrite=False):
+    """
+    Classify cutouts and rank them.
+
+    Parameters
+    ----------
+    cutouts : str, path-like or CutoutStack
+        The cutouts.
+    model : str, path-like or Classifier, optional
+        A model, its file, or the name of a shipped one.
+    output : str or path-like, optional
+        Where to write the catalogue; the name gives the format.
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    catalog : CandidateCatalog or PredictionSet
+        Ranked; the bare predictions where the cutouts have no sky positions.
+    """
+    stack = cutouts if isinstance(cutouts, CutoutStack) else CutoutStack.read(cutouts)
+    prediction = _load_model(model).predict(stack)
+    result = prediction
+    if stack.positions is not None:
+        result = rank_candidates(catalog_of(stack), prediction, flags=coverage_flags(stack))
+    if output is not None:
+        result.write(output, overwrite=overwrite)
+    return result
+
+
+def train_classifier(
+    cutouts, labels, *, network='cn', n_runs=1, seed=0, output=None, overwrite=False, **options
+):
+    """
+    Train a classifier on labelled cutouts.
+
+    Parameters
+    ----------
+    cutouts : str, path-like or CutoutStack
+        The cutouts.
+    labels : str, path-like or LabelSet
+        Labels by identifier; cutouts without one are left out and counted.
+    network : str, optional
+        Name of the network.
+    n_runs : int, optional
+        Number of trainings, which become the members of one ensemble.
+    seed : int, optional
+        For initial weights, shuffling and augmentation.
+    output : str or path-like, optional
+        Model file to write.
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+    **options
+        See `~clustercnn.Classifier` and its `fit`.
+
+    Returns
+    -------
+    classifier : Classifier
+        Trained.
+    """
+    stack = cutouts if isinstance(cutouts, CutoutStack) else CutoutStack.read(cutouts)
+    label_set = labels if isinstance(labels, LabelSet) else LabelSet.read(labels)
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+    classifier = Classifier(
+        network=network, schema=label_set.schema, seed=seed, ensemble=n_runs, **options
+    )
+    classifier.fit(stack, label_set)
+    if output is not None:
+        classifier.save(output, overwrite=overwrite)
+    return classifier
+
+
+def run_field(
+    xray,
+    *,
+    exposure=None,
+    background=None,
+    optical=None,
+    bands=None,
+    psf_fwhm=None,
+    model='default',
+    method='wavelet',
+    threshold=None,
+    false_alarms=None,
+    allow_flux=False,
+    output=None,
+    overwrite=False,
+    seed=0,
+    quiet=None,
+):
+    """
+    Go from an X-ray image, and optical ones if there are any, to a ranked catalogue.
+
+    Parameters
+    ----------
+    xray : str or path-like
+        The X-ray image.
+    exposure, background : str or path-like, optional
+        Maps on the same grid.
+    optical : str or path-like, optional
+        Image of the band ``'optical'``.
+    bands : dict of str to str or path-like, optional
+        Images of further bands.
+    psf_fwhm : `~astropy.units.Quantity`, optional
+        Width of the point spread function; that of the mission by default.
+    model : str, path-like or Classifier, optional
+        A model, its file, or the name of a shipped one.
+    method : {'wavelet', 'segmentation'}, optional
+        The finder.
+    threshold : float, optional
+        Detection threshold in equivalent Gaussian sigma.
+    false_alarms : float, optional
+        Expected number of spurious sources in the field, instead of a threshold.
+    allow_flux : bool, optional
+        Whether an image that does not hold counts may be used all the same.
+    output : str or path-like, optional
+        Folder to write to.
+    overwrite : bool, optional
+        Whether files there may be replaced.
+    seed : int, optional
+        Written to the record; nothing in this chain is random.
+    quiet : bool, optional
+        Whether to hide progress bars.
+
+    Returns
+    -------
+    result : FieldResult
+        Catalogue, cutouts and record.
+
+    Raises
+    ------
+    ImageReadError
+        If an input cannot be used.
+    ImageMismatchError
+        If maps do not fit the image.
+    OSError
+        If the output cannot be written.
+    """
+    started = time.perf_counter()
+    clock = provenance.Stopwatch()
+    sources = {'xray': xray, 'exposure': exposure, 'background': background, 'optical': optical}
+    sources |= dict(bands or {})
+    with contextlib.ExitStack() as stack_of_contexts:
+        folder = None
+        if output is not None:
+            folder = stack_of_contexts.enter_context(
+                output_folder(output, _FILES, overwrite=overwrite)
+            )
+        classifier = _load_model(model)
+        with clock('read'):
+            names = {'xray': xray} | ({'optical': optical} if optical is not None else {})
+            images = _read_bands(
+                names | dict(bands or {}),
+                exposure=exposure,
+                background=background,
+                allow_flux=allow_flux,
+            )
+        image = images['xray']
+        with clock('find'):
+            finder = _make_finder(
+                method, psf_fwhm=psf_fwhm, threshold=threshold, false_alarms=false_alarms
+            )
+            found = finder(image)
+        stack, catalog = None, found
+        if len(found):
+            with clock('cut'):
+                progress = None if quiet is None else not quiet
+                stack = CutoutMaker()(images, found, progress=progress)
+            with clock('classify'):
+                prediction = classifier.predict(stack)
+                catalog = rank_candidates(found, prediction, flags=coverage_flags(stack))
+            stack = stack.select(catalog.ids)
+        record = provenance.make_record(
+            inputs={name: path for name, path in sources.items() if path is not None},
+            options={
+                'psf_fwhm': None if psf_fwhm is None else str(psf_fwhm),
+                'model': str(model),
+                'method': method,
+                'threshold': threshold,
+                'false_alarms': false_alarms,
+                'allow_flux': allow_flux,
+            },
+            seed=seed,
+            timings=clock.seconds,
+            counts=_account(image, found, catalog, stack),
+            notes=[*image.meta.get('notes', ()), *_missing_notes(images, classifier)],
+        )
+        files = {}
+        if folder is not None:
+            with clock('write'):
+                for name in _CATALOG_FILES:
+                    catalog.write(folder / name)
+                if stack is not None:
+                    stack.write(folder / 'cutouts.h5')
+                write_report(
+                    folder / 'report.html',
+                    catalog=catalog,
+                    stack=stack,
+                    image=image,
+                    optical=images.get('optical'),
+                    meta=record,
+                )
+            record['timings'] = clock.seconds
+            record['seconds'] = round(time.perf_counter() - started, 3)
+            (folder / 'run.json').write_text(json.dumps(record, indent=2) + '\n')
+            files = {item.name: Path(output) / item.name for item in sorted(folder.iterdir())}
+    return FieldResult(image=image, catalog=catalog, stack=stack, record=record, files=files)
+
+
+def _account(image, found, catalog, stack):
+    """
+    Count what went in and came out, and why anything was lost.
+    """
+    return {
+        'pixels': int(image.counts.size),
+        'pixels_masked': int(image.mask.sum()),
+        'pixels_exposed': int(image.valid.sum()),
+        'counts_in_image': round(image.n_counts),
+        'found': len(found),
+        'cut_out': 0 if stack is None else len(stack),
+        'classified': len(catalog) if 'p_cluster' in catalog else 0,
+        'p_cluster_above_0.5': (
+            int((np.asarray(catalog['p_cluster']) > 0.5).sum()) if 'p_cluster' in catalog else 0
+        ),
+        'without_optical': int(catalog.flagged('NO_OPTICAL').sum()),
+        'dropped': dict(found.meta.get('dropped', {})),
+    }
+
+
+def _missing_notes(images, classifier):
+    """
+    Say in words which bands the model knows and this field lacks, and the reverse.
+    """
+    known = set(classifier.band_names)
+    notes = [
+        f"band '{name}' is not there: the model judged without it"
+        for name in classifier.band_names
+        if name not in images
+    ]
+    return notes + [
+        f"band '{name}' was cut out but the model does not know it"
+        for name in images
+        if name not in known
+    ]
