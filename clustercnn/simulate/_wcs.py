@@ -1,0 +1,86 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Tangent-plane grids, and where a field lies in the Galaxy.
+"""
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+__all__ = ['galactic_latitude', 'offsets_to_sky', 'tangent_header']
+
+# north Galactic pole, J2000
+_POLE = 192.85948, 27.12825
+
+
+def tangent_header(position, center, pixel):
+    """
+    Return a north-up TAN WCS and the header that says the same.
+
+    Parameters
+    ----------
+    position : tuple of float
+        Right ascension and declination of the tangent point in deg.
+    center : tuple of float
+        Its pixel coordinates, 0-based.
+    pixel : float
+        Pixel size in arcsec.
+
+    Returns
+    -------
+    wcs : `~astropy.wcs.WCS`
+        Celestial, ICRS.
+    header : `~astropy.io.fits.Header`
+        Without the WCS keywords, ready for what else there is to say.
+    """
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ['RA---TAN', 'DEC--TAN']
+    wcs.wcs.crval = position
+    wcs.wcs.crpix = [center[0] + 1, center[1] + 1]
+    wcs.wcs.cdelt = [-pixel / 3600, pixel / 3600]
+    wcs.wcs.cunit = ['deg', 'deg']
+    wcs.wcs.radesys = 'ICRS'
+    wcs.wcs.set()
+    return wcs, fits.Header()
+
+
+def offsets_to_sky(position, x, y):
+    """
+    Return the sky position of offsets in the tangent plane.
+
+    Parameters
+    ----------
+    position : tuple of float
+        Tangent point in deg.
+    x, y : (n,) `~numpy.ndarray`
+        Offsets in arcsec, x to the west, y to the north.
+
+    Returns
+    -------
+    ra, dec : (n,) `~numpy.ndarray`
+        In deg, ra in 0 to 360.
+    """
+    wcs, _ = tangent_header(position, (0.0, 0.0), 1.0)
+    ra, dec = wcs.wcs_pix2world(np.asarray(x, float), np.asarray(y, float), 0)
+    return np.mod(ra, 360.0), dec
+
+
+def galactic_latitude(position):
+    """
+    Return the Galactic latitude.
+
+    Parameters
+    ----------
+    position : tuple of float
+        Right ascension and declination in deg.
+
+    Returns
+    -------
+    latitude : float
+        In deg.
+    """
+    ra, dec = np.deg2rad(position)
+    pole_ra, pole_dec = np.deg2rad(_POLE)
+    sine = np.sin(dec) * np.sin(pole_dec)
+    sine += np.cos(dec) * np.cos(pole_dec) * np.cos(ra - pole_ra)
+    return float(np.rad2deg(np.arcsin(np.clip(sine, -1, 1))))

@@ -1,0 +1,351 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The optical sky over an X-ray field: field galaxies, stars, cluster members,
+counterparts, drawn on a photographic plate or a CCD frame.
+"""
+
+import astropy.units as u
+import numpy as np
+from astropy.nddata import CCDData
+
+from clustercnn.simulate import _cosmology as cosmology
+from clustercnn.simulate._plate import add_bright_stars, add_large_galaxy, ccd_frame, plate_scan
+from clustercnn.simulate._sources import CLASS_NAMES
+from clustercnn.simulate._stamps import add_gaussians, profile_gaussians
+from clustercnn.simulate._wcs import tangent_header
+
+__all__ = [
+    'characteristic_magnitude',
+    'galaxy_number_counts',
+    'simulate_optical',
+    'star_number_counts',
+]
+
+SKY_BRIGHTNESS = 20.8
+"""R magnitude of a square arcsec of dark sky."""
+
+# log10 of galaxies per deg2 and mag in R, rounded from the compilations of Yasuda et al. 2001
+# (bright) and Metcalfe et al. 2001 (faint)
+_GALAXY_COUNTS = {
+    'magnitude': np.arange(12.0, 26.0),
+    'log_number': np.array(
+        [-1.55, -0.95, -0.35, 0.25, 0.86, 1.44, 1.97, 2.47, 2.91, 3.30, 3.67, 4.02, 4.34, 4.62]
+    ),
+}
+# log10 of stars per deg2 brighter than R at Galactic latitudes 90, 30, 10 deg, rounded from
+# star-count models (Bahcall & Soneira 1980; Allen's Astrophysical Quantities)
+_STAR_COUNTS = {
+    'magnitude': np.array([4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 22.0, 24.0]),
+    'sine': np.array([0.17, 0.5, 1.0]),
+    'log_number': np.array(
+        [
+            [-2.0, -1.1, -0.2, 0.7, 1.55, 2.35, 3.05, 3.7, 4.2, 4.6, 4.8],
+            [-2.2, -1.3, -0.45, 0.4, 1.15, 1.85, 2.45, 2.95, 3.35, 3.65, 3.85],
+            [-2.4, -1.5, -0.65, 0.15, 0.85, 1.45, 2.0, 2.45, 2.85, 3.15, 3.4],
+        ]
+    ),
+}
+
+
+def galaxy_number_counts(magnitude):
+    """
+    Return the surface density of field galaxies.
+
+    Parameters
+    ----------
+    magnitude : array-like
+        R magnitude, 12 to 25.
+
+    Returns
+    -------
+    number : `~numpy.ndarray`
+        Per deg2 and magnitude.
+
+    Examples
+    --------
+    >>> from clustercnn.simulate import galaxy_number_counts
+    >>> round(float(galaxy_number_counts(20.0)))
+    813
+    """
+    log_number = np.interp(magnitude, _GALAXY_COUNTS['magnitude'], _GALAXY_COUNTS['log_number'])
+    return 10**log_number
+
+
+def star_number_counts(magnitude, latitude):
+    """
+    Return how many stars a square degree are brighter than a magnitude.
+
+    Parameters
+    ----------
+    magnitude : array-like
+        R magnitude, 4 to 24.
+    latitude : float
+        Galactic latitude in deg.
+
+    Returns
+    -------
+    number : `~numpy.ndarray`
+        Per deg2.
+
+    Examples
+    --------
+    >>> from clustercnn.simulate import star_number_counts
+    >>> float(star_number_counts(20.0, 30.0)) > float(star_number_counts(20.0, 80.0))
+    True
+    """
+    sine = abs(np.sin(np.deg2rad(latitude)))
+    per_latitude = [
+        np.interp(magnitude, _STAR_COUNTS['magnitude'], row) for row in _STAR_COUNTS['log_number']
+    ]
+    nodes = _STAR_COUNTS['sine']
+    sine = float(np.clip(sine, nodes[0], nodes[-1]))
+    upper = int(np.clip(np.searchsorted(nodes, sine), 1, len(nodes) - 1))
+    weight = (sine - nodes[upper - 1]) / (nodes[upper] - nodes[upper - 1])
+    return 10 ** (per_latitude[upper - 1] * (1 - weight) + per_latitude[upper] * weight)
+
+
+def characteristic_magnitude(redshift):
+    """
+    Return the R magnitude of an L* early-type galaxy.
+
+    ``M* = -21.3`` with the K correction of an elliptical (Fukugita et al. 1995,
+    rounded) and passive brightening by 0.9 mag a unit redshift.
+
+    Parameters
+    ----------
+    redshift : array-like
+        Up to 1.6.
+
+    Returns
+    -------
+    magnitude : `~numpy.ndarray`
+        In R.
+
+    Examples
+    --------
+    >>> from clustercnn.simulate import characteristic_magnitude
+    >>> characteristic_magnitude([0.1, 0.5]).round(1).tolist()
+    [17.0, 21.4]
+    """
+    redshift = np.asarray(redshift, dtype=float)
+    correction = np.interp(
+        redshift,
+        [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.3, 1.6],
+        [0, 0.1, 0.22, 0.38, 0.6, 0.85, 1.4, 2.0, 2.7, 3.3],
+    )
+    modulus = 5 * np.log10(cosmology.luminosity_distance(redshift)) + 25
+    return -21.3 + modulus + correction - 0.9 * redshift
+
+
+class _Catalog:
+    """
+    Small objects to draw: profile, place, magnitude, shape.
+    """
+
+    def __init__(self):
+        self._rows = {'point': [], 'disk': [], 'bulge': []}
+
+    def add(self, kind, x, y, magnitude, radius=0.0, axis_ratio=1.0, angle=0.0):
+        columns = np.broadcast_arrays(*np.atleast_1d(x, y, magnitude, radius, axis_ratio, angle))
+        self._rows[kind].append(np.stack(columns).astype(float))
+
+    def add_galaxies(self, x, y, magnitude, radius, bulge_fraction, rng):
+        n = len(x)
+        bulge = rng.random(n) < bulge_fraction
+        axis_ratio = np.where(bulge, rng.uniform(0.55, 1, n), rng.uniform(0.2, 1, n))
+        angle = rng.uniform(0, np.pi, n)
+        for kind, chosen in (('bulge', bulge), ('disk', ~bulge)):
+            columns = (c[chosen] for c in (x, y, magnitude, radius, axis_ratio, angle))
+            self.add(kind, *columns)
+
+    def rows(self, kind):
+        return np.concatenate([np.zeros((6, 0)), *self._rows[kind]], axis=1)
+
+
+def _draw_from(cumulative, values, n, rng):
+    total = np.concatenate([[0.0], np.cumsum(cumulative)])
+    return np.interp(rng.random(n) * total[-1], total, values)
+
+
+def _add_field_galaxies(catalog, half_side, faintest, rng):
+    area = (2 * half_side / 3600) ** 2
+    edges = np.linspace(12.5, faintest, 101)
+    middle = (edges[1:] + edges[:-1]) / 2
+    number = galaxy_number_counts(middle) * (edges[1] - edges[0]) * area
+    n = rng.poisson(number.sum())
+    magnitude = _draw_from(number, edges, n, rng)
+    x, y = rng.uniform(-half_side, half_side, (2, n))
+    # a third of them in loose groups: the galaxy distribution is not Poisson
+    grouped = np.flatnonzero(rng.random(n) < 0.35)
+    n_groups = max(1, len(grouped) // 7)
+    group = rng.integers(0, n_groups, len(grouped))
+    group_x, group_y = rng.uniform(-half_side, half_side, (2, n_groups))
+    spread = 10 ** rng.uniform(1.5, 2.5, n_groups)
+    x[grouped] = group_x[group] + spread[group] * rng.standard_normal(len(grouped))
+    y[grouped] = group_y[group] + spread[group] * rng.standard_normal(len(grouped))
+    catalog.add_galaxies(x, y, magnitude, _half_light_radius(magnitude, rng), 0.35, rng)
+
+
+def _half_light_radius(magnitude, rng):
+    # arcsec: about 2 at R = 18 and 1 at R = 20 (Shen et al. 2003), 0.2 dex scatter
+    log_radius = 0.30 - 0.15 * (magnitude - 18) + 0.2 * rng.standard_normal(len(magnitude))
+    return np.clip(10**log_radius, 0.15, 40.0)
+
+
+def _add_stars(catalog, half_side, faintest, latitude, rng):
+    area = (2 * half_side / 3600) ** 2
+    edges = np.linspace(4.0, faintest, 161)
+    number = np.diff(star_number_counts(edges, latitude)) * area
+    n = rng.poisson(number.sum())
+    magnitude = _draw_from(number, edges, n, rng)
+    x, y = rng.uniform(-half_side, half_side, (2, n))
+    catalog.add('point', x, y, magnitude)
+
+
+def _add_cluster_members(catalog, cluster, faintest, rng):
+    redshift, outer = float(cluster['redshift']), float(cluster['radius_500'])
+    bright = float(characteristic_magnitude(redshift))
+    # the brightest galaxy: 2 mag above L*, brighter in heavier clusters (Lin & Mohr 2004)
+    magnitude = bright - 1.9 - 0.6 * np.log10(cluster['mass'] / 2e14)
+    magnitude = magnitude + 0.3 * rng.standard_normal()
+    shift = 0.02 * outer * rng.standard_normal(2)
+    radius = float(cosmology.angular_size(0.022, redshift)) * 10 ** (0.15 * rng.standard_normal())
+    angle = cluster['angle'] + 0.3 * rng.standard_normal()
+    ratio = rng.uniform(0.6, 0.95)
+    place = cluster['x'] + shift[0], cluster['y'] + shift[1]
+    if magnitude < faintest:
+        catalog.add('bulge', *place, magnitude, radius, ratio, angle)
+
+    # Schechter function of slope -1; richness counts the galaxies above 0.2 L*
+    dimmest = max(10 ** (-0.4 * (faintest - bright)), 0.005)
+    edges = np.linspace(np.log(dimmest), np.log(8.0), 201)
+    middle = (edges[1:] + edges[:-1]) / 2
+    density = np.exp(-np.exp(middle)) * (edges[1] - edges[0]) if dimmest < 8 else np.zeros(200)
+    rich = np.linspace(np.log(0.2), np.log(8.0), 201)
+    norm = np.exp(-np.exp((rich[1:] + rich[:-1]) / 2)).sum() * (rich[1] - rich[0])
+    # members are counted inside about 0.8 r500, the profile is drawn to 2 r500
+    n = rng.poisson(1.6 * cluster['richness'] * density.sum() / norm)
+    luminosity = np.exp(_draw_from(density, edges, n, rng)) if n else np.zeros(0)
+    radii = np.linspace(0, 2, 201)
+    scaled = radii * 2.7
+    profile = np.log(1 + scaled) - scaled / (1 + scaled)
+    distance = np.interp(rng.random(n) * profile[-1], profile, radii) * outer
+    cosine = rng.uniform(-1, 1, n)
+    distance = distance * np.sqrt(1 - cosine**2)
+    turn = rng.uniform(0, 2 * np.pi, n)
+    stretch = np.sqrt(cluster['axis_ratio'])
+    along, across = distance * np.cos(turn) / stretch, distance * np.sin(turn) * stretch
+    cos, sin = np.cos(cluster['angle']), np.sin(cluster['angle'])
+    size = float(cosmology.angular_size(0.0045, redshift))
+    radius = size * luminosity**0.5 * 10 ** (0.2 * rng.standard_normal(n))
+    catalog.add_galaxies(
+        cluster['x'] + along * cos - across * sin,
+        cluster['y'] + along * sin + across * cos,
+        bright - 2.5 * np.log10(np.maximum(luminosity, 1e-6)),
+        np.maximum(radius, 0.2),
+        0.75,
+        rng,
+    )
+
+
+def _fill_catalog(rows, half_side, faintest, latitude, rng):
+    catalog = _Catalog()
+    _add_field_galaxies(catalog, half_side, faintest, rng)
+    _add_stars(catalog, half_side, faintest, latitude, rng)
+    for cluster in rows[rows['class'] == CLASS_NAMES.index('cluster')]:
+        _add_cluster_members(catalog, cluster, faintest, rng)
+    point = rows[rows['class'] == CLASS_NAMES.index('point')]
+    seen = point[point['magnitude'] < faintest]
+    catalog.add('point', seen['x'], seen['y'], seen['magnitude'])
+    # active members off the centre sit in a galaxy of their own
+    members = point[np.isnan(point['magnitude']) & (point['redshift'] > 0)]
+    if len(members):
+        magnitude = characteristic_magnitude(members['redshift']) + rng.normal(0, 0.7, len(members))
+        parents = rows[members['parent'] - 1]
+        away = np.hypot(members['x'] - parents['x'], members['y'] - parents['y']) > 3
+        chosen = away & (magnitude < faintest)
+        catalog.add(
+            'bulge', members['x'][chosen], members['y'][chosen], magnitude[chosen], 0.8, 0.8
+        )
+    return catalog
+
+
+def simulate_optical(sources, *, config, position, field, latitude, rng):
+    """
+    Draw the optical image that belongs to a list of X-ray sources.
+
+    Parameters
+    ----------
+    sources : structured `~numpy.ndarray`
+        Rows of `~clustercnn.simulate._sources.SourceList`.
+    config : `~clustercnn.simulate.SimulationConfig`
+        Kind, depth, pixel scale, seeing, contrast and astrometric error.
+    position : tuple of float
+        Right ascension and declination of the tangent point in deg.
+    field : float
+        Side in arcmin.
+    latitude : float
+        Galactic latitude in deg.
+    rng : `~numpy.random.Generator`
+        Source of the draws.
+
+    Returns
+    -------
+    image : `~astropy.nddata.CCDData`
+        In adu, with a TAN WCS.
+    """
+    pixel = float(config.optical_pixel_scale.value)
+    side = min(field, float(config.optical_size.to_value(u.arcmin))) * 60
+    n = int(np.ceil(side / pixel))
+    half_side = n * pixel / 2
+    width = float(config.optical_seeing.value) / 2.3548 / pixel
+    # three sigma on a plate is what the eye sees; CCD depths are quoted at five
+    limit = 3.0 if config.optical == 'plate' else 5.0
+    faint_flux = 10 ** (-0.4 * (config.optical_depth - SKY_BRIGHTNESS)) / pixel**2
+    noise = faint_flux / (limit * np.sqrt(4 * np.pi * (width**2 + 1 / 12)))
+    faintest = config.optical_depth + 1.2
+
+    catalog = _fill_catalog(sources, half_side + 20, faintest, latitude, rng)
+    offset = config.optical_offset * rng.standard_normal(2)
+    center = (n - 1) / 2
+    image = np.zeros((n, n))
+    gaussians = []
+    bright = None
+    for kind in ('point', 'disk', 'bulge'):
+        x, y, magnitude, radius, axis_ratio, angle = catalog.rows(kind)
+        x, y = (x + offset[0]) / pixel + center, (y + offset[1]) / pixel + center
+        flux = 10 ** (-0.4 * (magnitude - SKY_BRIGHTNESS))
+        if kind == 'point':
+            chosen = magnitude < 15.5
+            bright = x[chosen], y[chosen], flux[chosen]
+            seeing = ((0.82, width), (0.18, 2.3 * width))
+        else:
+            seeing = ((1.0, 1.1 * width),)
+        gaussians.append(
+            profile_gaussians(
+                kind, x, y, flux / pixel**2, radius / pixel, axis_ratio, angle, seeing=seeing
+            )
+        )
+    add_gaussians(image, *np.concatenate(gaussians, axis=1), faintest=0.15 * noise)
+    add_bright_stars(image, *bright, pixel=pixel, angle=rng.normal(0, 0.05))
+    for row in sources[sources['class'] == CLASS_NAMES.index('galaxy')]:
+        add_large_galaxy(
+            image,
+            (row['x'] + offset[0]) / pixel + center,
+            (row['y'] + offset[1]) / pixel + center,
+            10 ** (-0.4 * (row['magnitude'] - SKY_BRIGHTNESS)),
+            radius=row['size'],
+            axis_ratio=row['axis_ratio'],
+            angle=row['angle'],
+            elliptical=bool(row['flavour']),
+            pixel=pixel,
+            rng=rng,
+        )
+    if config.optical == 'plate':
+        data = plate_scan(image, noise=noise, contrast=config.optical_contrast, rng=rng)
+    else:
+        data = ccd_frame(image, noise=noise, rng=rng)
+    wcs, header = tangent_header(position, (center, center), pixel)
+    header['SURVEY'] = ('SIMULATED', 'not a picture of the sky')
+    header['BANDPASS'] = ('R', config.optical)
+    return CCDData(data, unit=u.adu, wcs=wcs, meta=header)
