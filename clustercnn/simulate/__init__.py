@@ -1,0 +1,34 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+A simulated X-ray and optical sky with truth: to train on, to validate with,
+and to show. Everything here is simulated and says so in its headers.
+"""
+
+from clustercnn.simulate.clusters import cluster_number_counts
+from clustercnn.simulate.config import RANDOMISED_RANGES, SimulationConfig
+from clustercnn.simulate.field import PhotonOrigin, SimulatedField, simulate_field
+from clustercnn.simulate.missions import MISSIONS, Camera, Mission, PointSpread, get_mission
+from clustercnn.simulate.optical import (
+    characteristic_magnitude,
+    galaxy_number_counts,
+    star_number_counts,
+)
+from clustercnn.simulate.populations import agn_number_counts
+
+__all__ = [
+    'MISSIONS',
+    'RANDOMISED_RANGES',
+    'Camera',
+    'Mission',
+    'PhotonOrigin',
+    'PointSpread',
+    'SimulatedField',
+    'SimulationConfig',
+    'agn_number_counts',
+    'characteristic_magnitude',
+    'cluster_number_counts',
+    'galaxy_number_counts',
+    'get_mission',
+    'simulate_field',
+    'star_number_counts',
+]

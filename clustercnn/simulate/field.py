@@ -1,0 +1,525 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+One simulated field: an X-ray image, an optical image, and the truth.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.table import QTable
+from astropy.wcs import WCS
+
+from clustercnn._utils.files import atomic_path
+from clustercnn._utils.summary import html_summary, text_summary
+from clustercnn._utils.validation import lock
+from clustercnn.core import XrayImage
+from clustercnn.exceptions import ImageReadError
+from clustercnn.simulate import populations
+from clustercnn.simulate._matching import match_detections
+from clustercnn.simulate._sources import CLASS_NAMES, SUBCLASS_NAMES, SourceList
+from clustercnn.simulate._wcs import galactic_latitude, offsets_to_sky, tangent_header
+from clustercnn.simulate.clusters import draw_clusters
+from clustercnn.simulate.config import SimulationConfig
+from clustercnn.simulate.missions import get_mission
+from clustercnn.simulate.optical import simulate_optical
+from clustercnn.simulate.xray import observe, prepare_observation
+
+__all__ = ['PhotonOrigin', 'SimulatedField', 'simulate_field']
+
+FORMAT_VERSION = 1
+_ENERGY_BAND = (0.5 * u.keV, 2.0 * u.keV)
+_TARGET_CHANCES = {'none': 0.45, 'cluster': 0.25, 'point': 0.15, 'galaxy': 0.11, 'shell': 0.04}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PhotonOrigin:
+    """
+    Which source sent the photons of which pixel.
+
+    Entry ``i`` says that ``n[i]`` photons of source ``source_id[i]`` fell on
+    the pixel with flat index ``pixel[i]``. What a pixel holds beyond its
+    entries is background.
+
+    Parameters
+    ----------
+    source_id, pixel, n : (n_entries,) `~numpy.ndarray` of int32
+        Sorted by source, then by pixel.
+    """
+
+    source_id: np.ndarray
+    pixel: np.ndarray
+    n: np.ndarray
+
+    def __post_init__(self):
+        for name in ('source_id', 'pixel', 'n'):
+            object.__setattr__(self, name, lock(np.asarray(getattr(self, name), np.int32)))
+
+    def image(self, source_ids, shape):
+        """
+        Return the counts image of some sources alone.
+
+        Parameters
+        ----------
+        source_ids : int or sequence of int
+            Numbers of the truth catalogue.
+        shape : tuple of int
+            Shape of the X-ray image.
+
+        Returns
+        -------
+        counts : (ny, nx) `~numpy.ndarray` of float32
+            Their photons.
+        """
+        chosen = np.isin(self.source_id, source_ids)
+        flat = np.bincount(self.pixel[chosen], self.n[chosen], minlength=shape[0] * shape[1])
+        return flat.reshape(shape).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SimulatedField:
+    """
+    A simulated field with its truth.
+
+    Parameters
+    ----------
+    xray : `~clustercnn.core.XrayImage`
+        Counts, with exposure and background maps as configured.
+    optical : `~astropy.nddata.CCDData` or None
+        Plate or CCD image in adu.
+    truth : `~astropy.table.QTable`
+        One row a source: id, parent (id of the cluster it belongs to, or of
+        the source that makes the streak; 0 for none), ra, dec, class,
+        subclass, flux, n_expected, n_counts, core_radius, and more.
+    origin : `PhotonOrigin`
+        Source of every photon.
+    background : (ny, nx) `~numpy.ndarray` of float32
+        Expected background counts, known to the simulator.
+    exposure : (ny, nx) `~numpy.ndarray` of float32
+        Vignetted exposure in s, known to the simulator.
+    config : `SimulationConfig`
+        Settings.
+    seed : int
+        Seed.
+    psf_half_energy_width : float
+        On axis, in arcsec.
+    """
+
+    xray: XrayImage
+    optical: CCDData | None
+    truth: QTable
+    origin: PhotonOrigin
+    background: np.ndarray
+    exposure: np.ndarray
+    config: SimulationConfig
+    seed: int
+    psf_half_energy_width: float
+
+    @property
+    def images(self):
+        """
+        The images by band name, as the cutout maker takes them (dict).
+        """
+        bands = {'xray': self.xray}
+        if self.optical is not None:
+            bands['optical'] = self.optical
+        return bands
+
+    def match(self, catalog, *, radius=None, cluster_share=0.35):
+        """
+        Label detections by the origin of the photons they stand on.
+
+        Photons are counted in a circle about each detection. If fewer than
+        three of them, or fewer than twice the root of the background photons,
+        come from sources, the detection is ``other`` (``spurious``). If
+        clusters give at least ``cluster_share`` of the source photons it is
+        ``cluster``, else it has the class of the source that gives most.
+        A detection far from the centre of a source that another detection
+        stands on with more photons is ``other`` (``fragment``).
+
+        Parameters
+        ----------
+        catalog : `~clustercnn.core.CandidateCatalog`
+            Detections in the X-ray image of this field.
+        radius : `~astropy.units.Quantity`, optional
+            Radius of the circle; by default 0.9 half-energy widths of the
+            point spread, or 1.5 times the extent of the detection where that
+            is larger, at most 90 arcsec.
+        cluster_share : float, optional
+            Share of cluster photons from which a detection is a cluster, also
+            with an active nucleus in it.
+
+        Returns
+        -------
+        matches : `~astropy.table.QTable`
+            In the order of the catalogue: id, source_id (0 for none), class,
+            subclass, n_counts (photons of that source), n_source (of all
+            sources), n_background, radius, separation, primary.
+
+        Examples
+        --------
+        >>> from clustercnn.core import CandidateCatalog
+        >>> from clustercnn.simulate import SimulationConfig, simulate_field
+        >>> config = SimulationConfig(target='cluster', optical=None)
+        >>> field = simulate_field(seed=5, config=config)
+        >>> best = field.truth[field.truth['class'] == 'cluster'][0]
+        >>> catalog = CandidateCatalog.from_columns(ra=[best['ra']], dec=[best['dec']])
+        >>> field.match(catalog)['class'].tolist()
+        ['cluster']
+        """
+        return match_detections(self, catalog, radius=radius, cluster_share=cluster_share)
+
+    def write(self, path, *, overwrite=False):
+        """
+        Write the field as a folder.
+
+        The folder holds ``xray.fits``, ``exposure.fits``, ``background.fits``,
+        ``optical.fits``, ``truth.ecsv``, ``origin.npz``, and last
+        ``field.json``: a folder without it is incomplete.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The folder; created if it does not exist.
+        overwrite : bool, optional
+            Whether files of another field in it may be replaced.
+        """
+        folder = Path(path)
+        if (folder / 'field.json').exists() and not overwrite:
+            msg = f'{folder}: holds a field already; choose another folder or ask to overwrite it'
+            raise FileExistsError(msg)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / 'field.json').unlink(missing_ok=True)
+        header = self._header()
+        _write_image(folder / 'xray.fits', self.xray.counts, header, 'ct')
+        _write_image(folder / 'exposure.fits', self.exposure, header, 's')
+        _write_image(folder / 'background.fits', self.background, header, 'ct')
+        if self.optical is None:
+            (folder / 'optical.fits').unlink(missing_ok=True)
+        else:
+            header = self.optical.header.copy()
+            header.update(self.optical.wcs.to_header())
+            _write_image(folder / 'optical.fits', self.optical.data, header, 'adu')
+        with atomic_path(folder / 'truth.ecsv', overwrite=True) as temporary:
+            self.truth.write(temporary, format='ascii.ecsv')
+        with atomic_path(folder / 'origin.npz', overwrite=True) as temporary:
+            origin = self.origin
+            np.savez_compressed(
+                temporary, source_id=origin.source_id, pixel=origin.pixel, n=origin.n
+            )
+        facts = {
+            'format': FORMAT_VERSION,
+            'simulated': True,
+            'seed': self.seed,
+            'mission': self.xray.mission,
+            'instrument': self.xray.instrument,
+            'psf_fwhm': float(self.xray.psf_fwhm.value),
+            'psf_half_energy_width': self.psf_half_energy_width,
+            'config': self.config.to_dict(),
+        }
+        with atomic_path(folder / 'field.json', overwrite=True) as temporary:
+            temporary.write_text(json.dumps(facts, indent=1) + '\n')
+
+    @classmethod
+    def read(cls, path):
+        """
+        Read a field that `write` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The folder.
+
+        Returns
+        -------
+        field : `SimulatedField`
+            The same field.
+
+        Raises
+        ------
+        ImageReadError
+            If the folder is not a complete field.
+        """
+        folder = Path(path)
+        try:
+            facts = json.loads((folder / 'field.json').read_text())
+            config = SimulationConfig.from_dict(facts['config'])
+            counts, header = fits.getdata(folder / 'xray.fits', header=True)
+            exposure = fits.getdata(folder / 'exposure.fits')
+            background = fits.getdata(folder / 'background.fits')
+            optical = None
+            if config.optical is not None:
+                data, optical_header = fits.getdata(folder / 'optical.fits', header=True)
+                optical = CCDData(
+                    data.astype(np.float32),
+                    unit=u.adu,
+                    wcs=WCS(optical_header),
+                    meta=_bare(optical_header),
+                )
+            truth = QTable.read(folder / 'truth.ecsv', format='ascii.ecsv')
+            with np.load(folder / 'origin.npz', allow_pickle=False) as arrays:
+                origin = PhotonOrigin(**{name: arrays[name] for name in arrays.files})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = f'is not a complete simulated field ({error}); simulate it again'
+            raise ImageReadError(folder, reason) from error
+        exposure = lock(exposure.astype(np.float32))
+        background = lock(background.astype(np.float32))
+        xray = XrayImage(
+            counts=counts.astype(np.float32),
+            wcs=WCS(header),
+            exposure=exposure if config.exposure_map else None,
+            background=background if config.background_map else None,
+            psf_fwhm=facts['psf_fwhm'] * u.arcsec,
+            energy_band=_ENERGY_BAND,
+            mission=facts['mission'],
+            instrument=facts['instrument'],
+            meta={'notes': ['simulated'], 'seed': facts['seed']},
+        )
+        return cls(
+            xray=xray,
+            optical=optical,
+            truth=truth,
+            origin=origin,
+            background=background,
+            exposure=exposure,
+            config=config,
+            seed=facts['seed'],
+            psf_half_energy_width=facts['psf_half_energy_width'],
+        )
+
+    def _header(self):
+        header = self.xray.wcs.to_header()
+        header['TELESCOP'] = (self.xray.mission, 'simulated')
+        header['INSTRUME'] = (self.xray.instrument, 'cameras summed')
+        header['EXPOSURE'] = (float(self.exposure.max()), '[s] on-axis exposure')
+        header['ENERGYLO'] = (0.5, '[keV]')
+        header['ENERGYHI'] = (2.0, '[keV]')
+        header['CREATOR'] = ('clustercnn.simulate', 'SIMULATED, not an observation')
+        header['SIMSEED'] = (self.seed, 'seed of the simulation')
+        return header
+
+    def _facts(self):
+        classes = [str(name) for name in self.truth['class'][self.truth['n_counts'] >= 10]]
+        listing = ', '.join(f'{classes.count(name)} {name}' for name in CLASS_NAMES)
+        kind = 'none' if self.optical is None else self.config.optical
+        return [
+            ('mission', f'{self.xray.mission} {self.xray.instrument} (simulated)'),
+            ('seed', self.seed),
+            ('X-ray', f'{self.xray.shape[1]} x {self.xray.shape[0]}, {self.xray.n_counts:.0f} ct'),
+            ('exposure', f'{self.exposure.max():.4g} s'),
+            ('optical', kind if self.optical is None else f'{kind}, {self.optical.shape}'),
+            ('sources with 10 counts', listing),
+        ]
+
+    def __repr__(self):
+        return text_summary(type(self).__name__, self._facts())
+
+    def _repr_html_(self):
+        return html_summary(type(self).__name__, self._facts())
+
+
+def _bare(header):
+    # what tangent_header and the survey keywords put there, without the WCS
+    return fits.Header([card for card in header.cards if card.keyword in ('SURVEY', 'BANDPASS')])
+
+
+def _write_image(path, data, header, unit):
+    # whole numbers compress and read everywhere; everything else stays float32
+    whole = unit != 's' and np.array_equal(data, np.rint(data)) and np.abs(data).max() < 2**31
+    hdu = fits.PrimaryHDU(data.astype(np.int32) if whole else data, header)
+    hdu.header['BUNIT'] = unit
+    with atomic_path(path, overwrite=True) as temporary:
+        hdu.writeto(temporary)
+
+
+def _draw_position(rng):
+    # uniform on the sky beyond 15 degrees from the Galactic plane
+    while True:
+        position = rng.uniform(0, 360), float(np.rad2deg(np.arcsin(rng.uniform(-1, 1))))
+        if abs(galactic_latitude(position)) > 15:
+            return position
+
+
+def simulate_field(*, seed, mission='xmm', config=None):
+    """
+    Simulate one field of the X-ray and optical sky.
+
+    Parameters
+    ----------
+    seed : int
+        Same seed and configuration, same bits.
+    mission : str or `Mission`, optional
+        Telescope: ``xmm``, ``erosita``, ``erosita-pointed``, ``chandra``,
+        ``rosat``, ``ep``.
+    config : `SimulationConfig`, optional
+        Settings; by default the usual ones of the mission.
+
+    Returns
+    -------
+    field : `SimulatedField`
+        Images, truth and the origin of every photon.
+
+    Raises
+    ------
+    ValueError
+        If the mission or a camera is not known.
+
+    Examples
+    --------
+    >>> from clustercnn.simulate import SimulationConfig, simulate_field
+    >>> field = simulate_field(seed=1, config=SimulationConfig(optical=None))
+    >>> field.xray.mission, field.xray.shape, field.truth['flux'].unit
+    ('XMM', (495, 495), Unit("erg / (s cm2)"))
+    """
+    seed = int(seed)
+    mission = get_mission(mission)
+    config = SimulationConfig() if config is None else config
+    # independent streams, so that a change of one part leaves the others as they were
+    streams = np.random.SeedSequence([seed, 20]).spawn(5)
+    setup, detector, sky, photons, plate = (np.random.default_rng(s) for s in streams)
+
+    drawn_position, draw = _draw_position(setup), setup.random()
+    position = drawn_position if config.position is None else config.position
+    latitude = galactic_latitude(position)
+    observation = prepare_observation(mission, config, detector)
+    rows, components = _fill_sky(mission, config, observation, latitude, draw, sky)
+    counts, packed = observe(components, observation, photons)
+    origin = PhotonOrigin(source_id=packed[0], pixel=packed[1], n=packed[2])
+    optical = None
+    if config.optical is not None:
+        optical = simulate_optical(
+            rows,
+            config=config,
+            position=position,
+            field=mission.field,
+            latitude=latitude,
+            rng=plate,
+        )
+    wcs, _ = tangent_header(position, observation.center, observation.pixel)
+    exposure, background = lock(observation.exposure), lock(observation.background)
+    xray = XrayImage(
+        counts=counts,
+        wcs=wcs,
+        exposure=exposure if config.exposure_map else None,
+        background=background if config.background_map else None,
+        psf_fwhm=round(observation.psf.fwhm, 6) * u.arcsec,
+        energy_band=_ENERGY_BAND,
+        mission=mission.telescope,
+        instrument=observation.instrument,
+        meta={'notes': ['simulated'], 'seed': seed},
+    )
+    return SimulatedField(
+        xray=xray,
+        optical=optical,
+        truth=_truth_table(rows, origin, observation, position, mission, seed),
+        origin=origin,
+        background=background,
+        exposure=exposure,
+        config=config,
+        seed=seed,
+        psf_half_energy_width=round(observation.psf.half_energy_width, 6),
+    )
+
+
+def _choose_target(mission, config, draw):
+    if config.target != 'random':
+        return config.target
+    if mission.cameras[0].layout == 'survey':
+        draw *= _TARGET_CHANCES['none'] + _TARGET_CHANCES['cluster']
+    total = 0.0
+    for name, chance in _TARGET_CHANCES.items():
+        total += chance
+        if draw < total:
+            return name
+    return 'none'
+
+
+def _fill_sky(mission, config, observation, latitude, draw, rng):
+    half_side = mission.field * 30 + 90.0
+    common = {
+        'area': (2 * half_side / 3600) ** 2,
+        'half_side': half_side,
+        'counts_per_flux': observation.counts_per_flux,
+        'config': config,
+        'rng': rng,
+    }
+    sources = SourceList()
+    target = _choose_target(mission, config, draw)
+    drawers = {
+        'cluster': draw_clusters,
+        'point': lambda *args, **options: populations.draw_point_sources(
+            *args, latitude=latitude, **options
+        ),
+        'galaxy': populations.draw_galaxies,
+        'shell': populations.draw_shells,
+    }
+    if target != 'none':
+        drawers[target](sources, target=True, **common)
+    for drawer in drawers.values():
+        drawer(sources, **common)
+    populations.draw_streaks(
+        sources,
+        out_of_time=observation.out_of_time,
+        chips=observation.chips,
+        roll=observation.roll,
+        rng=rng,
+    )
+    populations.draw_artefacts(
+        sources,
+        half_side=mission.field * 30,
+        pixel=observation.pixel,
+        roll=observation.roll,
+        area=common['area'],
+        config=config,
+        rng=rng,
+    )
+    return sources.sources(), sources
+
+
+def _truth_table(rows, origin, observation, position, mission, seed):
+    ra, dec = offsets_to_sky(position, rows['x'], rows['y'])
+    n_counts = np.bincount(origin.source_id, origin.n, minlength=len(rows) + 1)[1:]
+    truth = QTable()
+    truth['id'] = np.arange(1, len(rows) + 1, dtype=np.int32)
+    truth['parent'] = rows['parent']
+    truth['ra'], truth['dec'] = ra * u.deg, dec * u.deg
+    truth['x'] = rows['x'] / observation.pixel + observation.center[0]
+    truth['y'] = rows['y'] / observation.pixel + observation.center[1]
+    truth['class'] = np.array(CLASS_NAMES)[rows['class']]
+    truth['subclass'] = np.array(SUBCLASS_NAMES)[rows['subclass']]
+    truth['flux'] = rows['flux'] * u.erg / u.s / u.cm**2
+    truth['n_expected'] = rows['n_expected']
+    truth['n_counts'] = n_counts.astype(np.int64)
+    truth['core_radius'] = rows['core_radius'] * u.arcsec
+    truth['axis_ratio'] = rows['axis_ratio']
+    truth['angle'] = np.rad2deg(rows['angle']) * u.deg
+    truth['redshift'] = rows['redshift']
+    truth['luminosity'] = rows['luminosity'] * u.erg / u.s
+    truth['mass'] = rows['mass'] * u.Msun
+    truth['radius_500'] = rows['radius_500'] * u.arcsec
+    truth['richness'] = rows['richness']
+    truth['magnitude'] = rows['magnitude']
+    truth.meta = {'simulated': True, 'mission': mission.name, 'seed': seed}
+    return truth
+
+
+def truth_positions(truth):
+    """
+    Return the sky positions of a truth catalogue.
+
+    Parameters
+    ----------
+    truth : `~astropy.table.QTable`
+        As in `SimulatedField`.
+
+    Returns
+    -------
+    positions : `~astropy.coordinates.SkyCoord`
+        In ICRS.
+    """
+    return SkyCoord(truth['ra'], truth['dec'], frame='icrs')
