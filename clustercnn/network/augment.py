@@ -1,0 +1,293 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Changes of a training batch that leave the truth as it is, under jit.
+
+All bands of a cutout are turned and shifted alike; counts stay counts.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+from clustercnn.network.config import _check_number
+
+__all__ = ['Augmentation', 'augment', 'dihedral', 'thin_counts']
+
+_PLANES = ('counts', 'exposure', 'background', 'data', 'valid')
+
+# below this number of counts in a pixel the binomial law is followed exactly
+_EXACT = 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """
+    What is changed at random in training.
+
+    Parameters
+    ----------
+    dihedral : bool
+        Flips and quarter turns.
+    shift : float
+        Largest shift along each axis in arcsec, rounded to whole pixels of each band.
+    band_dropout : float
+        How often a band other than X-rays is taken away, where there are X-rays,
+        so that the network can do without.
+    feature_dropout : float
+        How often the finder's numbers are taken away, all at once.
+    background_dropout : float
+        How often a background map is taken away, so that it is estimated.
+    thinning : float
+        How often the exposure is shortened by dropping counts. The finder's numbers,
+        which hold for the full exposure, are then taken away.
+    thinning_floor : float
+        Smallest share of the counts that is kept.
+
+    Examples
+    --------
+    >>> from clustercnn.network import Augmentation
+    >>> Augmentation.none().shift
+    0.0
+    """
+
+    dihedral: bool = True
+    shift: float = 8.0
+    band_dropout: float = 0.2
+    feature_dropout: float = 0.2
+    background_dropout: float = 0.5
+    thinning: float = 0.2
+    thinning_floor: float = 0.3
+
+    def __post_init__(self):
+        put = object.__setattr__
+        if not isinstance(self.dihedral, bool):
+            msg = f"'dihedral' must be true or false, got {self.dihedral!r}"
+            raise TypeError(msg)
+        put(self, 'shift', _check_number('shift', self.shift, low=0, high=1e4))
+        for name in ('band_dropout', 'feature_dropout', 'background_dropout', 'thinning'):
+            put(self, name, _check_number(name, getattr(self, name), low=0, high=1))
+        put(
+            self,
+            'thinning_floor',
+            _check_number('thinning_floor', self.thinning_floor, low=0, high=1, open_low=True),
+        )
+
+    @classmethod
+    def none(cls):
+        """
+        Return a setting that changes nothing.
+
+        Returns
+        -------
+        augmentation : Augmentation
+            With all options off.
+        """
+        return cls(
+            dihedral=False,
+            shift=0.0,
+            band_dropout=0.0,
+            feature_dropout=0.0,
+            background_dropout=0.0,
+            thinning=0.0,
+        )
+
+
+def dihedral(x, index):
+    """
+    Apply one of the eight flips and quarter turns.
+
+    Parameters
+    ----------
+    x : `~jax.Array`
+        Shape ``(n, ny, nx)`` or ``(n, ny, nx, n_channels)``.
+    index : int
+        0 to 7; 0 changes nothing, from 4 on rows and columns are exchanged.
+
+    Returns
+    -------
+    y : `~jax.Array`
+        Of the same shape, but for exchanged sizes from 4 on.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from clustercnn.network import dihedral
+    >>> dihedral(jnp.array([[[1, 2], [3, 4]]]), 2).tolist()
+    [[[3, 4], [1, 2]]]
+    """
+    if index & 1:
+        x = x[:, :, ::-1]
+    if index & 2:
+        x = x[:, ::-1]
+    return jnp.swapaxes(x, 1, 2) if index & 4 else x
+
+
+def _random_dihedral(x, choice, square):
+    shape = (-1, 1, 1)
+    x = jnp.where((choice & 1).reshape(shape) > 0, x[:, :, ::-1], x)
+    x = jnp.where((choice & 2).reshape(shape) > 0, x[:, ::-1], x)
+    if square:
+        x = jnp.where((choice & 4).reshape(shape) > 0, jnp.swapaxes(x, 1, 2), x)
+    return x
+
+
+def _shift_axis(x, offset, reach, axis):
+    """
+    Shift each cutout by its own whole number of pixels, -reach to reach, filling zeros.
+
+    Steps of powers of two, each taken or not: much faster than a gather on a CPU.
+    """
+    start = (offset + reach).reshape(-1, 1, 1)
+    width = [(0, 0), (0, 0), (0, 0)]
+    width[axis] = (reach, reach)
+    size = x.shape[axis]
+    x = jnp.pad(x, width)
+    # what moves by +offset is read from -offset, hence `start` counts down from 2 reach
+    start = 2 * reach - start
+    for bit in range((2 * reach).bit_length()):
+        step = 1 << bit
+        moved = jnp.roll(x, -step, axis)
+        x = jnp.where((start >> bit) & 1 > 0, moved, x)
+    return jax.lax.slice_in_dim(x, 0, size, axis=axis)
+
+
+def thin_counts(key, counts, share):
+    """
+    Keep each count with a given probability.
+
+    Parameters
+    ----------
+    key : `~jax.Array`
+        Random key.
+    counts : 3D `~jax.Array`
+        Shape ``(n, ny, nx)``, not negative. Fractions of counts, which regridding
+        makes, are scaled.
+    share : 1D `~jax.Array`
+        Probability for each cutout, above 0; 1 keeps all.
+
+    Returns
+    -------
+    counts : 3D `~jax.Array`
+        Binomial deviates: exact up to 20 counts in a pixel, rounded normal
+        deviates of the same mean and variance above.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from clustercnn.network import thin_counts
+    >>> counts = jnp.full((1, 64, 64), 4.0)
+    >>> mean = thin_counts(jax.random.key(0), counts, jnp.array([0.25])).mean()
+    >>> bool(abs(mean - 1.0) < 0.1)
+    True
+    """
+    p = share.reshape(-1, 1, 1)
+    whole = jnp.floor(counts)
+    rest = (counts - whole) * p
+    u = jax.random.uniform(key, counts.shape, minval=1e-7, maxval=1 - 1e-7)
+    # inversion: count how many terms of the distribution function lie below u
+    odds = p / jnp.maximum(1 - p, 1e-7)
+    term = jnp.maximum(1 - p, 1e-7) ** jnp.minimum(whole, _EXACT)
+    total = term
+    kept = jnp.zeros_like(counts)
+    for k in range(_EXACT):
+        kept = kept + (u > total)
+        term = term * (whole - k) / (k + 1) * odds
+        total = total + jnp.maximum(term, 0)
+    spread = jnp.sqrt(whole * p * (1 - p))
+    normal = jnp.round(whole * p + spread * jax.scipy.special.ndtri(u))
+    drawn = jnp.clip(jnp.where(whole > _EXACT, normal, kept), 0, whole)
+    return jnp.where(p >= 1, counts, drawn + rest)
+
+
+def augment(key, batch, inputs, settings):
+    """
+    Change a batch at random without changing what it shows.
+
+    Parameters
+    ----------
+    key : `~jax.Array`
+        Random key.
+    batch : dict
+        From `~clustercnn.network.take`.
+    inputs : InputSpec
+        Bands and features.
+    settings : Augmentation
+        What to change, and how often.
+
+    Returns
+    -------
+    batch : dict
+        Of the same structure and shapes.
+
+    Examples
+    --------
+    >>> import jax, numpy as np
+    >>> from clustercnn.network import (Augmentation, BandArrays, BandSpec, InputSpec, augment,
+    ...                                 make_dataset, take)
+    >>> spec = BandSpec(name='xray', kind='xray', shape=(16, 16), pixel_scale=4.0)
+    >>> inputs = InputSpec(bands=(spec,))
+    >>> counts = np.random.default_rng(1).poisson(1.0, (4, 16, 16))
+    >>> data = make_dataset(inputs, {'xray': BandArrays(data=counts, pixel_scale=4.0)})
+    >>> batch = take(data, np.arange(4), 4)
+    >>> turned = augment(jax.random.key(0), batch, inputs, Augmentation(shift=0, thinning=0))
+    >>> bool(turned['bands']['xray']['counts'].sum() == counts.sum())
+    True
+    """
+    keys = jax.random.split(key, 8)
+    n_items = batch['_mask'].shape[0]
+    bands = {name: dict(planes) for name, planes in batch['bands'].items()}
+    known = batch['known']
+
+    def chosen(key, rate):
+        return jax.random.bernoulli(key, rate, (n_items,))
+
+    thinned = jnp.zeros(n_items, bool)
+    if settings.thinning > 0 and inputs.has_xray:
+        thinned = chosen(keys[0], settings.thinning)
+        share = jnp.exp(
+            jax.random.uniform(
+                keys[1], (n_items,), minval=math.log(settings.thinning_floor), maxval=0.0
+            )
+        )
+        share = jnp.where(thinned, share, 1.0)
+    for number, spec in enumerate(inputs.bands):
+        planes = bands[spec.name]
+        if spec.kind == 'xray':
+            if settings.thinning > 0:
+                own = jax.random.fold_in(keys[2], number)
+                planes['counts'] = thin_counts(own, jnp.maximum(planes['counts'], 0), share)
+                planes['background'] = planes['background'] * share[:, None, None]
+            if settings.background_dropout > 0:
+                own = jax.random.fold_in(keys[3], number)
+                keep = ~chosen(own, settings.background_dropout)
+                planes['has_background'] = planes['has_background'] * keep
+        elif settings.band_dropout > 0 and inputs.has_xray:
+            own = jax.random.fold_in(keys[4], number)
+            keep = 1.0 - chosen(own, settings.band_dropout)
+            planes['present'] = planes['present'] * keep
+    lost = thinned
+    if settings.feature_dropout > 0:
+        lost = lost | chosen(keys[5], settings.feature_dropout)
+    known = known * ~lost[:, None]
+    turn = jax.random.randint(keys[6], (n_items,), 0, 8)
+    square = all(spec.shape[0] == spec.shape[1] for spec in inputs.bands)
+    # one shift on the sky for all bands, in whole pixels of the coarsest
+    coarsest = max(spec.pixel_scale for spec in inputs.bands)
+    n_steps = int(settings.shift // coarsest)
+    move = jax.random.randint(keys[7], (2, n_items), -n_steps, n_steps + 1)
+    for spec in inputs.bands:
+        planes = bands[spec.name]
+        ratio = coarsest / spec.pixel_scale
+        reach = min(round(n_steps * ratio), min(spec.shape) - 1)
+        offset = jnp.clip(jnp.round(move * ratio).astype(jnp.int32), -reach, reach)
+        for name in _PLANES:
+            if name not in planes:
+                continue
+            if settings.dihedral:
+                planes[name] = _random_dihedral(planes[name], turn, square)
+            if reach > 0:
+                for axis in (0, 1):
+                    planes[name] = _shift_axis(planes[name], offset[axis], reach, axis + 1)
+    return batch | {'bands': bands, 'known': known, 'features': batch['features'] * known}

@@ -1,0 +1,144 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The package's own network: every band has its own stem at its own resolution,
+and what the stems found is fused late, with the finder's numbers beside it.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from clustercnn.network.config import FusionConfig, register_network
+from clustercnn.network.layers import Conv, Dense, dropout, fold, pool
+
+__all__ = ['Fusion', 'Stem']
+
+
+def _centre_weight(shape):
+    """
+    Gaussian weight of a map around its centre, a sixth of the side wide, of sum one.
+    """
+    y, x = (
+        np.exp(-0.5 * ((np.arange(size) - (size - 1) / 2) / (size / 6)) ** 2) for size in shape
+    )
+    weight = y[:, None] * x[None]
+    return (weight / weight.sum()).astype(np.float32)
+
+
+class Stem(nnx.Module):
+    """
+    From the planes of one band to a vector.
+
+    The picture is folded (blocks of pixels become channels) to a map of about
+    ``stem_size``, so that no convolution runs on a large map of few channels, the
+    slowest kind on a CPU. The last map is summarised by its mean, its maximum and
+    its mean near the centre, where the candidate is.
+
+    Parameters
+    ----------
+    config : FusionConfig
+        Options.
+    spec : BandSpec
+        The band.
+    rngs : `~flax.nnx.Rngs`
+        For the initial parameters.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from clustercnn.network import BandSpec, FusionConfig
+    >>> from clustercnn.network.fusion import Stem
+    >>> spec = BandSpec(name='g', kind='optical', shape=(64, 64), pixel_scale=1.0)
+    >>> stem = Stem(FusionConfig(), spec, rngs=nnx.Rngs(params=0))
+    >>> stem(jnp.ones((2, 64, 64, 1)), jnp.ones((2, 64, 64, 1))).shape
+    (2, 288)
+    """
+
+    def __init__(self, config, spec, *, rngs):
+        size = max(spec.shape)
+        self.factor = 2 ** max(0, round(math.log2(size / config.stem_size)))
+        # one more channel: the coverage, averaged over the block
+        n_in = self.factor**2 * config.preprocessing.n_planes(spec.kind) + 1
+        for number, n_out in enumerate(config.widths):
+            setattr(self, f'conv{number}', Conv(n_in, n_out, rngs=rngs))
+            n_in = n_out
+        self.n_stages = len(config.widths)
+
+    def __call__(self, picture, coverage):
+        covered = fold(coverage, self.factor).mean(-1, keepdims=True)
+        x = jnp.concatenate([fold(picture, self.factor), covered], axis=-1)
+        for number in range(self.n_stages):
+            x = getattr(self, f'conv{number}')(x)
+            x = jax.nn.relu(pool(x) if min(x.shape[1:3]) >= 4 else x)
+        centre = jnp.asarray(_centre_weight(x.shape[1:3]))
+        middle = (x * centre[None, :, :, None]).sum((1, 2))
+        return jnp.concatenate([x.mean((1, 2)), x.max((1, 2)), middle], axis=-1)
+
+
+@register_network('fusion', FusionConfig, dihedral=True)
+class Fusion(nnx.Module):
+    """
+    Stems, fused late.
+
+    Parameters
+    ----------
+    config : FusionConfig
+        Options.
+    inputs : InputSpec
+        Bands and features.
+    n_classes : int
+        Number of logits.
+    rngs : `~flax.nnx.Rngs`
+        For the initial parameters.
+
+    Examples
+    --------
+    >>> from clustercnn.network import BandSpec, InputSpec, build_network
+    >>> bands = (BandSpec(name='xray', kind='xray', shape=(64, 64), pixel_scale=4.0),
+    ...          BandSpec(name='optical', kind='optical', shape=(128, 128), pixel_scale=2.0))
+    >>> inputs = InputSpec(bands=bands, features=('counts', 'ext_like'))
+    >>> build_network('fusion', inputs, n_classes=4).n_parameters < 400_000
+    True
+    """
+
+    def __init__(self, config, inputs, n_classes, *, rngs):
+        for number, spec in enumerate(inputs.bands):
+            setattr(self, f'stem{number}', Stem(config, spec, rngs=rngs))
+        n_fused = len(inputs.bands) * (3 * config.widths[-1] + 1)
+        if inputs.features:
+            self.numbers = Dense(2 * len(inputs.features), config.feature_width, rngs=rngs)
+            n_fused += config.feature_width
+        self.hidden = Dense(n_fused, config.dense_width, rngs=rngs)
+        self.logits = Dense(config.dense_width, n_classes, scale=1.0, rngs=rngs)
+        self.rate = config.dropout
+        self.inputs = inputs
+
+    def __call__(self, planes, *, key=None):
+        parts = []
+        for number, spec in enumerate(self.inputs.bands):
+            present = planes['present'][spec.name][:, None]
+            stem = getattr(self, f'stem{number}')
+            vector = stem(planes['pictures'][spec.name], planes['coverage'][spec.name])
+            # a missing band says nothing, not even through the biases
+            parts += [vector * present, present]
+        if self.inputs.features:
+            known = planes['known']
+            numbers = jnp.concatenate([planes['features'] * known, known], axis=-1)
+            parts.append(jax.nn.relu(self.numbers(numbers)))
+        features = jax.nn.relu(self.hidden(jnp.concatenate(parts, axis=-1)))
+        return self.logits(dropout(features, self.rate, key)), features
+
+    def penalty(self):
+        """
+        Return no penalty: the weights decay in the optimiser.
+
+        Returns
+        -------
+        penalty : float
+            Zero.
+        """
+        return 0.0

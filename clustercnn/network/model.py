@@ -1,0 +1,357 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+A network as a configuration and pure functions of its parameters.
+
+Modules are defined with flax.nnx and taken apart at once: what travels through
+jit is a dictionary of arrays, nothing else.
+"""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from clustercnn.network.augment import dihedral
+from clustercnn.network.config import InputSpec, from_dict, registered, to_dict
+from clustercnn.network.transforms import make_planes
+
+__all__ = ['Network', 'build_network', 'flatten', 'unflatten']
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Network:
+    """
+    A network without its parameters.
+
+    Parameters
+    ----------
+    name : str
+        Registered name.
+    config : object
+        Options of that network.
+    inputs : InputSpec
+        What it sees.
+    n_classes : int
+        Number of logits.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network, or the pictures are too small for it.
+
+    Examples
+    --------
+    >>> from clustercnn.network import BandSpec, InputSpec, build_network
+    >>> band = BandSpec(name='g', kind='optical', shape=(32, 32), pixel_scale=1.0)
+    >>> network = build_network('cn', InputSpec(bands=(band,)), n_classes=2)
+    >>> network.n_parameters
+    65058
+    """
+
+    name: str
+    config: object
+    inputs: InputSpec
+    n_classes: int
+
+    def __post_init__(self):
+        config_class, _, _ = registered(self.name)
+        if not isinstance(self.config, config_class):
+            msg = f"'{self.name}' needs a {config_class.__name__}, got {self.config!r}"
+            raise TypeError(msg)
+        if not 2 <= self.n_classes <= 127:
+            msg = f"'n_classes' must be between 2 and 127, got {self.n_classes}"
+            raise ValueError(msg)
+
+    def _module(self, seed):
+        _, module_class, _ = registered(self.name)
+        return module_class(
+            self.config, self.inputs, self.n_classes, rngs=nnx.Rngs(params=seed)
+        )
+
+    @functools.cached_property
+    def _split(self):
+        # shapes only: nothing is allocated, whatever a file may ask for
+        return nnx.split(nnx.eval_shape(lambda: self._module(0)), nnx.Param)
+
+    @property
+    def template(self):
+        """
+        Shapes and types of the parameters, nested dict of `~jax.ShapeDtypeStruct`.
+        """
+        return nnx.to_pure_dict(self._split[1])
+
+    @property
+    def n_parameters(self):
+        """
+        Number of trained values.
+        """
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.template))
+
+    @property
+    def dihedral(self):
+        """
+        Whether predictions are averaged over flips and turns by default.
+        """
+        return registered(self.name)[2]
+
+    def init(self, seed):
+        """
+        Return initial parameters.
+
+        Parameters
+        ----------
+        seed : int
+            For the draw.
+
+        Returns
+        -------
+        params : dict
+            Nested, of float32 arrays.
+        """
+        return nnx.to_pure_dict(nnx.split(self._module(seed), nnx.Param)[1])
+
+    def preprocess(self, batch):
+        """
+        Turn a batch into planes.
+
+        Parameters
+        ----------
+        batch : dict
+            From `~clustercnn.network.take`.
+
+        Returns
+        -------
+        planes : dict
+            See `~clustercnn.network.make_planes`.
+        """
+        return make_planes(batch, self.inputs, self.config.preprocessing)
+
+    def apply(self, params, planes, *, key=None):
+        """
+        Compute logits.
+
+        Parameters
+        ----------
+        params : dict
+            From `init` or a file.
+        planes : dict
+            From `preprocess`.
+        key : `~jax.Array`, optional
+            Random key for dropout in training; none is dropped without.
+
+        Returns
+        -------
+        logits : 2D `~jax.Array`
+            Shape ``(n, n_classes)``.
+        features : 2D `~jax.Array`
+            What the last layer saw, shape ``(n, n_hidden)``.
+        """
+        return nnx.merge(self._split[0], params)(planes, key=key)
+
+    def penalty(self, params):
+        """
+        Return what is added to the loss for the size of the parameters.
+
+        Parameters
+        ----------
+        params : dict
+            Parameters.
+
+        Returns
+        -------
+        penalty : `~jax.Array`
+            Scalar.
+        """
+        return nnx.merge(self._split[0], params).penalty()
+
+    def apply_averaged(self, params, planes):
+        """
+        Compute logits averaged over flips and quarter turns of the pictures.
+
+        Parameters
+        ----------
+        params : dict
+            Parameters.
+        planes : dict
+            From `preprocess`.
+
+        Returns
+        -------
+        logits, features : 2D `~jax.Array`
+            As `apply`. Pictures that are not square are flipped only.
+        """
+        square = all(spec.shape[0] == spec.shape[1] for spec in self.inputs.bands)
+        n_turns = 8 if square else 4
+        logits = features = 0.0
+        for index in range(n_turns):
+            turned = planes | {
+                kind: {name: dihedral(x, index) for name, x in planes[kind].items()}
+                for kind in ('pictures', 'coverage')
+            }
+            one, hidden = self.apply(params, turned)
+            logits, features = logits + one / n_turns, features + hidden / n_turns
+        return logits, features
+
+    def to_dict(self):
+        """
+        Return all of this as plain values.
+
+        Returns
+        -------
+        values : dict
+            For `from_dict`.
+        """
+        return {
+            'name': self.name,
+            'config': to_dict(self.config),
+            'inputs': to_dict(self.inputs),
+            'n_classes': self.n_classes,
+        }
+
+    @classmethod
+    def from_dict(cls, values):
+        """
+        Return a network from plain values.
+
+        Parameters
+        ----------
+        values : dict
+            As from `to_dict`, nothing more and nothing less.
+
+        Returns
+        -------
+        network : Network
+            Without parameters.
+        """
+        wanted = {'name', 'config', 'inputs', 'n_classes'}
+        if not isinstance(values, dict) or set(values) != wanted:
+            got = sorted(values) if isinstance(values, dict) else type(values).__name__
+            msg = f'a network is described by {sorted(wanted)}, got {got}'
+            raise ValueError(msg)
+        config_class, _, _ = registered(values['name'])
+        if isinstance(values['n_classes'], bool) or not isinstance(values['n_classes'], int):
+            msg = f"'n_classes' must be a whole number, got {values['n_classes']!r}"
+            raise TypeError(msg)
+        return cls(
+            name=values['name'],
+            config=from_dict(config_class, values['config']),
+            inputs=from_dict(InputSpec, values['inputs']),
+            n_classes=values['n_classes'],
+        )
+
+
+def build_network(name, inputs, *, n_classes, options=None):
+    """
+    Return a network by name.
+
+    Parameters
+    ----------
+    name : str
+        One of `~clustercnn.network.network_names`.
+    inputs : InputSpec
+        What it sees.
+    n_classes : int
+        Number of classes.
+    options : dict or dataclass, optional
+        Options of that network; names that it does not have are refused.
+
+    Returns
+    -------
+    network : Network
+        Without parameters; `Network.init` makes them.
+
+    Examples
+    --------
+    >>> from clustercnn.network import BandSpec, InputSpec, build_network
+    >>> band = BandSpec(name='g', kind='optical', shape=(64, 64), pixel_scale=1.0)
+    >>> build_network('fusion', InputSpec(bands=(band,)), n_classes=3).n_classes
+    3
+    """
+    config_class, _, _ = registered(name)
+    config = options
+    if config is None or isinstance(config, dict):
+        config = from_dict(config_class, config or {})
+    return Network(name=name, config=config, inputs=inputs, n_classes=n_classes)
+
+
+def flatten(tree, *, prefix=''):
+    """
+    Return a nested dictionary as a flat one.
+
+    Parameters
+    ----------
+    tree : dict
+        Nested.
+    prefix : str, optional
+        Put before every name.
+
+    Returns
+    -------
+    flat : dict
+        Names joined by dots, sorted.
+
+    Examples
+    --------
+    >>> from clustercnn.network import flatten
+    >>> flatten({'b': {'y': 1, 'x': 2}, 'a': 3})
+    {'a': 3, 'b.x': 2, 'b.y': 1}
+    """
+    flat = {}
+    for name in sorted(tree):
+        value = tree[name]
+        if isinstance(value, dict):
+            flat |= flatten(value, prefix=f'{prefix}{name}.')
+        else:
+            flat[f'{prefix}{name}'] = value
+    return flat
+
+
+def unflatten(template, flat, *, prefix=''):
+    """
+    Fill a nested dictionary from a flat one, checking every array.
+
+    Parameters
+    ----------
+    template : dict
+        Nested, of objects with ``shape`` and ``dtype``.
+    flat : dict of str to array
+        As from `flatten`; names that the template lacks are ignored.
+    prefix : str, optional
+        Put before every name.
+
+    Returns
+    -------
+    tree : dict
+        Of the template's structure.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing or has another shape or type; names it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.network import unflatten
+    >>> unflatten({'a': {'b': np.zeros(2)}}, {'a.b': np.ones(2)})
+    {'a': {'b': array([1., 1.])}}
+    """
+    tree = {}
+    for name, value in template.items():
+        path = f'{prefix}{name}'
+        if isinstance(value, dict):
+            tree[name] = unflatten(value, flat, prefix=f'{path}.')
+            continue
+        if path not in flat:
+            msg = f"the array '{path}' is missing"
+            raise ValueError(msg)
+        array = flat[path]
+        wanted, got = (value.shape, jnp.dtype(value.dtype)), (array.shape, array.dtype)
+        if wanted != got:
+            msg = f"the array '{path}' must be {wanted[1]} {wanted[0]}, is {got[1]} {got[0]}"
+            raise ValueError(msg)
+        tree[name] = array
+    return tree

@@ -1,0 +1,308 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+From raw planes to what the first layer sees, under jit.
+
+X-ray counts become planes of significance against the background on several
+scales, so that exposure, background level and pixel scale are divided out;
+other bands become sky-subtracted pictures in units of the sky's scatter.
+"""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+__all__ = ['make_planes', 'masked_median', 'stack_on_one_grid', 'xray_background']
+
+# blocks of this many pixels a side, in whose counts a background is looked for
+_BLOCK = 8
+
+# the outskirts of a cutout begin at this fraction of its half side
+_OUTSKIRTS = 0.6
+
+
+def _gaussian_matrix(n_pixels, sigma):
+    """
+    Smoothing along one axis as a matrix, and the effective length of the kernel.
+    """
+    offset = np.arange(n_pixels)
+    if sigma < 0.2:
+        return np.eye(n_pixels, dtype=np.float32), 1.0
+    kernel = np.exp(-0.5 * (np.arange(-math.ceil(6 * sigma), math.ceil(6 * sigma) + 1) / sigma) ** 2)
+    norm = kernel.sum()
+    matrix = np.exp(-0.5 * ((offset[:, None] - offset[None]) / sigma) ** 2) / norm
+    return matrix.astype(np.float32), float(norm**2 / (kernel**2).sum())
+
+
+def _smooth(x, sigma):
+    rows, length = _gaussian_matrix(x.shape[1], sigma)
+    columns, _ = _gaussian_matrix(x.shape[2], sigma)
+    return jnp.asarray(rows) @ x @ jnp.asarray(columns), length**2
+
+
+def _block_matrix(n_pixels):
+    n_blocks = max(1, n_pixels // _BLOCK)
+    edges = np.linspace(0, n_pixels, n_blocks + 1).round().astype(int)
+    position = np.arange(n_pixels)
+    return (
+        ((position >= edges[:-1, None]) & (position < edges[1:, None])).astype(np.float32),
+        ((edges[:-1] + edges[1:]) / 2 - n_pixels / 2) / (n_pixels / 2),
+    )
+
+
+def xray_background(counts, exposure):
+    """
+    Background rate of each cutout from its own outskirts.
+
+    Parameters
+    ----------
+    counts : 3D `~jax.Array`
+        Shape ``(n, ny, nx)``, zero where not valid.
+    exposure : 3D `~jax.Array`
+        Relative exposure of the same shape, zero where not valid.
+
+    Returns
+    -------
+    rate : 1D `~jax.Array`
+        Counts per pixel of exposure one, shape ``(n,)``.
+
+    Notes
+    -----
+    A mean over blocks of 8 x 8 pixels in the outskirts, from which blocks more
+    than three sigma above it are removed, five times. A median would be zero at
+    the low rates of X-ray images. A source that fills the cutout raises it.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from clustercnn.network.transforms import xray_background
+    >>> xray_background(jnp.full((1, 32, 32), 0.5), jnp.ones((1, 32, 32))).tolist()
+    [0.5]
+    """
+    rows, y = _block_matrix(counts.shape[1])
+    columns, x = _block_matrix(counts.shape[2])
+    radius = np.maximum(abs(y)[:, None], abs(x)[None])
+    outer = jnp.asarray((radius > _OUTSKIRTS) | (radius.max() <= _OUTSKIRTS), jnp.float32)
+    n = jnp.asarray(rows) @ counts @ jnp.asarray(columns.T)
+    e = jnp.asarray(rows) @ exposure @ jnp.asarray(columns.T)
+    # nothing exposed in the outskirts: the whole cutout has to do
+    exposed = (outer * e).sum((1, 2), keepdims=True) > 0
+    weight = jnp.where(exposed, outer, 1.0)
+    region = weight
+    for _ in range(5):
+        rate = (weight * n).sum((1, 2), keepdims=True) / jnp.maximum(
+            (weight * e).sum((1, 2), keepdims=True), 1e-6
+        )
+        expected = rate * e
+        weight = region * (n <= expected + 3 * jnp.sqrt(expected) + 1)
+    return rate[:, 0, 0]
+
+
+def _xray(band, spec, settings):
+    valid = band['valid'] * (band['exposure'] > 0)
+    counts = jnp.maximum(band['counts'], 0) * valid
+    exposure = band['exposure'] * valid
+    exposure = exposure / jnp.maximum(exposure.max((1, 2), keepdims=True), 1e-30)
+    rate = xray_background(counts, exposure)[:, None, None]
+    given = jnp.maximum(band['background'], 0) * valid
+    level = xray_background(given, exposure)[:, None, None]
+    given = jnp.minimum(given, settings.background_cap * level * exposure)
+    has_background = (band['has_background'][:, None, None] > 0) & (level > 0)
+    background = jnp.where(has_background, given, rate * exposure)
+    planes = []
+    for scale in settings.xray_scales:
+        # the kernel holds `area` pixels' worth of independent counts, so that these are
+        # counts in an aperture; their root is the transform of Anscombe (1948)
+        n, area = _smooth(counts, scale / spec.pixel_scale)
+        b, _ = _smooth(background, scale / spec.pixel_scale)
+        sigma = 2 * (jnp.sqrt(area * n + 0.375) - jnp.sqrt(area * b + 0.375))
+        planes.append(jnp.arcsinh(sigma / settings.xray_softening))
+    if settings.xray_shape_scale > 0:
+        net, _ = _smooth(counts - background, settings.xray_shape_scale / spec.pixel_scale)
+        ny, nx = spec.shape
+        core = np.zeros(spec.shape, np.float32)
+        core[ny * 3 // 8 : ny - ny * 3 // 8, nx * 3 // 8 : nx - nx * 3 // 8] = 1
+        peak = (net * core).max((1, 2), keepdims=True)
+        ratio = jnp.where(peak > 0, net / jnp.where(peak > 0, peak, 1), 0)
+        planes.append(jnp.clip(ratio, -1, 2))
+    picture = jnp.stack(planes, axis=-1)
+    picture = jnp.clip(picture, -settings.clip, settings.clip) * valid[..., None]
+    return picture, exposure[..., None]
+
+
+def masked_median(x, valid, *, n_steps=26):
+    """
+    Median of the valid pixels of each cutout, without sorting.
+
+    Parameters
+    ----------
+    x : 3D `~jax.Array`
+        Shape ``(n, ny, nx)``.
+    valid : 3D `~jax.Array`
+        1 for pixels that count, 0 for others.
+    n_steps : int, optional
+        Halvings of the range of the values; sorting is what costs on every backend.
+
+    Returns
+    -------
+    median : 1D `~jax.Array`
+        Shape ``(n,)``, the lower one of two, right to the range over
+        ``2**n_steps``; zero where no pixel is valid.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from clustercnn.network.transforms import masked_median
+    >>> x = jnp.array([[[1.0, 2.0, 3.0, 1000.0]]])
+    >>> round(float(masked_median(x, jnp.array([[[1.0, 1.0, 1.0, 0.0]]]))[0]), 4)
+    2.0
+    """
+    good = valid > 0
+    there = good.any((1, 2))
+    low = jnp.where(there, jnp.where(good, x, jnp.inf).min((1, 2)), 0)
+    high = jnp.where(there, jnp.where(good, x, -jnp.inf).max((1, 2)), 0)
+    half = good.sum((1, 2)) * 0.5
+
+    def step(_, limits):
+        low, high = limits
+        middle = low + 0.5 * (high - low)
+        below = (good & (x <= middle[:, None, None])).sum((1, 2))
+        return jnp.where(below >= half, low, middle), jnp.where(below >= half, middle, high)
+
+    # the minimum itself may be the median, and the upper limit ends on it
+    return lax.fori_loop(0, n_steps, step, (low, high))[1]
+
+
+def _optical(band, spec, settings):
+    data, valid = band['data'], band['valid']
+    sky = masked_median(data, valid)[:, None, None]
+    deviation = jnp.abs(data - sky)
+    # 1.4826 turns the median deviation of a Gaussian into its sigma
+    scatter = 1.4826 * masked_median(deviation, valid)[:, None, None]
+    # plates and integers may have more than half of the pixels at one value
+    n_valid = jnp.maximum(valid.sum((1, 2), keepdims=True), 1)
+    rms = jnp.sqrt((valid * deviation**2).sum((1, 2), keepdims=True) / n_valid)
+    scatter = jnp.maximum(scatter, 0.05 * rms)
+    scaled = (data - sky) / jnp.where(scatter > 0, scatter, 1)
+    picture = jnp.arcsinh(scaled / settings.optical_softening) * valid
+    return jnp.clip(picture, -settings.clip, settings.clip)[..., None], valid[..., None]
+
+
+def make_planes(batch, inputs, settings):
+    """
+    Turn raw planes into what a network sees.
+
+    Parameters
+    ----------
+    batch : dict
+        From `~clustercnn.network.take`.
+    inputs : InputSpec
+        Bands and features.
+    settings : Preprocessing
+        How.
+
+    Returns
+    -------
+    planes : dict
+        ``'pictures'`` by band, shape ``(n, ny, nx, n_planes)``, zero where not
+        valid or missing; ``'coverage'`` by band, shape ``(n, ny, nx, 1)``: exposure
+        relative to its maximum, or valid pixels; ``'present'`` by band, shape
+        ``(n,)``; ``'features'`` and ``'known'``, shape ``(n, n_features)``.
+
+    Notes
+    -----
+    X-ray: for each scale the counts ``N`` and background ``B`` in a Gaussian
+    aperture give ``2 sqrt(N + 3/8) - 2 sqrt(B + 3/8)``, which has unit variance
+    where there is only background (F. J. Anscombe 1948, Biometrika 35, 246), and
+    whose arcsinh is taken. Other bands: ``arcsinh((x - median) / scatter)`` with
+    the scatter from the median absolute deviation. Bright is positive in both:
+    photographic plates digitised as densities fit, a picture with dark sources
+    has to be turned round first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.network import (BandArrays, BandSpec, InputSpec, Preprocessing,
+    ...                                 make_dataset, make_planes, take)
+    >>> spec = BandSpec(name='xray', kind='xray', shape=(16, 16), pixel_scale=4.0)
+    >>> inputs = InputSpec(bands=(spec,))
+    >>> counts = np.random.default_rng(1).poisson(1.0, (3, 16, 16))
+    >>> data = make_dataset(inputs, {'xray': BandArrays(data=counts, pixel_scale=4.0)})
+    >>> planes = make_planes(take(data, np.arange(3), 4), inputs, Preprocessing())
+    >>> planes['pictures']['xray'].shape
+    (4, 16, 16, 6)
+    """
+    pictures, coverage, present = {}, {}, {}
+    for spec in inputs.bands:
+        band = batch['bands'][spec.name]
+        convert = _xray if spec.kind == 'xray' else _optical
+        picture, cover = convert(band, spec, settings)
+        here = band['present']
+        pictures[spec.name] = picture * here[:, None, None, None]
+        coverage[spec.name] = cover * here[:, None, None, None]
+        present[spec.name] = here
+    return {
+        'pictures': pictures,
+        'coverage': coverage,
+        'present': present,
+        'features': batch['features'],
+        'known': batch['known'],
+    }
+
+
+def _linear_matrix(n_in, scale_in, n_out, scale_out):
+    """
+    Linear interpolation along one axis as a matrix, averaging where pixels grow.
+    """
+    x_in = (np.arange(n_in) - (n_in - 1) / 2) * scale_in
+    x_out = (np.arange(n_out) - (n_out - 1) / 2) * scale_out
+    reach = max(scale_in, scale_out)
+    weight = np.clip(1 - abs(x_out[:, None] - x_in[None]) / reach, 0, None)
+    total = weight.sum(axis=1, keepdims=True)
+    weight = weight / np.where(total > 0, total, 1)
+    outside = abs(x_out) > n_in * scale_in / 2
+    weight[outside] = 0
+    return weight.astype(np.float32)
+
+
+def stack_on_one_grid(pictures, inputs):
+    """
+    Put the pictures of all bands on the grid of the finest band.
+
+    Parameters
+    ----------
+    pictures : dict of str to 4D `~jax.Array`
+        From `make_planes`.
+    inputs : InputSpec
+        The bands.
+
+    Returns
+    -------
+    stacked : 4D `~jax.Array`
+        Shape ``(n, ny, nx, n_planes)`` over all bands, in their order.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from clustercnn.network import BandSpec, InputSpec
+    >>> from clustercnn.network.transforms import stack_on_one_grid
+    >>> inputs = InputSpec(bands=(
+    ...     BandSpec(name='xray', kind='xray', shape=(8, 8), pixel_scale=4.0),
+    ...     BandSpec(name='optical', kind='optical', shape=(16, 16), pixel_scale=2.0)))
+    >>> pictures = {'xray': jnp.ones((1, 8, 8, 1)), 'optical': jnp.ones((1, 16, 16, 1))}
+    >>> stack_on_one_grid(pictures, inputs).shape
+    (1, 16, 16, 2)
+    """
+    finest = min(inputs.bands, key=lambda spec: spec.pixel_scale)
+    stacked = []
+    for spec in inputs.bands:
+        picture = pictures[spec.name]
+        if (spec.shape, spec.pixel_scale) != (finest.shape, finest.pixel_scale):
+            rows, columns = (
+                jnp.asarray(_linear_matrix(n_in, spec.pixel_scale, n_out, finest.pixel_scale))
+                for n_in, n_out in zip(spec.shape, finest.shape, strict=True)
+            )
+            picture = jnp.einsum('yj,njkc,xk->nyxc', rows, picture, columns)
+        stacked.append(picture)
+    return jnp.concatenate(stacked, axis=-1)
