@@ -14,6 +14,12 @@ from clustercnn.simulate.optical import (
     star_number_counts,
 )
 from clustercnn.simulate.populations import agn_number_counts
+from clustercnn.simulate.training_set import (
+    TrainingSet,
+    field_seed,
+    simulate_fields,
+    simulate_training_set,
+)
 
 __all__ = [
     'MISSIONS',
@@ -24,11 +30,15 @@ __all__ = [
     'PointSpread',
     'SimulatedField',
     'SimulationConfig',
+    'TrainingSet',
     'agn_number_counts',
     'characteristic_magnitude',
     'cluster_number_counts',
+    'field_seed',
     'galaxy_number_counts',
     'get_mission',
     'simulate_field',
+    'simulate_fields',
+    'simulate_training_set',
     'star_number_counts',
 ]

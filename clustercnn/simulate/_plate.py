@@ -185,7 +185,7 @@ def plate_scan(image, *, noise, contrast, rng):
         Whole numbers, as the scanner writes them; sky about 3600.
     """
     shape = image.shape
-    total = image + 1 + _smooth_background(shape, 0.02, rng)
+    total = image + 1 + _smooth_background(shape, 0.012, rng, n_nodes=3)
     if rng.random() < 0.07:
         # a satellite or a meteor
         total += rng.uniform(0.2, 2) * np.exp(-0.5 * (_line(shape, rng) / rng.uniform(1, 2.5)) ** 2)
@@ -198,7 +198,7 @@ def plate_scan(image, *, noise, contrast, rng):
     slope = contrast * _SKY_DENSITY * (1 - _SKY_DENSITY)
     density = density + grain * (noise * slope) * np.sqrt(density / _SKY_DENSITY)
 
-    for _ in range(rng.poisson(0.35)):
+    for _ in range(rng.poisson(0.2)):
         scratch = _line(shape, rng, length=10 ** rng.uniform(1.2, 2.8))
         depth = rng.uniform(-0.12, 0.2)
         density = density + depth * np.exp(-0.5 * (scratch / rng.uniform(0.6, 1.2)) ** 2)

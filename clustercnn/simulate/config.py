@@ -19,10 +19,10 @@ RANDOMISED_RANGES = {
     'particle_factor': (0.5, 4.0),
     'rate_factor': (0.5, 1.3),
     'psf_factor': (0.7, 1.6),
-    'optical_depth': (19.3, 21.0),
+    'optical_depth': (19.2, 20.8),
     'optical_depth_ccd': (21.5, 24.0),
-    'optical_seeing': (1.3, 3.5),
-    'optical_contrast': (0.6, 1.8),
+    'optical_seeing': (1.8, 4.5),
+    'optical_contrast': (0.9, 2.6),
     'optical_offset': (0.1, 1.5),
     'n_dead_columns': (0.0, 6.0),
     'probability_no_optical': 0.08,
@@ -88,7 +88,7 @@ class SimulationConfig:
     optical : str or None
         ``'plate'``, ``'ccd'`` or None for no optical image.
     optical_depth : float
-        R magnitude of a star detected at 5 sigma.
+        R magnitude of a star at 3 sigma on a plate, at 5 sigma on a CCD.
     optical_pixel_scale, optical_seeing : `~astropy.units.Quantity`
         Pixel and FWHM of the optical image.
     optical_contrast : float
@@ -123,18 +123,18 @@ class SimulationConfig:
     psf_factor: float = 1.0
     agn_factor: float = 1.0
     agn_pair_fraction: float = 0.05
-    cluster_boost: float = 4.0
-    cluster_tilt: float = 0.35
+    cluster_boost: float = 1.5
+    cluster_tilt: float = 0.3
     galaxy_rate: float = 0.7
     shell_rate: float = 0.06
     artefact_rate: float = 1.0
     target: str = 'random'
     n_dead_columns: float = 2.0
     optical: str | None = 'plate'
-    optical_depth: float = 20.3
+    optical_depth: float = 20.0
     optical_pixel_scale: u.Quantity = 1.7 * u.arcsec
-    optical_seeing: u.Quantity = 2.3 * u.arcsec
-    optical_contrast: float = 1.0
+    optical_seeing: u.Quantity = 3.0 * u.arcsec
+    optical_contrast: float = 1.8
     optical_offset: float = 0.7
     optical_size: u.Quantity = 66 * u.arcmin
     exposure_map: bool = True

@@ -320,7 +320,7 @@ MISSIONS = {
                 flattening=0.35,
                 reference=10.0,
             ),
-            field=19.0,
+            field=24.0,
             pixel_scale=1.968,
             pixel_scale_range=(0.984, 3.936),
             exposure=40e3,

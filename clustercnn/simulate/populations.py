@@ -379,7 +379,7 @@ def draw_streaks(sources, *, out_of_time, chips, roll, rng):
     Add the readout streaks of bright sources.
 
     Events that arrive during the readout are spread over the column of the
-    chip on which the source lies; streaks of fewer than ten photons are left
+    chip on which the source lies; streaks of fewer than 25 photons are left
     to the background.
 
     Parameters
@@ -401,7 +401,7 @@ def draw_streaks(sources, *, out_of_time, chips, roll, rng):
     )
     expected = np.where(artificial, 0.0, np.nan_to_num(rows['n_expected'])) * out_of_time
     cos, sin = np.cos(roll), np.sin(roll)
-    for i in np.flatnonzero(expected > 10):
+    for i in np.flatnonzero(expected > 25):
         x, y = rows['x'][i], rows['y'][i]
         # detector frame in arcsec
         across, along = x * cos + y * sin, -x * sin + y * cos

@@ -1,0 +1,295 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+A field is reproducible, complete, consistent with its truth, and reads back.
+"""
+
+import hashlib
+import subprocess
+import sys
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+
+from clustercnn.core import CandidateCatalog
+from clustercnn.exceptions import ImageReadError
+from clustercnn.simulate import MISSIONS, SimulatedField, SimulationConfig, simulate_field
+
+DIGEST = """
+import hashlib
+from clustercnn.simulate import simulate_field, SimulationConfig
+f = simulate_field(seed=7, config=SimulationConfig(target='cluster'))
+h = hashlib.sha256()
+for a in (f.xray.counts, f.optical.data, f.exposure, f.origin.pixel, f.origin.source_id):
+    h.update(a.tobytes())
+print(h.hexdigest())
+"""
+
+
+def _digest(field):
+    digest = hashlib.sha256()
+    origin = field.origin
+    for array in (
+        field.xray.counts,
+        field.optical.data,
+        field.exposure,
+        origin.pixel,
+        origin.source_id,
+    ):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture(scope='module')
+def field():
+    return simulate_field(seed=7, config=SimulationConfig(target='cluster'))
+
+
+def test_same_seed_same_bits_in_another_process(field):
+    run = subprocess.run(
+        [sys.executable, '-c', DIGEST], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split()[-1] == _digest(field)
+
+
+def test_another_seed_is_another_sky(field):
+    other = simulate_field(seed=8, config=SimulationConfig(target='cluster'))
+    assert not np.array_equal(other.xray.counts, field.xray.counts)
+
+
+def test_parts_are_independent(field):
+    # leaving out the optical image changes no photon
+    blind = simulate_field(seed=7, config=SimulationConfig(target='cluster', optical=None))
+    assert np.array_equal(blind.xray.counts, field.xray.counts)
+    assert blind.optical is None
+    assert 'optical' not in blind.images
+
+
+def test_every_photon_has_an_origin(field):
+    shape = field.xray.shape
+    everything = field.origin.image(field.truth['id'], shape)
+    background = field.xray.counts - everything
+    assert (background >= 0).all()
+    # the rest is the Poisson background
+    expected = field.background.sum(dtype=float)
+    assert abs(background.sum(dtype=float) - expected) < 5 * np.sqrt(expected)
+    assert field.truth['n_counts'].sum() == everything.sum()
+    assert (everything[field.exposure == 0] == 0).all()
+
+
+def test_counts_follow_flux_and_exposure(field):
+    truth = field.truth
+    bright = (truth['class'] == 'point') & (truth['n_expected'] > 30)
+    exposure = field.exposure / field.exposure.max()
+    x = np.rint(truth['x'][bright]).astype(int)
+    y = np.rint(truth['y'][bright]).astype(int)
+    ny, nx = field.xray.shape
+    inside = (x > 20) & (x < nx - 20) & (y > 20) & (y < ny - 20)
+    x, y = x[inside], y[inside]
+    local = np.array([exposure[j - 5 : j + 6, i - 5 : i + 6].mean() for i, j in zip(x, y)])
+    expected = truth['n_expected'][bright][inside] * local
+    measured = truth['n_counts'][bright][inside]
+    ratio = measured.sum() / expected.sum()
+    assert len(x) > 20
+    assert ratio == pytest.approx(1, abs=0.1)
+
+
+def test_truth_is_complete(field):
+    truth = field.truth
+    clusters = truth[truth['class'] == 'cluster']
+    assert len(clusters) > 0
+    for name in ('flux', 'core_radius', 'redshift', 'mass', 'radius_500', 'richness'):
+        assert np.isfinite(u.Quantity(clusters[name]).value).all()
+    assert set(truth['class']) <= {'cluster', 'point', 'galaxy', 'other'}
+    parents = truth['parent'][truth['parent'] > 0]
+    assert np.isin(parents, truth['id']).all()
+    agn = truth[(truth['class'] == 'point') & (truth['parent'] > 0)]
+    assert np.isin(agn['parent'], clusters['id']).all()
+
+
+def test_positions_and_pixels_agree(field):
+    truth = field.truth
+    x, y = field.xray.sky_to_pixel(SkyCoord(truth['ra'], truth['dec']))
+    np.testing.assert_allclose(x, truth['x'], atol=1e-6)
+    np.testing.assert_allclose(y, truth['y'], atol=1e-6)
+    there = field.xray.pixel_to_sky(x, y)
+    assert there.separation(SkyCoord(truth['ra'], truth['dec'])).arcsec.max() < 1e-6
+
+
+def test_optical_covers_the_xray_field(field):
+    centre = field.xray.center
+    x, y = field.optical.wcs.world_to_pixel(centre)
+    ny, nx = field.optical.shape
+    assert abs(x - nx / 2) < 6
+    assert abs(y - ny / 2) < 6
+    assert nx * 1.7 > 33 * 60 - 2
+
+
+def test_brightest_galaxies_are_seen():
+    # the plate shows the galaxies of near clusters and of nearby galaxies, not of distant ones
+    field = simulate_field(seed=5, config=SimulationConfig(target='galaxy'))
+    galaxy = field.truth[field.truth['class'] == 'galaxy'][0]
+    x, y = field.optical.wcs.world_to_pixel(SkyCoord(galaxy['ra'], galaxy['dec']))
+    i, j = round(float(x)), round(float(y))
+    data = field.optical.data
+    here = np.median(data[j - 3 : j + 4, i - 3 : i + 4])
+    sky, spread = np.median(data), np.percentile(data, 84) - np.median(data)
+    assert here > sky + 5 * spread
+
+
+@pytest.mark.parametrize('optical', ['plate', 'ccd'])
+def test_optical_depth_is_as_asked(optical):
+    # noise of a source-free image, in the terms of the magnitude limit
+    from clustercnn.simulate._plate import ccd_frame, plate_scan
+
+    rng = np.random.default_rng(2)
+    empty = np.zeros((256, 256))
+    if optical == 'ccd':
+        frame = ccd_frame(empty, noise=0.05, rng=rng) / 1000
+        assert frame.std() == pytest.approx(0.05, rel=0.1)
+    else:
+        scan = plate_scan(empty, noise=0.05, contrast=1.0, rng=rng)
+        assert np.array_equal(scan, np.rint(scan))
+        assert np.median(scan) == pytest.approx(3640, rel=0.1)
+        pushed = plate_scan(empty + 100, noise=0.05, contrast=1.0, rng=rng)
+        assert 10_000 < np.median(pushed) <= 13_000
+
+
+def test_write_and_read(field, tmp_path):
+    folder = tmp_path / 'field'
+    field.write(folder)
+    back = SimulatedField.read(folder)
+    assert _digest(back) == _digest(field)
+    assert back.config == field.config
+    assert back.truth.colnames == field.truth.colnames
+    for name in field.truth.colnames:
+        one, other = field.truth[name], back.truth[name]
+        np.testing.assert_array_equal(u.Quantity(one) if hasattr(one, 'unit') and one.unit else one,
+                                      u.Quantity(other) if hasattr(other, 'unit') and other.unit
+                                      else other)
+    np.testing.assert_allclose(back.xray.wcs.wcs.crval, field.xray.wcs.wcs.crval, atol=1e-10)
+    np.testing.assert_array_equal(back.background, field.background)
+    assert back.xray.psf_fwhm == field.xray.psf_fwhm
+    with pytest.raises(FileExistsError, match='holds a field already'):
+        field.write(folder)
+    field.write(folder, overwrite=True)
+    assert not list(folder.glob('.*'))
+
+
+def test_incomplete_folder_is_refused(field, tmp_path):
+    field.write(tmp_path / 'field')
+    (tmp_path / 'field' / 'origin.npz').unlink()
+    with pytest.raises(ImageReadError, match='not a complete simulated field'):
+        SimulatedField.read(tmp_path / 'field')
+    with pytest.raises(ImageReadError, match='not a complete simulated field'):
+        SimulatedField.read(tmp_path / 'nothing')
+
+
+def test_match_by_photon_origin(field):
+    truth = field.truth
+    inner = (np.hypot(truth['x'] - 247, truth['y'] - 247) < 150) & (truth['n_counts'] > 150)
+    chosen = truth[inner & (truth['parent'] == 0)]
+    exposure = field.exposure > 0
+    catalog = CandidateCatalog.from_columns(ra=chosen['ra'], dec=chosen['dec'])
+    matches = field.match(catalog)
+    assert list(matches['id']) == list(catalog.ids)
+    same = matches['source_id'] == chosen['id']
+    # crowded sources can lose to a brighter neighbour, the large majority cannot
+    assert same.mean() > 0.8
+    found = matches['class'][same & matches['primary']]
+    assert (found == chosen['class'][same & matches['primary']]).mean() > 0.9
+    assert exposure.any()
+
+
+def test_empty_sky_is_spurious(field):
+    # a place with exposure and as few source photons as possible
+    shape = field.xray.shape
+    sources = field.origin.image(field.truth['id'], shape)
+    from scipy import ndimage
+
+    blurred = ndimage.uniform_filter(sources, 21)
+    blurred[field.exposure < 0.3 * field.exposure.max()] = np.inf
+    y, x = np.unravel_index(np.argmin(blurred), shape)
+    sky = field.xray.pixel_to_sky(x, y)
+    catalog = CandidateCatalog.from_columns(ra=[sky.ra.deg], dec=[sky.dec.deg])
+    row = field.match(catalog, radius=12 * u.arcsec)[0]
+    assert (row['class'], row['subclass'], row['source_id']) == ('other', 'spurious', 0)
+    assert np.isnan(row['separation'])
+
+
+def test_second_detection_of_a_cluster_is_a_fragment(field):
+    clusters = field.truth[field.truth['class'] == 'cluster']
+    best = clusters[np.argmax(clusters['n_counts'])]
+    shift = 1.5 * best['core_radius'] + 30 * u.arcsec
+    catalog = CandidateCatalog.from_columns(
+        ra=u.Quantity([best['ra'], best['ra']]),
+        dec=u.Quantity([best['dec'], best['dec'] + shift]),
+    )
+    matches = field.match(catalog)
+    assert matches['class'][0] == 'cluster'
+    assert matches['primary'].tolist()[0]
+    if matches['source_id'][1] == best['id']:
+        assert (matches['class'][1], matches['subclass'][1]) == ('other', 'fragment')
+
+
+def test_match_of_nothing(field):
+    matches = field.match(CandidateCatalog.empty())
+    assert len(matches) == 0
+    assert 'subclass' in matches.colnames
+
+
+@pytest.mark.parametrize('mission', list(MISSIONS))
+def test_all_missions(mission):
+    field = simulate_field(
+        seed=4, mission=mission, config=SimulationConfig(optical=None, artefact_rate=4)
+    )
+    assert field.xray.n_counts > 100
+    assert field.xray.exposure is not None
+    assert field.xray.background is None
+    assert 0.1 < (field.exposure > 0).mean() <= 1
+    assert field.xray.mission == MISSIONS[mission].telescope
+    assert 'simulated' in repr(field)
+
+
+def test_maps_can_be_withheld():
+    config = SimulationConfig(optical=None, exposure_map=False, background_map=True)
+    field = simulate_field(seed=1, config=config)
+    assert field.xray.exposure is None
+    np.testing.assert_array_equal(field.xray.background, field.background)
+
+
+def test_randomised_fields_cover_the_ranges():
+    configs = [SimulationConfig.randomised(seed) for seed in range(300)]
+    factors = np.array([config.background_factor for config in configs])
+    assert factors.min() < 0.4
+    assert factors.max() > 2.5
+    exposures = u.Quantity([config.exposure for config in configs]).to_value(u.ks)
+    assert exposures.min() < 4
+    assert exposures.max() > 80
+    kinds = {config.optical for config in configs}
+    assert kinds == {'plate', 'ccd', None}
+    assert {config.exposure_map for config in configs} == {True, False}
+    assert SimulationConfig.randomised(3, target='none').target == 'none'
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'target': 'quasar'}, "'target' must be one of"),
+        ({'optical': 'radio'}, "'optical' must be one of"),
+        ({'exposure': -1 * u.s}, "'exposure' must be one time above 0"),
+        ({'background_factor': float('nan')}, "'background_factor' must be finite"),
+        ({'position': (10.0, 95.0)}, "'position' must be"),
+    ],
+)
+def test_wrong_settings(changes, message):
+    with pytest.raises(ValueError, match=message):
+        SimulationConfig(**changes)
+
+
+def test_wrong_names():
+    with pytest.raises(ValueError, match="'mission' must be one of"):
+        simulate_field(seed=1, mission='hubble')
+    with pytest.raises(ValueError, match="'cameras' must be among 'pn', 'mos1', 'mos2'"):
+        simulate_field(seed=1, config=SimulationConfig(cameras=('acis',)))
