@@ -344,11 +344,13 @@ class FusionConfig:
 
     Parameters
     ----------
+    embedding : int
+        Channels into which blocks of pixels are embedded at the entrance of a stem.
     widths : tuple of int
         Filters of the stages of each stem; a stage is a 3 x 3 convolution and pooling.
+        Multiples of 16 are much faster on a CPU.
     stem_size : int
-        The picture is folded (space to depth) by powers of two until its map is
-        about this wide.
+        Blocks are such, by powers of two, that their map is about this wide.
     feature_width : int
         Hidden units for the finder's numbers.
     dense_width : int
@@ -362,10 +364,11 @@ class FusionConfig:
     --------
     >>> from clustercnn.network import FusionConfig
     >>> FusionConfig().widths
-    (24, 48, 96)
+    (32, 48, 64)
     """
 
-    widths: tuple = (24, 48, 96)
+    embedding: int = 16
+    widths: tuple = (32, 48, 64)
     stem_size: int = 32
     feature_width: int = 32
     dense_width: int = 128
@@ -375,7 +378,7 @@ class FusionConfig:
     def __post_init__(self):
         put = object.__setattr__
         put(self, 'widths', _check_widths('widths', self.widths))
-        for name in ('stem_size', 'feature_width', 'dense_width'):
+        for name in ('embedding', 'stem_size', 'feature_width', 'dense_width'):
             put(self, name, _check_integer(name, getattr(self, name)))
         put(self, 'dropout', _check_number('dropout', self.dropout, low=0, high=0.99))
         _nested(self)

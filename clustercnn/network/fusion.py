@@ -32,9 +32,9 @@ class Stem(nnx.Module):
     """
     From the planes of one band to a vector.
 
-    The picture is folded (blocks of pixels become channels) to a map of about
-    ``stem_size``, so that no convolution runs on a large map of few channels, the
-    slowest kind on a CPU. The last map is summarised by its mean, its maximum and
+    Blocks of pixels become vectors on a map of about ``stem_size``, so that no
+    convolution runs on a large map of few channels, the slowest kind on a CPU. The
+    last map is summarised by its mean, its maximum and
     its mean near the centre, where the candidate is.
 
     Parameters
@@ -55,7 +55,7 @@ class Stem(nnx.Module):
     >>> spec = BandSpec(name='g', kind='optical', shape=(64, 64), pixel_scale=1.0)
     >>> stem = Stem(FusionConfig(), spec, rngs=nnx.Rngs(params=0))
     >>> stem(jnp.ones((2, 64, 64, 1)), jnp.ones((2, 64, 64, 1))).shape
-    (2, 288)
+    (2, 192)
     """
 
     def __init__(self, config, spec, *, rngs):
@@ -63,6 +63,8 @@ class Stem(nnx.Module):
         self.factor = 2 ** max(0, round(math.log2(size / config.stem_size)))
         # one more channel: the coverage, averaged over the block
         n_in = self.factor**2 * config.preprocessing.n_planes(spec.kind) + 1
+        self.embedding = Conv(n_in, config.embedding, size=1, rngs=rngs)
+        n_in = config.embedding
         for number, n_out in enumerate(config.widths):
             setattr(self, f'conv{number}', Conv(n_in, n_out, rngs=rngs))
             n_in = n_out
@@ -71,6 +73,7 @@ class Stem(nnx.Module):
     def __call__(self, picture, coverage):
         covered = fold(coverage, self.factor).mean(-1, keepdims=True)
         x = jnp.concatenate([fold(picture, self.factor), covered], axis=-1)
+        x = jax.nn.relu(self.embedding(x))
         for number in range(self.n_stages):
             x = getattr(self, f'conv{number}')(x)
             x = jax.nn.relu(pool(x) if min(x.shape[1:3]) >= 4 else x)

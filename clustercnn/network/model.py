@@ -185,15 +185,20 @@ class Network:
         """
         square = all(spec.shape[0] == spec.shape[1] for spec in self.inputs.bands)
         n_turns = 8 if square else 4
-        logits = features = 0.0
-        for index in range(n_turns):
-            turned = planes | {
-                kind: {name: dihedral(x, index) for name, x in planes[kind].items()}
-                for kind in ('pictures', 'coverage')
+
+        def turn(value, kind):
+            if kind not in ('pictures', 'coverage'):
+                return jax.tree.map(lambda x: jnp.concatenate([x] * n_turns), value)
+            return {
+                name: jnp.concatenate([dihedral(x, index) for index in range(n_turns)])
+                for name, x in value.items()
             }
-            one, hidden = self.apply(params, turned)
-            logits, features = logits + one / n_turns, features + hidden / n_turns
-        return logits, features
+
+        # one large batch: compiled once, and convolutions like it
+        turned = {kind: turn(value, kind) for kind, value in planes.items()}
+        return tuple(
+            x.reshape(n_turns, -1, x.shape[-1]).mean(0) for x in self.apply(params, turned)
+        )
 
     def to_dict(self):
         """

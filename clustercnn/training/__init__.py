@@ -1,0 +1,48 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Training as pure steps and a loop one can read, with checkpoints and calibration.
+"""
+
+from clustercnn.training.calibration import fit_novelty, fit_temperature, novelty, softmax
+from clustercnn.training.checkpoint import (
+    differences,
+    digest,
+    load_checkpoint,
+    read_arrays,
+    restore,
+    save_checkpoint,
+    write_arrays,
+)
+from clustercnn.training.config import TrainingConfig
+from clustercnn.training.loop import (
+    TrainingResult,
+    binary_auc,
+    evaluate,
+    make_steps,
+    predict,
+    train,
+)
+from clustercnn.training.steps import Steps, make_optimizer
+
+__all__ = [
+    'Steps',
+    'TrainingConfig',
+    'TrainingResult',
+    'binary_auc',
+    'differences',
+    'digest',
+    'evaluate',
+    'fit_novelty',
+    'fit_temperature',
+    'load_checkpoint',
+    'make_optimizer',
+    'make_steps',
+    'novelty',
+    'predict',
+    'read_arrays',
+    'restore',
+    'save_checkpoint',
+    'softmax',
+    'train',
+    'write_arrays',
+]

@@ -1,0 +1,179 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+From logits to probabilities that mean what they say, and how far a candidate is
+from what a network was trained on.
+"""
+
+import math
+
+import numpy as np
+
+__all__ = ['fit_novelty', 'fit_temperature', 'novelty', 'softmax']
+
+
+def softmax(logits, *, temperature=1.0):
+    """
+    Return probabilities.
+
+    Parameters
+    ----------
+    logits : array-like
+        Last axis over classes.
+    temperature : float, optional
+        What the logits are divided by.
+
+    Returns
+    -------
+    probability : `~numpy.ndarray`
+        Float64, of the same shape.
+
+    Examples
+    --------
+    >>> from clustercnn.training import softmax
+    >>> softmax([0.0, 0.0])
+    array([0.5, 0.5])
+    """
+    logits = np.asarray(logits, np.float64) / temperature
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return odds / odds.sum(axis=-1, keepdims=True)
+
+
+def fit_temperature(logits, target, *, weight=None):
+    """
+    Find the temperature at which probabilities fit best (Guo et al. 2017,
+    arXiv:1706.04599).
+
+    Parameters
+    ----------
+    logits : 2D array-like
+        Shape ``(n, n_classes)``, of items that were not trained on.
+    target : 2D array-like
+        Probabilities of the same shape.
+    weight : 1D array-like, optional
+        Of each item.
+
+    Returns
+    -------
+    temperature : float
+        Between 0.1 and 10.
+
+    Examples
+    --------
+    Logits twice too confident:
+
+    >>> import numpy as np
+    >>> from clustercnn.training import fit_temperature
+    >>> target = np.array([[0.75, 0.25], [0.25, 0.75]])
+    >>> round(fit_temperature(2 * np.log(target), target), 3)
+    2.0
+    """
+    logits, target = np.asarray(logits, np.float64), np.asarray(target, np.float64)
+    weight = np.ones(len(logits)) if weight is None else np.asarray(weight, np.float64)
+
+    def loss(logarithm):
+        scaled = logits * math.exp(-logarithm)
+        scaled = scaled - scaled.max(axis=1, keepdims=True)
+        log_p = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+        return -(weight[:, None] * target * log_p).sum()
+
+    # golden section; the loss has one minimum in the inverse temperature
+    ratio = (math.sqrt(5) - 1) / 2
+    low, high = math.log(0.1), math.log(10)
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    f_left, f_right = loss(left), loss(right)
+    for _ in range(60):
+        if f_left < f_right:
+            high, right, f_right = right, left, f_left
+            left = high - ratio * (high - low)
+            f_left = loss(left)
+        else:
+            low, left, f_left = left, right, f_right
+            right = low + ratio * (high - low)
+            f_right = loss(right)
+    return math.exp((low + high) / 2)
+
+
+def fit_novelty(features, codes, *, n_components=16):
+    """
+    Describe where the training data lie in the space of the last hidden layer.
+
+    Parameters
+    ----------
+    features : 2D array-like
+        Shape ``(n, n_hidden)``, at least two rows.
+    codes : 1D array-like of int
+        Class of each row.
+    n_components : int, optional
+        Principal axes in which distances are measured; the rest counts as one.
+
+    Returns
+    -------
+    reference : dict of str to `~numpy.ndarray`
+        Float32 arrays for `novelty`.
+
+    Notes
+    -----
+    The distance is that of Mahalanobis to the nearest class (Lee et al. 2018,
+    arXiv:1807.03888), with the covariance within classes, in the principal axes;
+    what lies outside them is added in units of its scatter. It is divided by its
+    95th percentile over the training data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.training import fit_novelty, novelty
+    >>> x = np.random.default_rng(1).normal(size=(200, 4))
+    >>> reference = fit_novelty(x, np.zeros(200, int))
+    >>> bool(novelty(np.full((1, 4), 20.0), reference)[0] > 3)
+    True
+    """
+    x, codes = np.asarray(features, np.float64), np.asarray(codes)
+    classes = np.unique(codes)
+    centres = np.stack([x[codes == code].mean(axis=0) for code in classes])
+    within = x - centres[np.searchsorted(classes, codes)]
+    mean = x.mean(axis=0)
+    n_components = max(1, min(n_components, len(x) - 1, x.shape[1]))
+    # axes of the whole cloud, so that what separates classes lies in them
+    _, _, axes = np.linalg.svd(x - mean, full_matrices=False)
+    axes = axes[:n_components]
+    spread = (within @ axes.T).std(axis=0)
+    floor = max(1e-3 * float(x.std()), 1e-6)
+    spread = np.maximum(spread, floor)
+    rest = (x - mean) - (x - mean) @ axes.T @ axes
+    reference = {
+        'mean': mean,
+        'axes': axes / spread[:, None],
+        'axes_unit': axes,
+        'centres': (centres - mean) @ (axes / spread[:, None]).T,
+        'rest': np.array(max(float(np.sqrt((rest**2).sum(axis=1).mean())), floor)),
+        'unit': np.array(1.0),
+    }
+    reference = {name: np.asarray(value, np.float32) for name, value in reference.items()}
+    unit = float(np.percentile(novelty(x, reference), 95))
+    reference['unit'] = np.float32(max(unit, 1e-6)).reshape(())
+    return reference
+
+
+def novelty(features, reference):
+    """
+    Return how far items are from the training data.
+
+    Parameters
+    ----------
+    features : 2D array-like
+        Shape ``(n, n_hidden)``.
+    reference : dict of str to `~numpy.ndarray`
+        From `fit_novelty`.
+
+    Returns
+    -------
+    distance : 1D `~numpy.ndarray` of float32
+        One for what is stranger than 95 % of the training data; more is stranger.
+    """
+    reference = {name: np.asarray(value, np.float64) for name, value in reference.items()}
+    x = np.asarray(features, np.float64) - reference['mean']
+    inside = x @ reference['axes'].T
+    squared = ((inside[:, None] - reference['centres'][None]) ** 2).sum(axis=2).min(axis=1)
+    rest = x - x @ reference['axes_unit'].T @ reference['axes_unit']
+    squared = squared + (rest**2).sum(axis=1) / reference['rest'] ** 2
+    return (np.sqrt(squared) / reference['unit']).astype(np.float32)

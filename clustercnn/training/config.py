@@ -1,0 +1,81 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Settings of a training, frozen and checked.
+"""
+
+import dataclasses
+
+from clustercnn.network import Augmentation, from_dict
+from clustercnn.network.config import _check_integer, _check_number
+
+__all__ = ['TrainingConfig']
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """
+    How a network is trained.
+
+    Parameters
+    ----------
+    n_epochs : int
+        Passes over the training set.
+    batch_size : int
+        Cutouts a step.
+    learning_rate : float
+        At its highest, after the warm-up.
+    warmup : float
+        Share of the steps in which the rate rises from zero; it falls as a cosine
+        to zero afterwards.
+    weight_decay : float
+        Of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), on kernels only.
+    clip_norm : float
+        Largest norm of a gradient.
+    monitor : {'loss', 'auc'}
+        What decides on the validation set which epoch is kept.
+    augmentation : Augmentation
+        Random changes of the training cutouts.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> from clustercnn.training import TrainingConfig
+    >>> TrainingConfig(n_epochs=3).batch_size
+    64
+    """
+
+    n_epochs: int = 30
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    warmup: float = 0.1
+    weight_decay: float = 1e-3
+    clip_norm: float = 1.0
+    monitor: str = 'loss'
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+
+    def __post_init__(self):
+        put = object.__setattr__
+        put(self, 'n_epochs', _check_integer('n_epochs', self.n_epochs, high=10**6))
+        put(self, 'batch_size', _check_integer('batch_size', self.batch_size, high=2**16))
+        for name, high, open_low in (
+            ('learning_rate', 10, True),
+            ('warmup', 0.9, False),
+            ('weight_decay', 10, False),
+            ('clip_norm', 1e6, True),
+        ):
+            value = _check_number(name, getattr(self, name), low=0, high=high, open_low=open_low)
+            put(self, name, value)
+        if self.monitor not in ('loss', 'auc'):
+            msg = f"'monitor' must be 'loss' or 'auc', got {self.monitor!r}"
+            raise ValueError(msg)
+        augmentation = self.augmentation
+        if isinstance(augmentation, dict):
+            augmentation = from_dict(Augmentation, augmentation)
+        if not isinstance(augmentation, Augmentation):
+            msg = f"'augmentation' must be an Augmentation, got {augmentation!r}"
+            raise TypeError(msg)
+        put(self, 'augmentation', augmentation)

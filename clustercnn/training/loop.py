@@ -1,0 +1,332 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The training loop, to be read from top to bottom, and the loop over batches of a
+prediction.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from clustercnn._utils.progress import progress as progress_bar
+from clustercnn.exceptions import TrainingError
+from clustercnn.network import n_rows, take, to_dict
+from clustercnn.training.checkpoint import digest, load_checkpoint, restore, save_checkpoint
+from clustercnn.training.steps import Steps
+
+__all__ = ['TrainingResult', 'binary_auc', 'evaluate', 'make_steps', 'predict', 'train']
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """
+    What a training leaves behind.
+
+    Parameters
+    ----------
+    params : dict
+        Parameters of the epoch that is kept, nested, of `~numpy.ndarray`.
+    history : tuple of dict
+        One entry an epoch: ``epoch``, ``loss``, and ``validation_loss`` and
+        ``validation_auc`` where there is a validation set.
+    best_epoch : int
+        The epoch that is kept, from 1.
+    """
+
+    params: dict
+    history: tuple
+    best_epoch: int
+
+
+def binary_auc(score, truth):
+    """
+    Return the area under the ROC curve.
+
+    Parameters
+    ----------
+    score : 1D array-like
+        Higher means more likely positive.
+    truth : 1D array-like of bool
+        What is positive.
+
+    Returns
+    -------
+    auc : float or None
+        The share of pairs in the right order, ties counted half (Mann & Whitney
+        1947); None where one side is empty.
+
+    Examples
+    --------
+    >>> from clustercnn.training import binary_auc
+    >>> binary_auc([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
+    0.75
+    """
+    score, truth = np.asarray(score, np.float64), np.asarray(truth, bool)
+    n_positive, n_negative = int(truth.sum()), int((~truth).sum())
+    if not n_positive or not n_negative:
+        return None
+    negative = np.sort(score[~truth])
+    below = np.searchsorted(negative, score[truth], side='left')
+    not_above = np.searchsorted(negative, score[truth], side='right')
+    return float((below + not_above).sum() / 2 / n_positive / n_negative)
+
+
+def _batch_size(config, n_items):
+    return min(config.batch_size, n_items)
+
+
+def make_steps(network, config, n_items):
+    """
+    Return the jitted functions for a training set of a size.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    config : TrainingConfig
+        Settings.
+    n_items : int
+        Length of the training set.
+
+    Returns
+    -------
+    steps : Steps
+        To be shared by all members of an ensemble, so that each is traced once.
+    """
+    per_epoch = -(-n_items // _batch_size(config, n_items))
+    return Steps(network, config=config, n_steps=config.n_epochs * per_epoch)
+
+
+def predict(function, params, dataset, *, batch_size=64, progress=False, label='predict'):
+    """
+    Apply a jitted function to a whole data set in batches of fixed size.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(params, batch)`` that returns a pytree of arrays with one row an
+        item, such as `Steps.predict`.
+    params : dict
+        Parameters.
+    dataset : dict
+        From `~clustercnn.network.make_dataset`.
+    batch_size : int, optional
+        Cutouts at a time; the last batch is filled up.
+    progress : bool or None, optional
+        Whether to show a bar; None: on a terminal.
+    label : str, optional
+        What the bar says.
+
+    Returns
+    -------
+    result : pytree of `~numpy.ndarray`
+        In the order of the data set, or None if that is empty.
+    """
+    n_items = n_rows(dataset)
+    parts = []
+    quiet = None if progress is None else not progress
+    with progress_bar(total=n_items, label=label, quiet=quiet, unit='cutouts') as bar:
+        for start in range(0, n_items, batch_size):
+            rows = np.arange(start, min(start + batch_size, n_items))
+            result = function(params, take(dataset, rows, batch_size))
+            n_taken = len(rows)
+            parts.append(jax.tree.map(lambda leaf, n=n_taken: np.array(leaf)[:n], result))
+            bar.update(n_taken)
+    if not parts:
+        return None
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def evaluate(steps, params, dataset, *, positive, batch_size=64):
+    """
+    Return loss and area under the ROC curve of a labelled data set.
+
+    Parameters
+    ----------
+    steps : Steps
+        Jitted functions.
+    params : dict
+        Parameters.
+    dataset : dict
+        With ``'target'`` and ``'weight'``.
+    positive : tuple of int
+        Codes of the positive classes.
+    batch_size : int, optional
+        Cutouts at a time.
+
+    Returns
+    -------
+    loss : float
+        Weighted mean cross-entropy.
+    auc : float or None
+        None where all are positive or none is.
+    """
+    n_items = n_rows(dataset)
+    loss = weight = 0.0
+    logits = []
+    for start in range(0, n_items, batch_size):
+        rows = np.arange(start, min(start + batch_size, n_items))
+        result = steps.evaluate(params, take(dataset, rows, batch_size))
+        loss += float(result['loss'])
+        weight += float(result['weight'])
+        logits.append(np.array(result['logits'])[: len(rows)])
+    logits = np.concatenate(logits).astype(np.float64)
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    score = odds[:, list(positive)].sum(axis=1) / odds.sum(axis=1)
+    truth = dataset['target'][:, list(positive)].sum(axis=1) > 0.5
+    return loss / max(weight, 1e-12), binary_auc(score, truth)
+
+
+def _configuration(network, config, seed, positive, dataset, validation):
+    return {
+        'network': network.to_dict(),
+        'training': to_dict(config),
+        'seed': seed,
+        'positive': list(positive),
+        'training_data': digest(dataset),
+        'validation_data': None if validation is None else digest(validation),
+    }
+
+
+def _is_better(config, entry, best):
+    if best is None:
+        return True
+    if config.monitor == 'auc' and entry['validation_auc'] is not None:
+        # equal areas are common on small sets; the loss decides between them
+        return (entry['validation_auc'], -entry['validation_loss']) > (
+            best['validation_auc'],
+            -best['validation_loss'],
+        )
+    return entry['validation_loss'] < best['validation_loss']
+
+
+def train(
+    network,
+    config,
+    dataset,
+    *,
+    seed,
+    positive=(0,),
+    validation=None,
+    checkpoint=None,
+    steps=None,
+    progress=False,
+    label='train',
+):
+    """
+    Train a network.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    config : TrainingConfig
+        Settings.
+    dataset : dict
+        From `~clustercnn.network.make_dataset`, with ``'target'`` of shape
+        ``(n, n_classes)`` and ``'weight'`` of shape ``(n,)``.
+    seed : int
+        For initial parameters, order, dropout and augmentation.
+    positive : tuple of int, optional
+        Codes of the positive classes, for the area under the ROC curve.
+    validation : dict, optional
+        As ``dataset``. The epoch that is best on it is kept; the last one without.
+    checkpoint : str or path-like, optional
+        File for the state after each epoch. If it exists, the run goes on from there.
+    steps : Steps, optional
+        From `make_steps`, to share compiled functions between trainings.
+    progress : bool or None, optional
+        Whether to show a bar; None: on a terminal.
+    label : str, optional
+        What the bar says.
+
+    Returns
+    -------
+    result : TrainingResult
+        Parameters and history.
+
+    Raises
+    ------
+    TrainingError
+        If a loss is not finite: ``error.result`` then holds the last good state,
+        ``error.rows`` the batch. If the checkpoint is of another training.
+    """
+    n_items = n_rows(dataset)
+    batch_size = _batch_size(config, n_items)
+    per_epoch = -(-n_items // batch_size)
+    steps = make_steps(network, config, n_items) if steps is None else steps
+    mean_weight = float(np.mean(dataset['weight'], dtype=np.float64))
+    if not mean_weight > 0:
+        msg = 'all training weights are zero'
+        raise TrainingError(msg)
+    # weights of mean one: the loss is a mean, and a last batch that is not full
+    # pulls no harder than its share
+    dataset = dataset | {'weight': (dataset['weight'] / mean_weight).astype(np.float32)}
+
+    state = steps.initial_state(seed)
+    history, best, best_params = [], None, state['params']
+    first_epoch = 0
+    if checkpoint is not None:
+        configuration = _configuration(network, config, seed, positive, dataset, validation)
+        if Path(checkpoint).exists():
+            arrays, record = load_checkpoint(checkpoint, configuration=configuration)
+            stored = restore({'state': state, 'best': best_params}, arrays)
+            state, best_params = stored['state'], stored['best']
+            history, best = record['history'], record['best']
+            first_epoch = len(history)
+
+    def result():
+        params = best_params if validation is not None else state['params']
+        # copies: the buffers behind the state are given away at the next step
+        params = jax.tree.map(lambda leaf: np.array(leaf, copy=True), params)
+        epoch = best['epoch'] if best is not None else len(history)
+        return TrainingResult(params=params, history=tuple(history), best_epoch=epoch)
+
+    quiet = None if progress is None else not progress
+    with progress_bar(
+        total=config.n_epochs * per_epoch, label=label, quiet=quiet, unit='steps'
+    ) as bar:
+        bar.update(first_epoch * per_epoch)
+        for epoch in range(first_epoch, config.n_epochs):
+            order = np.random.default_rng([seed, epoch]).permutation(n_items)
+            loss = weight = 0.0
+            for start in range(0, n_items, batch_size):
+                rows = order[start : start + batch_size]
+                state, metrics = steps.train(state, take(dataset, rows, batch_size))
+                if not metrics['finite']:
+                    msg = (
+                        f'the loss or its gradient is not finite in epoch {epoch + 1}, step '
+                        f'{start // batch_size + 1} of {per_epoch}; lower the learning rate '
+                        f'({config.learning_rate:g}) or look for absurd values in the data'
+                    )
+                    error = TrainingError(msg)
+                    error.result, error.rows = result(), rows
+                    raise error
+                loss += float(metrics['loss'])
+                weight += float(metrics['weight'])
+                bar.update()
+            entry = {'epoch': epoch + 1, 'loss': loss / max(weight, 1e-12)}
+            text = f'loss {entry["loss"]:.4f}'
+            if validation is not None:
+                entry['validation_loss'], entry['validation_auc'] = evaluate(
+                    steps, state['params'], validation, positive=positive, batch_size=batch_size
+                )
+                text += f', validation {entry["validation_loss"]:.4f}'
+                if entry['validation_auc'] is not None:
+                    text += f', AUC {entry["validation_auc"]:.4f}'
+                if np.isfinite(entry['validation_loss']) and _is_better(config, entry, best):
+                    best = entry
+                    best_params = jax.tree.map(
+                        lambda leaf: np.array(leaf, copy=True), state['params']
+                    )
+            history.append(entry)
+            bar.set_postfix_str(text)
+            if checkpoint is not None:
+                save_checkpoint(
+                    checkpoint,
+                    {'state': state, 'best': best_params},
+                    {'configuration': configuration, 'history': history, 'best': best},
+                )
+    return result()

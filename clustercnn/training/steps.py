@@ -1,0 +1,184 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The jitted functions: one step of training, evaluation, prediction. Each is pure,
+traced once, and counts its traces.
+"""
+
+import collections
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from clustercnn.network import augment
+
+__all__ = ['Steps', 'make_optimizer']
+
+
+def make_optimizer(config, n_steps):
+    """
+    Return the optimiser of a training.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        Settings.
+    n_steps : int
+        Number of steps of the whole training, for the schedule.
+
+    Returns
+    -------
+    optimizer : `~optax.GradientTransformation`
+        AdamW behind a limit on the gradient.
+
+    Examples
+    --------
+    >>> from clustercnn.training import TrainingConfig, make_optimizer
+    >>> state = make_optimizer(TrainingConfig(), 10).init({'kernel': 0.0})
+    >>> len(state)
+    2
+    """
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=0.0,
+        peak_value=config.learning_rate,
+        warmup_steps=max(1, int(config.warmup * n_steps)),
+        decay_steps=max(2, n_steps),
+    )
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adamw(
+            schedule,
+            weight_decay=config.weight_decay,
+            # biases are one-dimensional
+            mask=lambda params: jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params),
+        ),
+    )
+
+
+class Steps:
+    """
+    Jitted functions of one network.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    config : TrainingConfig, optional
+        Settings, needed for training.
+    n_steps : int, optional
+        Number of steps of the whole training.
+    dihedral : bool, optional
+        Whether `predict` averages over flips and quarter turns; as the network
+        has it by default.
+
+    Attributes
+    ----------
+    n_traces : `~collections.Counter`
+        How often each function was traced; more than once means that shapes change.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.network import (BandArrays, BandSpec, InputSpec, build_network,
+    ...                                 make_dataset, take)
+    >>> from clustercnn.training import Steps
+    >>> spec = BandSpec(name='g', kind='optical', shape=(16, 16), pixel_scale=1.0)
+    >>> network = build_network('cn', InputSpec(bands=(spec,)), n_classes=2)
+    >>> picture = np.random.default_rng(1).normal(size=(5, 16, 16))
+    >>> data = make_dataset(network.inputs, {'g': BandArrays(data=picture, pixel_scale=1.0)})
+    >>> steps = Steps(network)
+    >>> logits, _ = steps.predict(network.init(0), take(data, np.arange(5), 8))
+    >>> logits.shape, steps.n_traces['predict']
+    ((8, 2), 1)
+    """
+
+    def __init__(self, network, *, config=None, n_steps=1, dihedral=None):
+        self.network = network
+        self.config = config
+        self.n_traces = collections.Counter()
+        self._dihedral = network.dihedral if dihedral is None else dihedral
+        if config is not None:
+            self.optimizer = make_optimizer(config, n_steps)
+            self.train = jax.jit(self._train, donate_argnums=0)
+        self.evaluate = jax.jit(self._evaluate)
+        self.predict = jax.jit(self._predict)
+
+    def initial_state(self, seed):
+        """
+        Return the state a training starts from.
+
+        Parameters
+        ----------
+        seed : int
+            For initial parameters, dropout and augmentation.
+
+        Returns
+        -------
+        state : dict
+            Parameters, state of the optimiser, number of steps done, random key.
+        """
+        params = self.network.init(seed)
+        return {
+            'params': params,
+            'optimizer': self.optimizer.init(params),
+            'step': jnp.zeros((), jnp.int32),
+            'key': jax.random.key_data(jax.random.key(seed)),
+        }
+
+    def _train(self, state, batch):
+        """
+        One step; a batch whose loss or gradient is not finite leaves the state alone.
+        """
+        self.n_traces['train'] += 1
+        key = jax.random.fold_in(jax.random.wrap_key_data(state['key']), state['step'])
+        key_augment, key_dropout = jax.random.split(key)
+        network = self.network
+        changed = augment(key_augment, batch, network.inputs, self.config.augmentation)
+        # what is made from data alone is settled once, not repeated in the gradient
+        planes = jax.lax.optimization_barrier(network.preprocess(changed))
+        weight = batch['weight'] * batch['_mask']
+
+        def objective(params):
+            logits, _ = network.apply(params, planes, key=key_dropout)
+            entropy = optax.losses.softmax_cross_entropy(logits, batch['target'])
+            loss = (weight * entropy).sum() / len(weight)
+            return loss + network.penalty(params), (weight * entropy).sum()
+
+        (value, total), gradient = jax.value_and_grad(objective, has_aux=True)(state['params'])
+        updates, optimizer = self.optimizer.update(
+            gradient, state['optimizer'], state['params']
+        )
+        params = optax.apply_updates(state['params'], updates)
+        finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
+        new = {
+            'params': params,
+            'optimizer': optimizer,
+            'step': state['step'] + 1,
+            'key': state['key'],
+        }
+        new = jax.tree.map(lambda one, other: jnp.where(finite, one, other), new, state)
+        return new, {'loss': total, 'weight': weight.sum(), 'finite': finite}
+
+    def _evaluate(self, params, batch):
+        """
+        Sum of the weighted loss, sum of the weights, and logits.
+        """
+        self.n_traces['evaluate'] += 1
+        logits, _ = self.network.apply(params, self.network.preprocess(batch))
+        weight = batch['weight'] * batch['_mask']
+        entropy = optax.losses.softmax_cross_entropy(logits, batch['target'])
+        return {
+            'loss': jnp.where(weight > 0, weight * entropy, 0).sum(),
+            'weight': weight.sum(),
+            'logits': logits,
+        }
+
+    def _predict(self, params, batch):
+        """
+        Logits and what the last layer saw.
+        """
+        self.n_traces['predict'] += 1
+        planes = self.network.preprocess(batch)
+        if self._dihedral:
+            return self.network.apply_averaged(params, planes)
+        return self.network.apply(params, planes)
