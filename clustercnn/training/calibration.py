@@ -57,14 +57,19 @@ def fit_temperature(logits, target, *, weight=None):
     temperature : float
         Between 0.1 and 10.
 
+    Notes
+    -----
+    A weak prior, ``log(temperature)`` normal around zero with a width of 0.5, keeps
+    a small set that happens to be without errors from asking for certainty.
+
     Examples
     --------
     Logits twice too confident:
 
     >>> import numpy as np
     >>> from clustercnn.training import fit_temperature
-    >>> target = np.array([[0.75, 0.25], [0.25, 0.75]])
-    >>> round(fit_temperature(2 * np.log(target), target), 3)
+    >>> target = np.tile([[0.75, 0.25], [0.25, 0.75]], (500, 1))
+    >>> round(fit_temperature(2 * np.log(target), target), 1)
     2.0
     """
     logits, target = np.asarray(logits, np.float64), np.asarray(target, np.float64)
@@ -74,7 +79,7 @@ def fit_temperature(logits, target, *, weight=None):
         scaled = logits * math.exp(-logarithm)
         scaled = scaled - scaled.max(axis=1, keepdims=True)
         log_p = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
-        return -(weight[:, None] * target * log_p).sum()
+        return logarithm**2 / (2 * 0.5**2) - (weight[:, None] * target * log_p).sum()
 
     # golden section; the loss has one minimum in the inverse temperature
     ratio = (math.sqrt(5) - 1) / 2

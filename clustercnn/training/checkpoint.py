@@ -86,7 +86,8 @@ def write_arrays(path, arrays, description, *, overwrite=False):
     """
     # the format keeps several entries in no fixed order, hence a single one
     text = json.dumps(description, sort_keys=True, allow_nan=False)
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # not ascontiguousarray, which would give scalars an axis
+    arrays = {name: np.asarray(array, order='C') for name, array in arrays.items()}
     content = save(arrays, metadata={_KEY: text})
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)

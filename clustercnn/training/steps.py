@@ -73,6 +73,8 @@ class Steps:
 
     Attributes
     ----------
+    dihedral : bool
+        Whether `predict` averages.
     n_traces : `~collections.Counter`
         How often each function was traced; more than once means that shapes change.
 
@@ -96,7 +98,7 @@ class Steps:
         self.network = network
         self.config = config
         self.n_traces = collections.Counter()
-        self._dihedral = network.dihedral if dihedral is None else dihedral
+        self.dihedral = network.dihedral if dihedral is None else dihedral
         if config is not None:
             self.optimizer = make_optimizer(config, n_steps)
             self.train = jax.jit(self._train, donate_argnums=0)
@@ -179,6 +181,6 @@ class Steps:
         """
         self.n_traces['predict'] += 1
         planes = self.network.preprocess(batch)
-        if self._dihedral:
+        if self.dihedral:
             return self.network.apply_averaged(params, planes)
         return self.network.apply(params, planes)

@@ -1,0 +1,184 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Between the two worlds: cutouts and labels with their names and units on one side,
+the networks' plain arrays on the other.
+"""
+
+import logging
+
+import astropy.units as u
+import numpy as np
+
+from clustercnn.core import CutoutStack, LabelSet
+from clustercnn.exceptions import TrainingError
+from clustercnn.network import FEATURES, BandArrays, BandSpec, InputSpec, make_dataset, n_rows
+
+__all__ = [
+    'FEWEST_FOR_VALIDATION',
+    'arrays_of',
+    'choose_validation',
+    'class_prior',
+    'features_of',
+    'has_no_picture',
+    'inputs_of',
+    'join_labels',
+    'labelled_dataset',
+    'rows_of',
+    'without_pictures',
+]
+
+_LOGGER = logging.getLogger(__name__)
+
+# fewer items than this neither choose an epoch nor a temperature
+FEWEST_FOR_VALIDATION = 10
+
+
+def join_labels(stack, label_set, what):
+    """
+    Return rows of the stack with a known label, their labels, and what was left out.
+    """
+    if not isinstance(stack, CutoutStack) or not isinstance(label_set, LabelSet):
+        msg = (
+            f'{what} needs a CutoutStack and a LabelSet, got {type(stack).__name__} and '
+            f'{type(label_set).__name__}'
+        )
+        raise TypeError(msg)
+    place = {name: row for row, name in enumerate(stack.ids)}
+    strange = [name for name in label_set.ids if name not in place]
+    if strange:
+        msg = (
+            f'{len(strange)} of {len(label_set)} labels have no cutout in the {what} stack, the '
+            f"first '{strange[0]}'; choose the others with label_set.select(ids)"
+        )
+        raise ValueError(msg)
+    known = label_set[label_set.known]
+    rows = np.array([place[name] for name in known.ids], dtype=np.intp)
+    counts = {
+        'cutouts': len(stack),
+        'used': len(known),
+        'unlabelled': len(stack) - len(label_set),
+        'unknown': len(label_set) - len(known),
+    }
+    if not len(known):
+        msg = f'none of the {len(stack)} {what} cutouts has a known label'
+        raise TrainingError(msg)
+    codes = np.unique(known.hard())
+    if what == 'training' and len(codes) < 2:
+        msg = (
+            f"all {len(known)} labels are '{known.schema.classes[codes[0]]}'; a classifier "
+            f'needs at least two classes to tell apart'
+        )
+        raise TrainingError(msg)
+    _LOGGER.info('%s: %s', what, ', '.join(f'{n} {name}' for name, n in counts.items()))
+    return rows, known, counts
+
+
+def _is_xray(band):
+    return band.name == 'xray' or band.unit == u.ct
+
+
+def arrays_of(stack):
+    return {
+        name: BandArrays(
+            data=band.data,
+            pixel_scale=band.pixel_scale.value,
+            valid=~band.mask,
+            exposure=band.exposure,
+            background=band.background,
+        )
+        for name, band in stack.bands.items()
+    }
+
+
+def features_of(stack):
+    features = {name: stack.features[name] for name in FEATURES if name in stack.features}
+    widths = [b.psf_fwhm for b in stack.bands.values() if _is_xray(b) and b.psf_fwhm is not None]
+    if widths:
+        features['psf_fwhm'] = widths[0]
+    return features
+
+
+def inputs_of(stack):
+    bands = tuple(
+        BandSpec(
+            name=name,
+            kind='xray' if _is_xray(band) else 'optical',
+            shape=band.shape[1:],
+            pixel_scale=float(band.pixel_scale.value),
+        )
+        for name, band in stack.bands.items()
+    )
+    features = features_of(stack)
+    known = [name for name in FEATURES if name in features and np.isfinite(features[name]).any()]
+    return InputSpec(bands=bands, features=tuple(known))
+
+
+def labelled_dataset(inputs, stack, labels):
+    dataset = make_dataset(inputs, arrays_of(stack), features=features_of(stack))
+    return dataset | {'target': labels.soft(), 'weight': np.asarray(labels.weight, np.float32)}
+
+
+def choose_validation(codes, groups, *, fraction, seed):
+    """
+    Return which items validate, or None where there are too few for that.
+
+    Groups are kept whole. Of twenty draws the first is taken in which either side
+    has all classes that more than one group has.
+    """
+    if round(fraction * len(codes)) < FEWEST_FOR_VALIDATION:
+        return None
+    groups = np.arange(len(codes)) if groups is None else groups
+    names, member = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        return None
+    sizes = np.bincount(member)
+    shared = {
+        code for code in np.unique(codes) if len(np.unique(member[codes == code])) > 1
+    }
+    chosen = None
+    for attempt in range(20):
+        order = np.random.default_rng([seed, 2, attempt]).permutation(len(names))
+        n_before = np.cumsum(sizes[order]) - sizes[order]
+        held = order[n_before < fraction * len(codes)]
+        draw = np.isin(member, held)
+        if draw.all():
+            continue
+        chosen = draw if chosen is None else chosen
+        if shared <= set(codes[draw]) and shared <= set(codes[~draw]):
+            return draw
+    return chosen
+
+
+def class_prior(dataset):
+    weight = dataset['weight'].astype(np.float64)
+    total = (dataset['target'] * weight[:, None]).sum(axis=0)
+    return (total / total.sum()).tolist()
+
+
+def rows_of(dataset, rows):
+    return {
+        name: rows_of(value, rows) if isinstance(value, dict) else value[rows]
+        for name, value in dataset.items()
+    }
+
+
+def without_pictures(dataset, inputs):
+    """
+    Return the data set as if only its X-ray bands were there, or None if so it is.
+    """
+    pictures = [spec.name for spec in inputs.bands if spec.kind != 'xray']
+    if not pictures or not inputs.has_xray:
+        return None
+    bands = dict(dataset['bands'])
+    for name in pictures:
+        bands[name] = bands[name] | {'present': np.zeros_like(bands[name]['present'])}
+    return dataset | {'bands': bands}
+
+
+def has_no_picture(dataset, inputs):
+    present = [
+        dataset['bands'][spec.name]['present'] for spec in inputs.bands if spec.kind != 'xray'
+    ]
+    if not present or not inputs.has_xray:
+        return np.zeros(n_rows(dataset), bool)
+    return np.max(present, axis=0) == 0

@@ -1,0 +1,619 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The classifier: joins cutouts and labels, which have units and names, to networks,
+which see arrays only.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from clustercnn import _classifier_file as model_file
+from clustercnn._classifier_data import (
+    FEWEST_FOR_VALIDATION,
+    arrays_of,
+    choose_validation,
+    class_prior,
+    features_of,
+    has_no_picture,
+    inputs_of,
+    join_labels,
+    labelled_dataset,
+    rows_of,
+    without_pictures,
+)
+from clustercnn._utils.summary import html_summary, text_summary
+from clustercnn.core import CutoutStack, LabelSchema, PredictionSet
+from clustercnn.exceptions import ModelFileError, TrainingError
+from clustercnn.network import (
+    BandSpec,
+    InputSpec,
+    build_network,
+    make_dataset,
+    n_rows,
+    network_names,
+    to_dict,
+)
+from clustercnn.training import (
+    Steps,
+    TrainingConfig,
+    digest,
+    fit_novelty,
+    fit_temperature,
+    make_steps,
+    novelty,
+    predict,
+    softmax,
+    train,
+)
+
+__all__ = ['Classifier']
+
+# predictions are always made in batches of this size, so that no bit of a result
+# depends on how many others there are
+_PREDICTION_BATCH = 32
+
+# this many training items describe where the training data lie
+_MOST_FOR_NOVELTY = 2048
+
+_MODELS = Path(__file__).parent / 'models'
+
+
+class Classifier:
+    """
+    A network, or an ensemble of equal ones, that gives class probabilities.
+
+    Parameters
+    ----------
+    network : str, optional
+        ``'cn'``, the paper's custom network, or ``'fusion'``, the package's own.
+    schema : LabelSchema or iterable of str, optional
+        The classes; those of the labels by default.
+    seed : int, optional
+        For the split, initial parameters, order, dropout and augmentation. The same
+        seed gives the same bits on a CPU.
+    n_epochs : int, optional
+        Passes over the training set.
+    batch_size : int, optional
+        Cutouts a training step.
+    learning_rate : float, optional
+        Highest learning rate.
+    ensemble : int, optional
+        Number of networks, trained from different seeds; the spread of their
+        probabilities is ``p_cluster_std``.
+    validation_fraction : float, optional
+        Share of the labelled cutouts kept from training to choose the epoch and
+        calibrate, unless `fit` is given a validation set; 0 for none.
+    dihedral : bool, optional
+        Whether predictions are averaged over flips and quarter turns; as the
+        network has it by default.
+    network_options, training_options : dict, optional
+        Further options, see `~clustercnn.network.CNConfig`,
+        `~clustercnn.network.FusionConfig` and `~clustercnn.training.TrainingConfig`.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of range.
+
+    Notes
+    -----
+    A band counts as X-rays if it is called ``'xray'`` or its unit is counts; every
+    other band is treated as a picture with a sky. The pixel scale and size of the
+    training stack become the model's; `predict` brings other stacks to them, sharing
+    counts by area. A band of the model that a stack lacks is marked as missing.
+
+    Examples
+    --------
+    >>> from clustercnn import Classifier
+    >>> from clustercnn.testing import tiny_labels, tiny_stack
+    >>> classifier = Classifier(network='cn', n_epochs=2, seed=1, validation_fraction=0)
+    >>> prediction = classifier.fit(tiny_stack(), tiny_labels()).predict(tiny_stack())
+    >>> prediction.probability.shape
+    (6, 4)
+    """
+
+    def __init__(
+        self,
+        network='cn',
+        *,
+        schema=None,
+        seed=0,
+        n_epochs=30,
+        batch_size=64,
+        learning_rate=1e-3,
+        ensemble=1,
+        validation_fraction=0.15,
+        dihedral=None,
+        network_options=None,
+        training_options=None,
+    ):
+        if network not in network_names():
+            msg = f"there is no network {network!r}; there are {', '.join(network_names())}"
+            raise ValueError(msg)
+        if schema is not None and not isinstance(schema, LabelSchema):
+            schema = LabelSchema(tuple(schema))
+        for name, value, low, high in (
+            ('seed', seed, 0, 2**32 - 1),
+            ('ensemble', ensemble, 1, model_file.MOST_MEMBERS),
+        ):
+            if isinstance(value, bool) or int(value) != value or not low <= value <= high:
+                msg = f"'{name}' must be a whole number from {low} to {high}, got {value!r}"
+                raise ValueError(msg)
+        if not 0 <= validation_fraction <= 0.5:
+            msg = f"'validation_fraction' must be from 0 to 0.5, got {validation_fraction!r}"
+            raise ValueError(msg)
+        self.network = network
+        self.schema = schema
+        self.seed = int(seed)
+        self.ensemble = int(ensemble)
+        self.validation_fraction = float(validation_fraction)
+        self.training_config = TrainingConfig(
+            n_epochs=n_epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            **(training_options or {}),
+        )
+        self._dihedral = dihedral
+        self._network_options = dict(network_options or {})
+        # a misspelt option shall fail here, not after the data are read
+        probe = BandSpec(name='probe', kind='optical', shape=(512, 512), pixel_scale=1.0)
+        build_network(
+            network, InputSpec(bands=(probe,)), n_classes=2, options=self._network_options
+        )
+        self._model = None
+        self._steps = None
+
+    # -- what a fitted classifier knows ---------------------------------------------
+
+    def _fitted(self):
+        if self._model is None:
+            msg = 'this classifier is not trained yet; call fit() or load a model'
+            raise TrainingError(msg)
+        return self._model
+
+    @property
+    def n_parameters(self):
+        """
+        Number of trained values of one network.
+        """
+        return self._fitted()['network'].n_parameters
+
+    @property
+    def inputs(self):
+        """
+        Bands and features the model sees, `~clustercnn.network.InputSpec`.
+        """
+        return self._fitted()['network'].inputs
+
+    @property
+    def history(self):
+        """
+        Losses by epoch, a tuple of dict for each network.
+        """
+        return tuple(self._fitted()['description']['history'])
+
+    @property
+    def metadata(self):
+        """
+        What is stored beside the weights: data, prior, calibration, versions; a dict.
+        """
+        return dict(self._fitted()['description'])
+
+    # -- training -------------------------------------------------------------------
+
+    def fit(
+        self, stack, label_set, *, validation=None, groups=None, checkpoint=None, progress=None
+    ):
+        """
+        Train.
+
+        Parameters
+        ----------
+        stack : CutoutStack
+            The cutouts.
+        label_set : LabelSet
+            Their labels by identifier, hard or soft, with weights. Cutouts without a
+            label, or with an unknown one, are left out and counted.
+        validation : 2-tuple of CutoutStack and LabelSet, optional
+            What chooses the epoch and calibrates.
+        groups : 1D array-like, optional
+            One value a cutout, such as the field or the region of the sky; the split
+            into training and validation then keeps groups whole, as it must be where
+            neighbouring cutouts overlap.
+        checkpoint : str or path-like, optional
+            Folder for the state after each epoch; a killed run called again with the
+            same arguments goes on from there to the same bits.
+        progress : bool, optional
+            Whether to show bars; on a terminal by default.
+
+        Returns
+        -------
+        classifier : Classifier
+            This object.
+
+        Raises
+        ------
+        ValueError
+            If labels and cutouts, or the bands of the two stacks, do not fit.
+        TrainingError
+            If there is nothing to learn from, a loss is not finite, or the checkpoint
+            belongs to another training.
+        """
+        schema = label_set.schema if self.schema is None else self.schema
+        if schema != label_set.schema:
+            msg = (
+                f'the labels have the classes {label_set.schema.classes} (positive '
+                f'{label_set.schema.positive}), the classifier {schema.classes} (positive '
+                f'{schema.positive}); make the classifier with schema=None or convert the labels'
+            )
+            raise ValueError(msg)
+        rows, labels, counts = join_labels(stack, label_set, 'training')
+        if validation is None and groups is not None and len(groups) != len(stack):
+            msg = f"'groups' must have one value a cutout, {len(stack)}, got {len(groups)}"
+            raise ValueError(msg)
+        inputs = inputs_of(stack)
+        network = build_network(
+            self.network, inputs, n_classes=schema.n_classes, options=self._network_options
+        )
+        kept = rows
+        if validation is not None:
+            held_stack, held_set = validation
+            missing = [name for name in inputs.band_names if name not in held_stack.band_names]
+            if missing:
+                msg = (
+                    f'the validation stack has the bands {held_stack.band_names}, but training '
+                    f'uses {inputs.band_names}'
+                )
+                raise ValueError(msg)
+            if schema != held_set.schema:
+                msg = f'the validation labels have other classes: {held_set.schema.classes}'
+                raise ValueError(msg)
+            held_rows, held_labels, _ = join_labels(held_stack, held_set, 'validation')
+            held = labelled_dataset(inputs, held_stack[held_rows], held_labels)
+            split = 'given'
+        else:
+            groups = None if groups is None else np.asarray(groups)[rows]
+            chosen = choose_validation(
+                labels.hard(), groups, fraction=self.validation_fraction, seed=self.seed
+            )
+            split = 'none' if chosen is None else 'groups' if groups is not None else 'random'
+            held = None
+            if chosen is not None:
+                held = labelled_dataset(inputs, stack[rows[chosen]], labels[chosen])
+                kept, labels = rows[~chosen], labels[~chosen]
+        dataset = labelled_dataset(inputs, stack[kept], labels)
+        members = self._train(network, schema, dataset, held, stack, kept, checkpoint, progress)
+        self.schema = schema
+        dihedral = network.dihedral if self._dihedral is None else bool(self._dihedral)
+        self._steps = Steps(network, dihedral=dihedral)
+        self._model = self._describe(network, members, dataset, held, labels, counts, split)
+        return self
+
+    def _train(self, network, schema, dataset, held, stack, rows, checkpoint, progress):
+        if checkpoint is not None:
+            Path(checkpoint).mkdir(parents=True, exist_ok=True)
+        steps = make_steps(network, self.training_config, n_rows(dataset))
+        members = []
+        for number in range(self.ensemble):
+            label = 'train' if self.ensemble == 1 else f'train {number + 1}/{self.ensemble}'
+            path = Path(checkpoint) / f'member-{number}.safetensors' if checkpoint else None
+            try:
+                members.append(
+                    train(
+                        network,
+                        self.training_config,
+                        dataset,
+                        # another network for each member and for each seed
+                        seed=int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0]),
+                        positive=schema.positive_codes,
+                        validation=held,
+                        checkpoint=path,
+                        steps=steps,
+                        progress=progress,
+                        label=label,
+                    )
+                )
+            except TrainingError as error:
+                if getattr(error, 'rows', None) is None:
+                    raise
+                names = [stack.ids[rows[row]] for row in error.rows[:8]]
+                msg = f'{error}; the batch held {", ".join(names)}, ...'
+                named = TrainingError(msg)
+                named.result, named.rows = error.result, error.rows
+                raise named from error
+        return members
+
+    def _describe(self, network, members, dataset, held, labels, counts, split):
+        """
+        Calibrate, measure the space of the training data, and write down what was done.
+        """
+        steps = self._steps
+        params = [member.params for member in members]
+        description = {
+            'dihedral': steps.dihedral,
+            'history': [list(member.history) for member in members],
+            'best_epoch': [member.best_epoch for member in members],
+            'seed': self.seed,
+            'training': to_dict(self.training_config),
+            'counts': counts,
+            'classes': {k: v for k, v in labels.counts().items() if k in labels.schema.classes},
+            'class_prior': class_prior(dataset),
+            'data_digest': digest(dataset),
+            'validation': {'split': split, 'n': 0 if held is None else n_rows(held)},
+            'temperature': 1.0,
+        }
+        if held is not None and n_rows(held) >= FEWEST_FOR_VALIDATION:
+            logits = np.mean([_apply(steps, p, held)[0] for p in params], axis=0)
+            description['temperature'] = fit_temperature(
+                logits, held['target'], weight=held['weight']
+            )
+        references = None
+        if n_rows(dataset) > 1:
+            rows = np.random.default_rng([self.seed, 1]).permutation(n_rows(dataset))
+            some = rows_of(dataset, np.sort(rows[:_MOST_FOR_NOVELTY]))
+            codes = some['target'].argmax(axis=1)
+            alone = without_pictures(some, network.inputs)
+            dropped = alone is not None and self.training_config.augmentation.band_dropout > 0
+            references = []
+            for p in params:
+                features = _apply(steps, p, some)[1]
+                reference = [fit_novelty(features, codes)]
+                # a band that is missing is nothing strange to a network that was trained
+                # to do without; it is measured against its own kind
+                if dropped:
+                    reference.append(fit_novelty(_apply(steps, p, alone)[1], codes))
+                references.append(reference)
+        return {
+            'network': network,
+            'members': params,
+            'references': references,
+            'description': model_file.complete(description),
+        }
+
+    # -- prediction -----------------------------------------------------------------
+
+    def predict(self, stack, *, progress=False):
+        """
+        Give class probabilities.
+
+        Parameters
+        ----------
+        stack : CutoutStack
+            The cutouts. Their pixel scale and size may differ from the model's.
+        progress : bool or None, optional
+            Whether to show a bar; None: on a terminal.
+
+        Returns
+        -------
+        prediction : PredictionSet
+            In the order of the stack: probabilities calibrated at the class prior of
+            the training set, mean logits, the spread over the ensemble (None for a
+            single network), and ``ood``, the distance from the training data in units
+            of that of its strangest 5 %.
+
+        Raises
+        ------
+        ValueError
+            If the stack has none of the model's bands, or lacks its X-ray band.
+
+        Notes
+        -----
+        Neither order nor number of the cutouts changes a result.
+        """
+        model = self._fitted()
+        if not isinstance(stack, CutoutStack):
+            msg = f"'stack' must be a CutoutStack, got {type(stack).__name__}"
+            raise TypeError(msg)
+        inputs = model['network'].inputs
+        missing = [name for name in inputs.band_names if name not in stack.band_names]
+        needed = [b.name for b in inputs.bands if b.kind == 'xray' and b.name in missing]
+        if len(missing) == len(inputs.bands) or needed:
+            msg = (
+                f'the stack has the bands {stack.band_names}, but the model needs '
+                f'{tuple(needed) or inputs.band_names}; it was trained on {inputs.band_names}'
+            )
+            raise ValueError(msg)
+        description = model['description']
+        meta = {'network': self.network, 'n_members': len(model['members'])}
+        if missing:
+            meta['missing_bands'] = ', '.join(missing)
+        if not len(stack):
+            shape = (0, self.schema.n_classes)
+            none = np.zeros(0)
+            return PredictionSet(
+                ids=(),
+                schema=self.schema,
+                probability=np.zeros(shape),
+                logits=np.zeros(shape),
+                std=none if len(model['members']) > 1 else None,
+                ood=none if model['references'] is not None else None,
+                meta=meta,
+            )
+        dataset = make_dataset(inputs, arrays_of(stack), features=features_of(stack))
+        if self._steps is None:
+            self._steps = Steps(model['network'], dihedral=description['dihedral'])
+        results = [
+            _apply(self._steps, params, dataset, progress=progress)
+            for params in model['members']
+        ]
+        logits = np.mean([result[0] for result in results], axis=0)
+        temperature = description['temperature']
+        std = ood = None
+        if len(results) > 1:
+            positive = list(self.schema.positive_codes)
+            each = [softmax(r[0], temperature=temperature)[:, positive].sum(1) for r in results]
+            std = np.std(each, axis=0)
+        if model['references'] is not None:
+            ood = self._strangeness(dataset, [result[1] for result in results])
+        return PredictionSet(
+            ids=stack.ids,
+            schema=self.schema,
+            probability=softmax(logits, temperature=temperature),
+            logits=logits,
+            std=std,
+            ood=ood,
+            meta=meta,
+        )
+
+    def _strangeness(self, dataset, features):
+        model = self._fitted()
+        xray_only = has_no_picture(dataset, model['network'].inputs)
+        distances = []
+        for values, reference in zip(features, model['references'], strict=True):
+            distance = novelty(values, reference[0])
+            if len(reference) > 1 and xray_only.any():
+                distance = np.where(xray_only, novelty(values, reference[1]), distance)
+            distances.append(distance)
+        return np.mean(distances, axis=0)
+
+    # -- files ----------------------------------------------------------------------
+
+    def save(self, path, *, overwrite=False, card=None):
+        """
+        Write the model to one file, the same bytes every time.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, ``.safetensors``.
+        overwrite : bool, optional
+            Whether an existing file may be replaced.
+        card : dict, optional
+            What users should know: intended use, data, limits. Kept with the model.
+        """
+        model = self._fitted()
+        if card is not None:
+            model['description']['card'] = dict(card)
+        model_file.write_model(
+            path, model, name=self.network, schema=self.schema, overwrite=overwrite
+        )
+
+    @classmethod
+    def load(cls, path):
+        """
+        Read a model; nothing in the file is executed.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        classifier : Classifier
+            Ready to predict. Settings of the training are in `metadata`.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is damaged, of another kind, or does not fit together.
+        FileNotFoundError
+            If there is no such file.
+        """
+        model, name, schema = model_file.read_model(path)
+        description = model['description']
+        try:
+            config = {k: v for k, v in description['training'].items() if k != 'n_epochs'}
+            classifier = cls(
+                network=name,
+                schema=schema,
+                seed=description['seed'],
+                n_epochs=description['training']['n_epochs'],
+                batch_size=config.pop('batch_size'),
+                learning_rate=config.pop('learning_rate'),
+                ensemble=len(model['members']),
+                dihedral=description['dihedral'],
+                network_options=to_dict(model['network'].config),
+                training_options=config,
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            msg = f'{path}: its settings do not make sense ({error})'
+            raise ModelFileError(msg) from error
+        classifier._model = model
+        return classifier
+
+    @classmethod
+    def pretrained_names(cls):
+        """
+        Return the names of the shipped models.
+
+        Returns
+        -------
+        names : tuple of str
+            Sorted.
+        """
+        return tuple(sorted(path.stem for path in _MODELS.glob('*.safetensors')))
+
+    @classmethod
+    def from_pretrained(cls, name='default'):
+        """
+        Return a shipped model.
+
+        Parameters
+        ----------
+        name : str, optional
+            One of `pretrained_names`.
+
+        Returns
+        -------
+        classifier : Classifier
+            Ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If there is no such model; lists those that exist.
+
+        Examples
+        --------
+        >>> from clustercnn import Classifier
+        >>> Classifier.from_pretrained('my-model')
+        Traceback (most recent call last):
+            ...
+        ValueError: there is no shipped model 'my-model'; ...
+        """
+        if name not in cls.pretrained_names():
+            names = ', '.join(cls.pretrained_names()) or 'none'
+            msg = f'there is no shipped model {name!r}; there are: {names}'
+            raise ValueError(msg)
+        return cls.load(_MODELS / f'{name}.safetensors')
+
+    def __getstate__(self):
+        # compiled functions stay in their process
+        return self.__dict__ | {'_steps': None}
+
+    def _facts(self):
+        facts = [('network', self.network)]
+        if self.schema is not None:
+            facts.append(('classes', ', '.join(self.schema.classes)))
+        if self._model is None:
+            return [*facts, ('state', 'not trained')]
+        description = self._model['description']
+        for band in self.inputs.bands:
+            ny, nx = band.shape
+            facts.append((f'band {band.name}', f'{nx} x {ny} of {band.pixel_scale:.3g} arcsec'))
+        return [
+            *facts,
+            ('features', ', '.join(self.inputs.features) or 'none'),
+            ('parameters', f'{self.n_parameters} in each of {len(self._model["members"])}'),
+            ('trained on', f'{description["counts"]["used"]} cutouts'),
+            ('temperature', f'{description["temperature"]:.3f}'),
+        ]
+
+    def __repr__(self):
+        return text_summary(type(self).__name__, self._facts())
+
+    def _repr_html_(self):
+        return html_summary(type(self).__name__, self._facts())
+
+
+def _apply(steps, params, dataset, *, progress=False):
+    return predict(
+        steps.predict,
+        params,
+        dataset,
+        batch_size=_PREDICTION_BATCH,
+        progress=progress,
+        label='classify',
+    )
