@@ -98,10 +98,15 @@ def add_large_galaxy(image, x, y, flux, *, radius, axis_ratio, angle, elliptical
     contrast, phase, bulge = rng.uniform(0.2, 0.8), rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.4)
     n_knots = 24
     knots = rng.random((4, n_knots))
-    box = _box(x, y, 2.2 * radius / pixel, image.shape)
-    if box is None:
+    if _box(x, y, 2.2 * radius / pixel, image.shape) is None:
         return
-    where, dx, dy = box
+    # drawn whole, also beyond the border, so that the flux is that of the whole galaxy
+    ny, nx = image.shape
+    reach = int(2.2 * radius / pixel) + 2
+    left, low = int(np.rint(x)) - reach, int(np.rint(y)) - reach
+    side = 2 * reach + 1
+    dx = np.arange(left, left + side)[np.newaxis, :] - x
+    dy = np.arange(low, low + side)[:, np.newaxis] - y
     cos, sin = np.cos(angle), np.sin(angle)
     u = (dx * cos + dy * sin) * (pixel / radius)
     v = (-dx * sin + dy * cos) * (pixel / radius) / axis_ratio
@@ -125,7 +130,10 @@ def add_large_galaxy(image, x, y, flux, *, radius, axis_ratio, angle, elliptical
             )
         core = np.exp(-7.67 * ((np.sqrt(r * r + 1e-4) / 0.12) ** 0.25 - 1)) * fade
         profile = disk / disk.sum() * (1 - bulge) + core / core.sum() * bulge
-    image[where] += flux / pixel**2 * profile / profile.sum()
+    x0, x1, y0, y1 = max(0, left), min(nx, left + side), max(0, low), min(ny, low + side)
+    if x0 < x1 and y0 < y1:
+        part = profile[y0 - low : y1 - low, x0 - left : x1 - left]
+        image[y0:y1, x0:x1] += flux / pixel**2 / profile.sum() * part
 
 
 def _smooth_background(shape, amplitude, rng, n_nodes=5):

@@ -138,7 +138,9 @@ class SimulatedField:
         three of them, or fewer than twice the root of the background photons,
         come from sources, the detection is ``other`` (``spurious``). If
         clusters give at least ``cluster_share`` of the source photons it is
-        ``cluster``, else it has the class of the source that gives most.
+        ``cluster``, else it has the class of the source that gives most. For
+        an active nucleus in the centre of its cluster the share is that of the
+        cluster in all photons of the two, since the circle holds little of it.
         A detection far from the centre of a source that another detection
         stands on with more photons is ``other`` (``fragment``).
 
@@ -167,8 +169,8 @@ class SimulatedField:
         >>> from clustercnn.simulate import SimulationConfig, simulate_field
         >>> config = SimulationConfig(target='cluster', optical=None)
         >>> field = simulate_field(seed=5, config=config)
-        >>> best = field.truth[field.truth['class'] == 'cluster'][0]
-        >>> catalog = CandidateCatalog.from_columns(ra=[best['ra']], dec=[best['dec']])
+        >>> target = field.truth[:1]
+        >>> catalog = CandidateCatalog.from_columns(ra=target['ra'], dec=target['dec'])
         >>> field.match(catalog)['class'].tolist()
         ['cluster']
         """

@@ -42,7 +42,7 @@ class PointSpread:
     >>> from clustercnn.simulate import get_mission
     >>> psf = get_mission('xmm').psf
     >>> round(psf.fwhm, 1), round(psf.half_energy_width, 1)
-    (7.7, 16.7)
+    (7.7, 16.9)
     """
 
     core_radius: float
@@ -208,8 +208,8 @@ MISSIONS = {
                     name='mos1',
                     layout='mos1',
                     rate=2.1e11,
-                    background_sky=2.6e-7,
-                    background_particle=0.9e-7,
+                    background_sky=2.2e-7,
+                    background_particle=0.6e-7,
                     vignetting=10.5,
                     out_of_time=0.0035,
                 ),
@@ -217,8 +217,8 @@ MISSIONS = {
                     name='mos2',
                     layout='mos2',
                     rate=2.1e11,
-                    background_sky=2.6e-7,
-                    background_particle=0.9e-7,
+                    background_sky=2.2e-7,
+                    background_particle=0.6e-7,
                     vignetting=10.5,
                     out_of_time=0.0035,
                 ),

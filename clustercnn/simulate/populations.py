@@ -45,7 +45,7 @@ def agn_number_counts(flux):
     --------
     >>> from clustercnn.simulate import agn_number_counts
     >>> agn_number_counts([1e-15, 1e-14]).round().astype(int).tolist()
-    [780, 126]
+    [782, 126]
     """
     # in units of 1e-15, so that the powers stay of order one
     scaled = np.asarray(flux, dtype=float) / 1e-15

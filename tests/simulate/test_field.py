@@ -126,16 +126,31 @@ def test_optical_covers_the_xray_field(field):
     assert nx * 1.7 > 33 * 60 - 2
 
 
-def test_brightest_galaxies_are_seen():
-    # the plate shows the galaxies of near clusters and of nearby galaxies, not of distant ones
-    field = simulate_field(seed=5, config=SimulationConfig(target='galaxy'))
-    galaxy = field.truth[field.truth['class'] == 'galaxy'][0]
-    x, y = field.optical.wcs.world_to_pixel(SkyCoord(galaxy['ra'], galaxy['dec']))
-    i, j = round(float(x)), round(float(y))
-    data = field.optical.data
-    here = np.median(data[j - 3 : j + 4, i - 3 : i + 4])
-    sky, spread = np.median(data), np.percentile(data, 84) - np.median(data)
-    assert here > sky + 5 * spread
+def test_nearby_galaxies_are_seen():
+    for seed in (6, 7):
+        field = simulate_field(seed=seed, config=SimulationConfig(target='galaxy'))
+        galaxy = field.truth[field.truth['class'] == 'galaxy'][0]
+        x, y = field.optical.wcs.world_to_pixel(SkyCoord(galaxy['ra'], galaxy['dec']))
+        i, j = round(float(x)), round(float(y))
+        data = field.optical.data
+        here = np.median(data[j - 3 : j + 4, i - 3 : i + 4])
+        sky, spread = np.median(data), np.percentile(data, 84) - np.median(data)
+        assert here > sky + 5 * spread
+
+
+@pytest.mark.parametrize('place', [(100.0, 80.0), (-20.0, 80.0), (-45.0, -45.0), (500.0, 20.0)])
+def test_large_galaxies_at_the_border_keep_their_flux(place):
+    from clustercnn.simulate._plate import add_large_galaxy
+
+    shape = {'radius': 40.0, 'axis_ratio': 0.6, 'angle': 0.5, 'elliptical': False, 'pixel': 2.0}
+    image = np.zeros((160, 200))
+    whole = np.zeros((600, 600))
+    add_large_galaxy(image, *place, 1e4, rng=np.random.default_rng(1), **shape)
+    shifted = place[0] + 200, place[1] + 200
+    add_large_galaxy(whole, *shifted, 1e4, rng=np.random.default_rng(1), **shape)
+    np.testing.assert_allclose(image, whole[200:360, 200:400], atol=1e-9)
+    if place == (100.0, 80.0):
+        assert image.sum() * 4 == pytest.approx(1e4)
 
 
 @pytest.mark.parametrize('optical', ['plate', 'ccd'])
@@ -164,10 +179,7 @@ def test_write_and_read(field, tmp_path):
     assert back.config == field.config
     assert back.truth.colnames == field.truth.colnames
     for name in field.truth.colnames:
-        one, other = field.truth[name], back.truth[name]
-        np.testing.assert_array_equal(u.Quantity(one) if hasattr(one, 'unit') and one.unit else one,
-                                      u.Quantity(other) if hasattr(other, 'unit') and other.unit
-                                      else other)
+        np.testing.assert_array_equal(back.truth[name], field.truth[name])
     np.testing.assert_allclose(back.xray.wcs.wcs.crval, field.xray.wcs.wcs.crval, atol=1e-10)
     np.testing.assert_array_equal(back.background, field.background)
     assert back.xray.psf_fwhm == field.xray.psf_fwhm
@@ -218,19 +230,32 @@ def test_empty_sky_is_spurious(field):
     assert np.isnan(row['separation'])
 
 
-def test_second_detection_of_a_cluster_is_a_fragment(field):
-    clusters = field.truth[field.truth['class'] == 'cluster']
-    best = clusters[np.argmax(clusters['n_counts'])]
+@pytest.mark.parametrize('seed', [11, 12])
+def test_second_detection_of_a_cluster_is_a_fragment(seed):
+    field = simulate_field(seed=seed, config=SimulationConfig(target='cluster', optical=None))
+    best = field.truth[0]
     shift = 1.5 * best['core_radius'] + 30 * u.arcsec
     catalog = CandidateCatalog.from_columns(
         ra=u.Quantity([best['ra'], best['ra']]),
         dec=u.Quantity([best['dec'], best['dec'] + shift]),
     )
     matches = field.match(catalog)
-    assert matches['class'][0] == 'cluster'
-    assert matches['primary'].tolist()[0]
-    if matches['source_id'][1] == best['id']:
-        assert (matches['class'][1], matches['subclass'][1]) == ('other', 'fragment')
+    assert matches['source_id'].tolist() == [1, 1]
+    assert matches['class'].tolist() == ['cluster', 'other']
+    assert matches['subclass'][1] == 'fragment'
+    assert matches['primary'].tolist() == [True, False]
+
+
+def test_cluster_with_a_bright_nucleus_is_a_cluster(field):
+    # here the nucleus outshines its cluster within the circle, but not as a whole
+    cluster, agn = field.truth[0], field.truth[1]
+    assert (cluster['subclass'], agn['parent']) == ('cluster+AGN', cluster['id'])
+    catalog = CandidateCatalog.from_columns(ra=field.truth[:1]['ra'], dec=field.truth[:1]['dec'])
+    row = field.match(catalog)[0]
+    assert (row['class'], row['subclass'], row['source_id']) == ('cluster', 'cluster+AGN', 1)
+    share = cluster['n_counts'] / (cluster['n_counts'] + agn['n_counts'])
+    row = field.match(catalog, cluster_share=min(1.0, share + 0.05))[0]
+    assert (row['class'], row['source_id']) == ('point', agn['id'])
 
 
 def test_match_of_nothing(field):
