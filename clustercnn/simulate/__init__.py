@@ -7,7 +7,13 @@ and to show. Everything here is simulated and says so in its headers.
 from clustercnn.simulate.clusters import cluster_number_counts
 from clustercnn.simulate.config import RANDOMISED_RANGES, SimulationConfig
 from clustercnn.simulate.field import PhotonOrigin, SimulatedField, simulate_field
-from clustercnn.simulate.missions import MISSIONS, Camera, Mission, PointSpread, get_mission
+from clustercnn.simulate.missions import (
+    MISSIONS,
+    Camera,
+    Mission,
+    PointSpread,
+    get_mission,
+)
 from clustercnn.simulate.optical import (
     characteristic_magnitude,
     galaxy_number_counts,

@@ -46,7 +46,8 @@ class _PixelIndex:
         high = np.searchsorted(self.pixel, lines * nx + right, side='right')
         spans = [np.arange(a, b) for a, b in zip(low, high, strict=True)]
         rows = np.concatenate([np.zeros(0, np.int64), *spans])
-        pixels = [np.arange(a, b + 1) for a, b in zip(lines * nx + left, lines * nx + right)]
+        left, right = lines * nx + left, lines * nx + right
+        pixels = [np.arange(a, b + 1) for a, b in zip(left, right, strict=True)]
         return self.source[rows], self.n[rows], np.concatenate([np.zeros(0, np.int64), *pixels])
 
 

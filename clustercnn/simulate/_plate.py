@@ -125,8 +125,11 @@ def add_large_galaxy(image, x, y, flux, *, radius, axis_ratio, angle, elliptical
         for i in range(n_knots):
             squared = (u - knot_r[i] * np.cos(knot_turn[i])) ** 2
             squared = squared + (v - knot_r[i] * np.sin(knot_turn[i])) ** 2
-            disk += contrast * knots[3, i] * 0.5 * np.exp(
-                -3.3 * knot_r[i] - 0.5 * squared / width[i] ** 2
+            disk += (
+                contrast
+                * knots[3, i]
+                * 0.5
+                * np.exp(-3.3 * knot_r[i] - 0.5 * squared / width[i] ** 2)
             )
         core = np.exp(-7.67 * ((np.sqrt(r * r + 1e-4) / 0.12) ** 0.25 - 1)) * fade
         profile = disk / disk.sum() * (1 - bulge) + core / core.sum() * bulge

@@ -286,6 +286,4 @@ def _add_cluster(sources, luminosity, redshift, x, y, counts_per_flux, rng):
             # its light is that of a member galaxy, which the optical image draws
             magnitude=np.nan,
         )
-        sources.add_components(
-            agn_number, POINT, agn_x, agn_y, agn_brightness * counts_per_flux
-        )
+        sources.add_components(agn_number, POINT, agn_x, agn_y, agn_brightness * counts_per_flux)

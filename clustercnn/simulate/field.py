@@ -9,7 +9,6 @@ from pathlib import Path
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.table import QTable
@@ -50,6 +49,13 @@ class PhotonOrigin:
     ----------
     source_id, pixel, n : (n_entries,) `~numpy.ndarray` of int32
         Sorted by source, then by pixel.
+
+    Examples
+    --------
+    >>> from clustercnn.simulate import PhotonOrigin
+    >>> origin = PhotonOrigin(source_id=[1, 1, 2], pixel=[0, 5, 5], n=[3, 1, 2])
+    >>> origin.image([1], (2, 3)).tolist()
+    [[3.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
 
     source_id: np.ndarray
@@ -108,6 +114,14 @@ class SimulatedField:
         Seed.
     psf_half_energy_width : float
         On axis, in arcsec.
+
+    Examples
+    --------
+    >>> from clustercnn.simulate import SimulationConfig, simulate_field
+    >>> field = simulate_field(seed=2, config=SimulationConfig(optical=None))
+    >>> sources = field.origin.image(field.truth['id'], field.xray.shape)
+    >>> bool((field.xray.counts >= sources).all())
+    True
     """
 
     xray: XrayImage
@@ -190,6 +204,11 @@ class SimulatedField:
             The folder; created if it does not exist.
         overwrite : bool, optional
             Whether files of another field in it may be replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds a field and ``overwrite`` is False.
         """
         folder = Path(path)
         if (folder / 'field.json').exists() and not overwrite:
@@ -508,20 +527,3 @@ def _truth_table(rows, origin, observation, position, mission, seed):
     truth['magnitude'] = rows['magnitude']
     truth.meta = {'simulated': True, 'mission': mission.name, 'seed': seed}
     return truth
-
-
-def truth_positions(truth):
-    """
-    Return the sky positions of a truth catalogue.
-
-    Parameters
-    ----------
-    truth : `~astropy.table.QTable`
-        As in `SimulatedField`.
-
-    Returns
-    -------
-    positions : `~astropy.coordinates.SkyCoord`
-        In ICRS.
-    """
-    return SkyCoord(truth['ra'], truth['dec'], frame='icrs')

@@ -129,6 +129,12 @@ class Camera:
         vignetting is ``1 / (1 + (t / vignetting)**2)``. 0 for none.
     out_of_time : float
         Fraction of the events registered while the frame is read out.
+
+    Examples
+    --------
+    >>> from clustercnn.simulate import get_mission
+    >>> get_mission('xmm').cameras[0].out_of_time
+    0.063
     """
 
     name: str

@@ -9,7 +9,12 @@ import numpy as np
 from astropy.nddata import CCDData
 
 from clustercnn.simulate import _cosmology as cosmology
-from clustercnn.simulate._plate import add_bright_stars, add_large_galaxy, ccd_frame, plate_scan
+from clustercnn.simulate._plate import (
+    add_bright_stars,
+    add_large_galaxy,
+    ccd_frame,
+    plate_scan,
+)
 from clustercnn.simulate._sources import CLASS_NAMES
 from clustercnn.simulate._stamps import add_gaussians, profile_gaussians
 from clustercnn.simulate._wcs import tangent_header

@@ -197,6 +197,10 @@ class TrainingSet:
     summary : dict
         How many fields and detections there were, how many were kept and
         left out, by class and sub-class.
+
+    See Also
+    --------
+    simulate_training_set : makes one.
     """
 
     stack: CutoutStack
@@ -273,6 +277,29 @@ def simulate_training_set(
     ------
     TrainingError
         If not one source was found.
+
+    Examples
+    --------
+    A finder and a cutter are any two functions; here they take the middle of
+    the image and the pixels about it.
+
+    >>> import astropy.units as u
+    >>> from clustercnn.core import BandStack, CandidateCatalog, CutoutStack
+    >>> from clustercnn.simulate import SimulationConfig, simulate_training_set
+    >>> def find(image):
+    ...     sky = image.center
+    ...     return CandidateCatalog.from_columns(ra=[sky.ra.deg], dec=[sky.dec.deg])
+    >>> def cut(images, catalog):
+    ...     image = images['xray']
+    ...     x, y = (int(v[0]) for v in image.sky_to_pixel(catalog.positions))
+    ...     data = image.counts[None, y - 8 : y + 8, x - 8 : x + 8]
+    ...     band = BandStack(name='xray', data=data, pixel_scale=image.pixel_scale, unit=u.ct)
+    ...     return CutoutStack(ids=catalog.ids, bands=[band])
+    >>> stack, labels, field = simulate_training_set(
+    ...     n_fields=2, seed=1, find=find, cut=cut, config=SimulationConfig(optical=None),
+    ...     progress=False)
+    >>> stack['xray'].shape, len(labels), field.tolist()
+    ((2, 16, 16), 2, [0, 1])
     """
     n_fields = _check_count(n_fields)
     missions = [mission] if isinstance(mission, str) or hasattr(mission, 'psf') else list(mission)
@@ -331,7 +358,11 @@ def simulate_training_set(
         'n_kept_subclass': _tally(table['subclass'][chosen]),
     }
     return TrainingSet(
-        stack=stack, labels=labels, field=np.asarray(table['field'][chosen]), matches=table, summary=summary
+        stack=stack,
+        labels=labels,
+        field=np.asarray(table['field'][chosen]),
+        matches=table,
+        summary=summary,
     )
 
 

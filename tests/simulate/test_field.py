@@ -14,7 +14,12 @@ from astropy.coordinates import SkyCoord
 
 from clustercnn.core import CandidateCatalog
 from clustercnn.exceptions import ImageReadError
-from clustercnn.simulate import MISSIONS, SimulatedField, SimulationConfig, simulate_field
+from clustercnn.simulate import (
+    MISSIONS,
+    SimulatedField,
+    SimulationConfig,
+    simulate_field,
+)
 
 DIGEST = """
 import hashlib
@@ -47,9 +52,7 @@ def field():
 
 
 def test_same_seed_same_bits_in_another_process(field):
-    run = subprocess.run(
-        [sys.executable, '-c', DIGEST], capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, '-c', DIGEST], capture_output=True, text=True, check=True)
     assert run.stdout.split()[-1] == _digest(field)
 
 
@@ -87,7 +90,9 @@ def test_counts_follow_flux_and_exposure(field):
     ny, nx = field.xray.shape
     inside = (x > 20) & (x < nx - 20) & (y > 20) & (y < ny - 20)
     x, y = x[inside], y[inside]
-    local = np.array([exposure[j - 5 : j + 6, i - 5 : i + 6].mean() for i, j in zip(x, y)])
+    local = np.array(
+        [exposure[j - 5 : j + 6, i - 5 : i + 6].mean() for i, j in zip(x, y, strict=True)]
+    )
     expected = truth['n_expected'][bright][inside] * local
     measured = truth['n_counts'][bright][inside]
     ratio = measured.sum() / expected.sum()

@@ -132,9 +132,7 @@ def test_masses_against_mcxc(shared_data):
 def test_distances_against_astropy():
     from astropy.cosmology import FlatLambdaCDM
 
-    reference = FlatLambdaCDM(
-        H0=cosmology.HUBBLE_CONSTANT, Om0=cosmology.OMEGA_MATTER, Tcmb0=0
-    )
+    reference = FlatLambdaCDM(H0=cosmology.HUBBLE_CONSTANT, Om0=cosmology.OMEGA_MATTER, Tcmb0=0)
     redshift = np.array([0.03, 0.3, 1.0, 1.5])
     np.testing.assert_allclose(
         cosmology.luminosity_distance(redshift),
