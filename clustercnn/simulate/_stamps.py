@@ -54,8 +54,8 @@ def add_gaussians(image, x, y, flux, var_xx, var_xy, var_yy, *, faintest):
         last = size == _SIZES[-1]
         chosen = np.flatnonzero(seen & (reach > lower) & ((reach <= size) | last))
         lower = size
-        # blocks bound the memory: about 4 million pixels at a time
-        step = max(1, 4_000_000 // (2 * size + 1) ** 2)
+        # blocks bound the memory: about a million pixels at a time
+        step = max(1, 1_000_000 // (2 * size + 1) ** 2)
         for start in range(0, len(chosen), step):
             _add_block(
                 image,
