@@ -228,29 +228,28 @@ def augment(key, batch, inputs, settings):
     >>> bool(turned['bands']['xray']['counts'].sum() == counts.sum())
     True
     """
-    keys = jax.random.split(key, 8)
     n_items = batch['_mask'].shape[0]
+    n_bands = len(inputs.bands)
+    key_decisions, key_counts = jax.random.split(key)
+    # all decisions in one draw, since each draw in a program costs a second of compilation
+    draw = iter(
+        lax.optimization_barrier(jax.random.uniform(key_decisions, (5 + n_bands, n_items)))
+    )
     bands = {name: dict(planes) for name, planes in batch['bands'].items()}
-    known = batch['known']
 
-    def chosen(key, rate):
-        return jax.random.bernoulli(key, rate, (n_items,))
+    def whole(low, high):
+        return jnp.floor(low + (high - low + 1) * next(draw)).astype(jnp.int32)
 
     # rows come in random order, so that the first ones are a random choice, and only
     # they need the work
     n_thinned = math.ceil(settings.thinning * n_items) if inputs.has_xray else 0
     thinned = jnp.arange(n_items) < n_thinned
-    share = jnp.exp(
-        jax.random.uniform(
-            keys[1], (n_items,), minval=math.log(settings.thinning_floor), maxval=0.0
-        )
-    )
-    share = jnp.where(thinned, share, 1.0)
+    share = jnp.where(thinned, settings.thinning_floor ** next(draw), 1.0)
     for number, spec in enumerate(inputs.bands):
-        planes = bands[spec.name]
+        planes, chance = bands[spec.name], next(draw)
         if spec.kind == 'xray':
             if n_thinned:
-                own = jax.random.fold_in(keys[2], number)
+                own = jax.random.fold_in(key_counts, number)
                 counts = jnp.maximum(planes['counts'], 0)
                 some = thin_counts(own, counts[:n_thinned], share[:n_thinned])
                 # else the compiler repeats the drawing in every step that follows
@@ -258,24 +257,18 @@ def augment(key, batch, inputs, settings):
                     jnp.concatenate([some, counts[n_thinned:]])
                 )
                 planes['background'] = planes['background'] * share[:, None, None]
-            if settings.background_dropout > 0:
-                own = jax.random.fold_in(keys[3], number)
-                keep = ~chosen(own, settings.background_dropout)
-                planes['has_background'] = planes['has_background'] * keep
-        elif settings.band_dropout > 0 and inputs.has_xray:
-            own = jax.random.fold_in(keys[4], number)
-            keep = 1.0 - chosen(own, settings.band_dropout)
-            planes['present'] = planes['present'] * keep
-    lost = thinned
-    if settings.feature_dropout > 0:
-        lost = lost | chosen(keys[5], settings.feature_dropout)
-    known = known * ~lost[:, None]
-    turn = jax.random.randint(keys[6], (n_items,), 0, 8)
+            keep = chance >= settings.background_dropout
+            planes['has_background'] = planes['has_background'] * keep
+        elif inputs.has_xray:
+            planes['present'] = planes['present'] * (chance >= settings.band_dropout)
+    lost = thinned | (next(draw) < settings.feature_dropout)
+    known = batch['known'] * ~lost[:, None]
+    turn = whole(0, 7)
     square = all(spec.shape[0] == spec.shape[1] for spec in inputs.bands)
     # one shift on the sky for all bands, in whole pixels of the coarsest
     coarsest = max(spec.pixel_scale for spec in inputs.bands)
     n_steps = int(settings.shift // coarsest)
-    move = jax.random.randint(keys[7], (2, n_items), -n_steps, n_steps + 1)
+    move = jnp.stack([whole(-n_steps, n_steps), whole(-n_steps, n_steps)])
     for spec in inputs.bands:
         planes = bands[spec.name]
         ratio = coarsest / spec.pixel_scale

@@ -93,8 +93,8 @@ class CN(nnx.Module):
         finder's numbers are not used.
     n_classes : int
         Number of logits.
-    rngs : `~flax.nnx.Rngs`
-        For the initial parameters.
+    rng : `~numpy.random.Generator` or None
+        For the initial parameters; None for their shapes.
 
     Notes
     -----
@@ -109,7 +109,7 @@ class CN(nnx.Module):
     130594
     """
 
-    def __init__(self, config, inputs, n_classes, *, rngs):
+    def __init__(self, config, inputs, n_classes, *, rng):
         finest = min(inputs.bands, key=lambda spec: spec.pixel_scale)
         padding, pools, last = cn_plan(
             finest.shape, n_stages=config.n_stages, padding=config.padding
@@ -117,10 +117,10 @@ class CN(nnx.Module):
         n_in = sum(config.preprocessing.n_planes(spec.kind) for spec in inputs.bands)
         for number in range(len(pools)):
             n_out = config.width if number else config.first_width
-            setattr(self, f'conv{number}', Conv(n_in, n_out, padding=padding, rngs=rngs))
+            setattr(self, f'conv{number}', Conv(n_in, n_out, padding=padding, rng=rng))
             n_in = n_out
-        self.hidden = Dense(n_in * math.prod(last), config.dense_width, rngs=rngs)
-        self.logits = Dense(config.dense_width, n_classes, scale=1.0, rngs=rngs)
+        self.hidden = Dense(n_in * math.prod(last), config.dense_width, rng=rng)
+        self.logits = Dense(config.dense_width, n_classes, scale=1.0, rng=rng)
         self.pools = pools
         self.rate = config.dropout
         self.l1 = config.l1

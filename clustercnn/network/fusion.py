@@ -43,30 +43,29 @@ class Stem(nnx.Module):
         Options.
     spec : BandSpec
         The band.
-    rngs : `~flax.nnx.Rngs`
-        For the initial parameters.
+    rng : `~numpy.random.Generator` or None
+        For the initial parameters; None for their shapes.
 
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> from flax import nnx
     >>> from clustercnn.network import BandSpec, FusionConfig
     >>> from clustercnn.network.fusion import Stem
     >>> spec = BandSpec(name='g', kind='optical', shape=(64, 64), pixel_scale=1.0)
-    >>> stem = Stem(FusionConfig(), spec, rngs=nnx.Rngs(params=0))
+    >>> stem = Stem(FusionConfig(), spec, rng=None)
     >>> stem(jnp.ones((2, 64, 64, 1)), jnp.ones((2, 64, 64, 1))).shape
     (2, 192)
     """
 
-    def __init__(self, config, spec, *, rngs):
+    def __init__(self, config, spec, *, rng):
         size = max(spec.shape)
         self.factor = 2 ** max(0, round(math.log2(size / config.stem_size)))
         # one more channel: the coverage, averaged over the block
         n_in = self.factor**2 * config.preprocessing.n_planes(spec.kind) + 1
-        self.embedding = Conv(n_in, config.embedding, size=1, rngs=rngs)
+        self.embedding = Conv(n_in, config.embedding, size=1, rng=rng)
         n_in = config.embedding
         for number, n_out in enumerate(config.widths):
-            setattr(self, f'conv{number}', Conv(n_in, n_out, rngs=rngs))
+            setattr(self, f'conv{number}', Conv(n_in, n_out, rng=rng))
             n_in = n_out
         self.n_stages = len(config.widths)
 
@@ -95,8 +94,8 @@ class Fusion(nnx.Module):
         Bands and features.
     n_classes : int
         Number of logits.
-    rngs : `~flax.nnx.Rngs`
-        For the initial parameters.
+    rng : `~numpy.random.Generator` or None
+        For the initial parameters; None for their shapes.
 
     Examples
     --------
@@ -108,15 +107,15 @@ class Fusion(nnx.Module):
     True
     """
 
-    def __init__(self, config, inputs, n_classes, *, rngs):
+    def __init__(self, config, inputs, n_classes, *, rng):
         for number, spec in enumerate(inputs.bands):
-            setattr(self, f'stem{number}', Stem(config, spec, rngs=rngs))
+            setattr(self, f'stem{number}', Stem(config, spec, rng=rng))
         n_fused = len(inputs.bands) * (3 * config.widths[-1] + 1)
         if inputs.features:
-            self.numbers = Dense(2 * len(inputs.features), config.feature_width, rngs=rngs)
+            self.numbers = Dense(2 * len(inputs.features), config.feature_width, rng=rng)
             n_fused += config.feature_width
-        self.hidden = Dense(n_fused, config.dense_width, rngs=rngs)
-        self.logits = Dense(config.dense_width, n_classes, scale=1.0, rngs=rngs)
+        self.hidden = Dense(n_fused, config.dense_width, rng=rng)
+        self.logits = Dense(config.dense_width, n_classes, scale=1.0, rng=rng)
         self.rate = config.dropout
         self.inputs = inputs
 

@@ -8,8 +8,11 @@ What is fast on a CPU is not what is fast on a GPU: the gradient of
 reshaped array. Formulations are chosen here and nowhere else, and tested to agree.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 
@@ -156,8 +159,20 @@ def dropout(x, rate, key):
     """
     if key is None or rate == 0:
         return x
-    keep = jax.random.bernoulli(key, 1 - rate, x.shape)
+    keep = lax.optimization_barrier(jax.random.uniform(key, x.shape) >= rate)
     return jnp.where(keep, x / (1 - rate), 0)
+
+
+def _draw(rng, shape, variance):
+    """
+    Return a normal deviate as parameter; None for the generator gives its shape only.
+
+    Numpy draws, since its bits do not change with the version of jax or the device.
+    """
+    if rng is None:
+        return nnx.Param(jnp.zeros(shape, jnp.float32))
+    kernel = math.sqrt(variance) * rng.standard_normal(shape, np.float32)
+    return nnx.Param(jnp.asarray(kernel, jnp.float32))
 
 
 class Conv(nnx.Module):
@@ -172,21 +187,20 @@ class Conv(nnx.Module):
         Side of the filter.
     padding : {'same', 'valid'}, optional
         See `conv`.
-    rngs : `~flax.nnx.Rngs`
-        For the initial kernel (He et al. 2015, arXiv:1502.01852).
+    rng : `~numpy.random.Generator` or None
+        For the initial kernel (He et al. 2015, arXiv:1502.01852); None for zeros.
 
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> from flax import nnx
     >>> from clustercnn.network.layers import Conv
-    >>> Conv(2, 5, rngs=nnx.Rngs(params=0))(jnp.ones((1, 6, 6, 2))).shape
+    >>> Conv(2, 5, rng=None)(jnp.ones((1, 6, 6, 2))).shape
     (1, 6, 6, 5)
     """
 
-    def __init__(self, n_in, n_out, *, size=3, padding='same', rngs):
+    def __init__(self, n_in, n_out, *, size=3, padding='same', rng):
         shape = (size, size, n_in, n_out)
-        self.kernel = nnx.Param(nnx.initializers.he_normal()(rngs.params(), shape, jnp.float32))
+        self.kernel = _draw(rng, shape, 2 / (size * size * n_in))
         self.bias = nnx.Param(jnp.zeros((n_out,), jnp.float32))
         self.padding = padding
 
@@ -205,21 +219,19 @@ class Dense(nnx.Module):
     scale : float, optional
         Factor on the variance of the initial kernel (2 is He's, for what a
         rectifier follows).
-    rngs : `~flax.nnx.Rngs`
-        For the initial kernel.
+    rng : `~numpy.random.Generator` or None
+        For the initial kernel; None for zeros.
 
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> from flax import nnx
     >>> from clustercnn.network.layers import Dense
-    >>> Dense(3, 2, rngs=nnx.Rngs(params=0))(jnp.ones((4, 3))).shape
+    >>> Dense(3, 2, rng=None)(jnp.ones((4, 3))).shape
     (4, 2)
     """
 
-    def __init__(self, n_in, n_out, *, scale=2.0, rngs):
-        initial = nnx.initializers.variance_scaling(scale, 'fan_in', 'truncated_normal')
-        self.kernel = nnx.Param(initial(rngs.params(), (n_in, n_out), jnp.float32))
+    def __init__(self, n_in, n_out, *, scale=2.0, rng):
+        self.kernel = _draw(rng, (n_in, n_out), scale / n_in)
         self.bias = nnx.Param(jnp.zeros((n_out,), jnp.float32))
 
     def __call__(self, x):

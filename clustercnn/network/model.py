@@ -12,6 +12,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from clustercnn.network.augment import dihedral
@@ -65,16 +66,18 @@ class Network:
             msg = f"'n_classes' must be between 2 and 127, got {self.n_classes}"
             raise ValueError(msg)
 
-    def _module(self, seed):
+    def __getstate__(self):
+        # compiled functions stay in their process
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def _module(self, rng):
         _, module_class, _ = registered(self.name)
-        return module_class(
-            self.config, self.inputs, self.n_classes, rngs=nnx.Rngs(params=seed)
-        )
+        return module_class(self.config, self.inputs, self.n_classes, rng=rng)
 
     @functools.cached_property
     def _split(self):
         # shapes only: nothing is allocated, whatever a file may ask for
-        return nnx.split(nnx.eval_shape(lambda: self._module(0)), nnx.Param)
+        return nnx.split(nnx.eval_shape(lambda: self._module(None)), nnx.Param)
 
     @property
     def template(self):
@@ -111,7 +114,8 @@ class Network:
         params : dict
             Nested, of float32 arrays.
         """
-        return nnx.to_pure_dict(nnx.split(self._module(seed), nnx.Param)[1])
+        module = self._module(np.random.default_rng(seed))
+        return nnx.to_pure_dict(nnx.split(module, nnx.Param)[1])
 
     def preprocess(self, batch):
         """
@@ -194,8 +198,10 @@ class Network:
                 for name, x in value.items()
             }
 
-        # one large batch: compiled once, and convolutions like it
-        turned = {kind: turn(value, kind) for kind, value in planes.items()}
+        # one large batch, settled in memory first: else every convolution gathers it anew
+        turned = jax.lax.optimization_barrier(
+            {kind: turn(value, kind) for kind, value in planes.items()}
+        )
         return tuple(
             x.reshape(n_turns, -1, x.shape[-1]).mean(0) for x in self.apply(params, turned)
         )

@@ -190,6 +190,10 @@ def _configuration(network, config, seed, positive, dataset, validation):
     }
 
 
+def _copied(params):
+    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), params)
+
+
 def _is_better(config, entry, best):
     if best is None:
         return True
@@ -266,7 +270,8 @@ def train(
     dataset = dataset | {'weight': (dataset['weight'] / mean_weight).astype(np.float32)}
 
     state = steps.initial_state(seed)
-    history, best, best_params = [], None, state['params']
+    # a copy, here and below: the buffers of the state are given away at each step
+    history, best, best_params = [], None, _copied(state['params'])
     first_epoch = 0
     if checkpoint is not None:
         configuration = _configuration(network, config, seed, positive, dataset, validation)
@@ -278,9 +283,7 @@ def train(
             first_epoch = len(history)
 
     def result():
-        params = best_params if validation is not None else state['params']
-        # copies: the buffers behind the state are given away at the next step
-        params = jax.tree.map(lambda leaf: np.array(leaf, copy=True), params)
+        params = _copied(best_params if validation is not None else state['params'])
         epoch = best['epoch'] if best is not None else len(history)
         return TrainingResult(params=params, history=tuple(history), best_epoch=epoch)
 
@@ -318,9 +321,7 @@ def train(
                     text += f', AUC {entry["validation_auc"]:.4f}'
                 if np.isfinite(entry['validation_loss']) and _is_better(config, entry, best):
                     best = entry
-                    best_params = jax.tree.map(
-                        lambda leaf: np.array(leaf, copy=True), state['params']
-                    )
+                    best_params = _copied(state['params'])
             history.append(entry)
             bar.set_postfix_str(text)
             if checkpoint is not None:

@@ -180,7 +180,7 @@ class Steps:
         Logits and what the last layer saw.
         """
         self.n_traces['predict'] += 1
-        planes = self.network.preprocess(batch)
+        planes = jax.lax.optimization_barrier(self.network.preprocess(batch))
         if self.dihedral:
             return self.network.apply_averaged(params, planes)
         return self.network.apply(params, planes)

@@ -1,0 +1,79 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Formulations agree with the reference, forward and backward.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from clustercnn.network.layers import conv, dropout, fold, pool
+
+
+def reference_conv(x, kernel, padding):
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), padding.upper(), dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+    )
+
+
+def normal(seed, shape):
+    # drawn by numpy: each draw by jax is compiled anew for its shape
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize('padding', ['same', 'valid'])
+@pytest.mark.parametrize(('size', 'n_in', 'n_out'), [(3, 2, 7), (3, 16, 8), (1, 5, 4)])
+def test_conv(size, n_in, n_out, padding):
+    x, kernel = normal(0, (2, 9, 8, n_in)), normal(1, (size, size, n_in, n_out))
+    shrink = 0 if padding == 'same' else size - 1
+    seed = normal(2, (2, 9 - shrink, 8 - shrink, n_out))
+
+    @jax.jit
+    def both(x, kernel, seed):
+        def forward_and_back(function):
+            y, pull = jax.vjp(function, x, kernel)
+            return y, pull(seed)
+
+        return (
+            forward_and_back(lambda a, b: conv(a, b, padding=padding)),
+            forward_and_back(lambda a, b: reference_conv(a, b, padding)),
+        )
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+        *both(x, kernel, seed),
+    )
+
+
+@pytest.mark.parametrize('shape', [(2, 8, 8, 3), (1, 7, 9, 2)])
+def test_pool(shape):
+    seed = normal(1, (shape[0], shape[1] // 2, shape[2] // 2, shape[3]))
+
+    @jax.jit
+    def both(x, seed):
+        results = []
+        for name in ('reshape', 'window'):
+            y, pull = jax.vjp(lambda a, name=name: pool(a, formulation=name), x)
+            results.append((y, pull(seed)[0]))
+        return results
+
+    one, other = both(normal(0, shape), seed)
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+    assert one[0].shape == seed.shape
+    assert (np.array(one[1]) != 0).sum() == seed.size
+
+
+def test_fold_keeps_every_pixel_once():
+    x = np.arange(2 * 6 * 5 * 2, dtype=np.float32).reshape(2, 6, 5, 2) + 1
+    folded = np.array(fold(jnp.asarray(x), 4))
+    assert folded.shape == (2, 2, 2, 32)
+    assert sorted(folded[folded > 0].tolist()) == sorted(x.ravel().tolist())
+
+
+def test_dropout_keeps_the_expectation():
+    x = jnp.ones((100, 100))
+    dropped = np.array(dropout(x, 0.65, jax.random.key(0)))
+    assert abs((dropped == 0).mean() - 0.65) < 0.02
+    assert abs(dropped.mean() - 1) < 0.05
