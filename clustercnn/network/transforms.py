@@ -18,6 +18,10 @@ __all__ = ['make_planes', 'masked_median', 'stack_on_one_grid', 'xray_background
 # blocks of this many pixels a side, in whose counts a background is looked for
 _BLOCK = 8
 
+# but a small cutout is divided into this many along each side all the same, else it
+# would have no outskirts and its background would depend on where the source lies
+_FEWEST_BLOCKS = 8
+
 # the outskirts of a cutout begin at this fraction of its half side
 _OUTSKIRTS = 0.6
 
@@ -43,7 +47,7 @@ def _smooth(x, sigma):
 
 
 def _block_matrix(n_pixels):
-    n_blocks = max(1, n_pixels // _BLOCK)
+    n_blocks = max(1, n_pixels // _BLOCK, min(_FEWEST_BLOCKS, n_pixels // 2))
     edges = np.linspace(0, n_pixels, n_blocks + 1).round().astype(int)
     position = np.arange(n_pixels)
     return (
@@ -70,7 +74,7 @@ def xray_background(counts, exposure):
 
     Notes
     -----
-    A mean over blocks of 8 x 8 pixels in the outskirts, from which blocks more
+    A mean over blocks of 8 x 8 pixels (smaller ones in a small cutout) in the outskirts, from which blocks more
     than three sigma above it are removed, five times. A median would be zero at
     the low rates of X-ray images. A source that fills the cutout raises it.
 
@@ -111,6 +115,15 @@ def _softened(x, softening):
     return jnp.sign(x) * jnp.log(jnp.abs(x) + jnp.sqrt(x * x + 1))
 
 
+def _middle(n_pixels):
+    """
+    The middle quarter, where the candidate is, but at least eight pixels: a shifted
+    source must not have its peak outside.
+    """
+    half = max(n_pixels // 8, min(4, n_pixels // 2))
+    return slice(n_pixels // 2 - half, n_pixels - n_pixels // 2 + half)
+
+
 def _xray(band, spec, settings):
     valid = band['valid'] * (band['exposure'] > 0)
     counts = jnp.maximum(band['counts'], 0) * valid
@@ -132,9 +145,8 @@ def _xray(band, spec, settings):
         planes.append(_softened(sigma, settings.xray_softening))
     if settings.xray_shape_scale > 0:
         net, _ = _smooth(counts - background, settings.xray_shape_scale / spec.pixel_scale)
-        ny, nx = spec.shape
         core = np.zeros(spec.shape, np.float32)
-        core[ny * 3 // 8 : ny - ny * 3 // 8, nx * 3 // 8 : nx - nx * 3 // 8] = 1
+        core[tuple(_middle(size) for size in spec.shape)] = 1
         peak = (net * core).max((1, 2), keepdims=True)
         ratio = jnp.where(peak > 0, net / jnp.where(peak > 0, peak, 1), 0)
         planes.append(jnp.clip(ratio, -1, 2))
