@@ -16,6 +16,7 @@ from clustercnn.network import FEATURES, BandArrays, BandSpec, InputSpec, make_d
 __all__ = [
     'FEWEST_FOR_VALIDATION',
     'arrays_of',
+    'check_kinds',
     'choose_validation',
     'class_prior',
     'features_of',
@@ -33,9 +34,9 @@ _LOGGER = logging.getLogger(__name__)
 FEWEST_FOR_VALIDATION = 10
 
 
-def join_labels(stack, label_set, what):
+def check_kinds(stack, label_set, what):
     """
-    Return rows of the stack with a known label, their labels, and what was left out.
+    Raise unless these are cutouts and labels.
     """
     if not isinstance(stack, CutoutStack) or not isinstance(label_set, LabelSet):
         msg = (
@@ -43,6 +44,12 @@ def join_labels(stack, label_set, what):
             f'{type(label_set).__name__}'
         )
         raise TypeError(msg)
+
+
+def join_labels(stack, label_set, what):
+    """
+    Return rows of the stack with a known label, their labels, and what was left out.
+    """
     place = {name: row for row, name in enumerate(stack.ids)}
     strange = [name for name in label_set.ids if name not in place]
     if strange:

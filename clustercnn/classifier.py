@@ -12,6 +12,7 @@ from clustercnn import _classifier_file as model_file
 from clustercnn._classifier_data import (
     FEWEST_FOR_VALIDATION,
     arrays_of,
+    check_kinds,
     choose_validation,
     class_prior,
     features_of,
@@ -35,7 +36,6 @@ from clustercnn.network import (
     to_dict,
 )
 from clustercnn.training import (
-    Steps,
     TrainingConfig,
     digest,
     fit_novelty,
@@ -43,6 +43,7 @@ from clustercnn.training import (
     make_steps,
     novelty,
     predict,
+    prediction_steps,
     softmax,
     train,
 )
@@ -162,7 +163,6 @@ class Classifier:
             network, InputSpec(bands=(probe,)), n_classes=2, options=self._network_options
         )
         self._model = None
-        self._steps = None
 
     # -- what a fitted classifier knows ---------------------------------------------
 
@@ -240,6 +240,7 @@ class Classifier:
             If there is nothing to learn from, a loss is not finite, or the checkpoint
             belongs to another training.
         """
+        check_kinds(stack, label_set, 'training')
         schema = label_set.schema if self.schema is None else self.schema
         if schema != label_set.schema:
             msg = (
@@ -259,6 +260,7 @@ class Classifier:
         kept = rows
         if validation is not None:
             held_stack, held_set = validation
+            check_kinds(held_stack, held_set, 'validation')
             missing = [name for name in inputs.band_names if name not in held_stack.band_names]
             if missing:
                 msg = (
@@ -286,8 +288,8 @@ class Classifier:
         members = self._train(network, schema, dataset, held, stack, kept, checkpoint, progress)
         self.schema = schema
         dihedral = network.dihedral if self._dihedral is None else bool(self._dihedral)
-        self._steps = Steps(network, dihedral=dihedral)
-        self._model = self._describe(network, members, dataset, held, labels, counts, split)
+        steps = prediction_steps(network, dihedral)
+        self._model = self._describe(steps, members, dataset, held, labels, counts, split)
         return self
 
     def _train(self, network, schema, dataset, held, stack, rows, checkpoint, progress):
@@ -324,11 +326,11 @@ class Classifier:
                 raise named from error
         return members
 
-    def _describe(self, network, members, dataset, held, labels, counts, split):
+    def _describe(self, steps, members, dataset, held, labels, counts, split):
         """
         Calibrate, measure the space of the training data, and write down what was done.
         """
-        steps = self._steps
+        network = steps.network
         params = [member.params for member in members]
         description = {
             'dihedral': steps.dihedral,
@@ -431,10 +433,9 @@ class Classifier:
                 meta=meta,
             )
         dataset = make_dataset(inputs, arrays_of(stack), features=features_of(stack))
-        if self._steps is None:
-            self._steps = Steps(model['network'], dihedral=description['dihedral'])
+        steps = prediction_steps(model['network'], description['dihedral'])
         results = [
-            _apply(self._steps, params, dataset, progress=progress)
+            _apply(steps, params, dataset, progress=progress)
             for params in model['members']
         ]
         logits = np.mean([result[0] for result in results], axis=0)
@@ -579,10 +580,6 @@ class Classifier:
             raise ValueError(msg)
         return cls.load(_MODELS / f'{name}.safetensors')
 
-    def __getstate__(self):
-        # compiled functions stay in their process
-        return self.__dict__ | {'_steps': None}
-
     def _facts(self):
         facts = [('network', self.network)]
         if self.schema is not None:
@@ -612,7 +609,8 @@ def _apply(steps, params, dataset, *, progress=False):
     return predict(
         steps.predict,
         params,
-        dataset,
+        # labels, if any, would be another structure and another trace
+        {name: dataset[name] for name in ('bands', 'features', 'known')},
         batch_size=_PREDICTION_BATCH,
         progress=progress,
         label='classify',

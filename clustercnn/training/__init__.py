@@ -20,6 +20,7 @@ from clustercnn.training.loop import (
     evaluate,
     make_steps,
     predict,
+    prediction_steps,
     train,
 )
 from clustercnn.training.steps import Steps, make_optimizer
@@ -39,6 +40,7 @@ __all__ = [
     'make_steps',
     'novelty',
     'predict',
+    'prediction_steps',
     'read_arrays',
     'restore',
     'save_checkpoint',

@@ -5,6 +5,7 @@ prediction.
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import jax
@@ -16,7 +17,15 @@ from clustercnn.network import n_rows, take, to_dict
 from clustercnn.training.checkpoint import digest, load_checkpoint, restore, save_checkpoint
 from clustercnn.training.steps import Steps
 
-__all__ = ['TrainingResult', 'binary_auc', 'evaluate', 'make_steps', 'predict', 'train']
+__all__ = [
+    'TrainingResult',
+    'binary_auc',
+    'evaluate',
+    'make_steps',
+    'predict',
+    'prediction_steps',
+    'train',
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +86,12 @@ def _batch_size(config, n_items):
     return min(config.batch_size, n_items)
 
 
+# compilation takes longer than many an epoch: runs that differ in seed or data only share
+@functools.lru_cache(maxsize=8)
+def _training_steps(network, config, n_steps, batch_size):  # noqa: ARG001 - part of the key
+    return Steps(network, config=config, n_steps=n_steps)
+
+
 def make_steps(network, config, n_items):
     """
     Return the jitted functions for a training set of a size.
@@ -93,10 +108,33 @@ def make_steps(network, config, n_items):
     Returns
     -------
     steps : Steps
-        To be shared by all members of an ensemble, so that each is traced once.
+        The same object for equal arguments, so that each function is traced once for
+        all members of an ensemble and all repetitions.
     """
-    per_epoch = -(-n_items // _batch_size(config, n_items))
-    return Steps(network, config=config, n_steps=config.n_epochs * per_epoch)
+    batch_size = _batch_size(config, n_items)
+    return _training_steps(
+        network, config, config.n_epochs * -(-n_items // batch_size), batch_size
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def prediction_steps(network, dihedral):
+    """
+    Return the jitted functions for prediction.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    dihedral : bool
+        Whether to average over flips and quarter turns.
+
+    Returns
+    -------
+    steps : Steps
+        The same object for equal arguments.
+    """
+    return Steps(network, dihedral=dihedral)
 
 
 def predict(function, params, dataset, *, batch_size=64, progress=False, label='predict'):
