@@ -1,0 +1,162 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Scores beside their truth: predictions joined to labels by identifier, with an
+account of what could not be joined.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from clustercnn.core import LabelSet, PredictionSet
+
+__all__ = ['JoinedScores', 'join', 'scores_and_truth']
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class JoinedScores:
+    """
+    Predictions and labels of the same objects.
+
+    Parameters
+    ----------
+    ids : tuple of str
+        Identifiers, in the order of the predictions.
+    score : 1D `~numpy.ndarray`
+        Predicted probability of a positive class, shape ``(n,)``.
+    truth : 1D `~numpy.ndarray` of bool
+        Whether the label is positive: more likely than not, for soft labels.
+    weight : 1D `~numpy.ndarray`
+        Weight of the labels.
+    predicted, true : 1D `~numpy.ndarray` of int
+        Codes of the likeliest classes, each in its own schema.
+    dropped : dict of str to int
+        How many were left out, by reason.
+
+    Examples
+    --------
+    >>> from clustercnn.evaluation import join
+    >>> from clustercnn.testing import tiny_labels, tiny_prediction
+    >>> joined = join(tiny_prediction(6), tiny_labels(4))
+    >>> len(joined.ids), joined.dropped['prediction without label']
+    (4, 2)
+    """
+
+    ids: tuple
+    score: np.ndarray
+    truth: np.ndarray
+    weight: np.ndarray
+    predicted: np.ndarray
+    true: np.ndarray
+    dropped: dict
+
+
+def join(prediction, label_set):
+    """
+    Bring predictions and labels of the same identifiers together.
+
+    Parameters
+    ----------
+    prediction : PredictionSet
+        Predictions.
+    label_set : LabelSet
+        Labels; unknown ones are left out.
+
+    Returns
+    -------
+    joined : JoinedScores
+        Says how many were left out, and why.
+
+    Raises
+    ------
+    TypeError
+        If the arguments are of another kind.
+
+    Examples
+    --------
+    >>> from clustercnn.evaluation import join
+    >>> from clustercnn.testing import tiny_labels, tiny_prediction
+    >>> join(tiny_prediction(), tiny_labels()).truth.tolist()
+    [True, False, True, False, True, False]
+    """
+    if not isinstance(prediction, PredictionSet) or not isinstance(label_set, LabelSet):
+        msg = (
+            f'expected a PredictionSet and a LabelSet, got {type(prediction).__name__} and '
+            f'{type(label_set).__name__}'
+        )
+        raise TypeError(msg)
+    labelled = {name: row for row, name in enumerate(label_set.ids)}
+    rows = np.array([labelled.get(name, -1) for name in prediction.ids], dtype=np.intp)
+    found = rows >= 0
+    known = found.copy()
+    known[found] = label_set.known[rows[found]]
+    rows = rows[known]
+    return JoinedScores(
+        ids=tuple(np.array(prediction.ids, dtype=object)[known].tolist()),
+        score=prediction.p_positive[known].astype(np.float64),
+        truth=label_set.binary()[rows] > 0.5,
+        weight=label_set.weight[rows].astype(np.float64),
+        predicted=prediction.hard()[known].astype(int),
+        true=label_set.hard()[rows].astype(int),
+        dropped={
+            'prediction without label': int((~found).sum()),
+            'label without prediction': len(label_set) - int(found.sum()),
+            'label unknown': int((found & ~known).sum()),
+        },
+    )
+
+
+def scores_and_truth(score, truth, weight=None):
+    """
+    Return checked arrays from arrays, or from predictions and labels.
+
+    Parameters
+    ----------
+    score : 1D array-like or PredictionSet
+        Higher = more likely positive.
+    truth : 1D array-like or LabelSet
+        Boolean, or probability of being positive: above 0.5 is positive, NaN is
+        left out.
+    weight : 1D array-like, optional
+        Weights; those of the labels, else 1.
+
+    Returns
+    -------
+    score, truth, weight : 1D `~numpy.ndarray`
+        Of float64, bool and float64, of one length.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a score is not finite, or a truth is not in 0 to 1.
+
+    Examples
+    --------
+    >>> from clustercnn.evaluation.joining import scores_and_truth
+    >>> scores_and_truth([0.2, 0.9, 0.4], [0, 1, float('nan')])[1].tolist()
+    [False, True]
+    """
+    if isinstance(score, PredictionSet) or isinstance(truth, LabelSet):
+        joined = join(score, truth)
+        return joined.score, joined.truth, joined.weight if weight is None else weight
+    score = np.asarray(score, dtype=np.float64)
+    truth = np.asarray(truth, dtype=np.float64)
+    weight = np.ones(score.shape) if weight is None else np.asarray(weight, dtype=np.float64)
+    if score.ndim != 1 or truth.shape != score.shape or weight.shape != score.shape:
+        msg = (
+            f'scores, truths and weights must be one-dimensional and of one length, got shapes '
+            f'{score.shape}, {truth.shape} and {weight.shape}'
+        )
+        raise ValueError(msg)
+    known = ~np.isnan(truth)
+    if not ((truth[known] >= 0) & (truth[known] <= 1)).all():
+        msg = "'truth' must be boolean or a probability from 0 to 1"
+        raise ValueError(msg)
+    score, truth, weight = score[known], truth[known] > 0.5, weight[known]
+    if not np.isfinite(score).all():
+        msg = f"'score' has {(~np.isfinite(score)).sum()} values that are not finite"
+        raise ValueError(msg)
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        msg = "'weight' must be finite and not negative"
+        raise ValueError(msg)
+    return score, truth, weight
