@@ -13,7 +13,6 @@ import json
 import os
 import time
 
-import astropy.units as u
 import numpy as np
 from astropy.nddata import CCDData, Cutout2D
 

@@ -1,0 +1,411 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+One label an item from the votes of many people.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy import special
+
+from clustercnn._utils.validation import check_one_of, check_positive
+from clustercnn.core import UNKNOWN_NAME, LabelSchema, LabelSet
+
+__all__ = ['DawidSkeneResult', 'consensus', 'dawid_skene']
+
+STRENGTHS = tuple(np.geomspace(1.0, 1000.0, 19))
+METHODS = ('majority', 'weighted', 'dawid-skene')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class DawidSkeneResult:
+    """
+    What the votes say about items and about those who voted.
+
+    Parameters
+    ----------
+    probability : 2D `~numpy.ndarray`
+        Probability of each class for each item, shape ``(n_items, n_classes)``; NaN for
+        items without votes.
+    confusion : 3D `~numpy.ndarray`
+        Shape ``(n_annotators, n_classes, n_classes)``: probability that an annotator says
+        the second class where the first is true.
+    prior : 1D `~numpy.ndarray`
+        Share of each class.
+    n_iterations : int
+        Iterations taken.
+    converged : bool
+        Whether the probabilities had settled.
+
+    Examples
+    --------
+    >>> from clustercnn.labels import dawid_skene
+    >>> result = dawid_skene([0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 1, 1], n_classes=2)
+    >>> result.probability.argmax(axis=1).tolist()
+    [0, 1]
+    """
+
+    probability: np.ndarray
+    confusion: np.ndarray
+    prior: np.ndarray
+    n_iterations: int
+    converged: bool
+
+
+def dawid_skene(
+    item,
+    annotator,
+    label,
+    *,
+    n_classes,
+    n_items=None,
+    n_annotators=None,
+    prior_strength=None,
+    n_iterations=200,
+    tolerance=1e-6,
+):
+    """
+    Estimate true classes and annotators' confusion matrices from votes.
+
+    Parameters
+    ----------
+    item, annotator, label : 1D array-like of int
+        One vote a row: number of the item, of the annotator, and code of the class,
+        all from 0.
+    n_classes : int
+        Number of classes.
+    n_items, n_annotators : int, optional
+        By default one more than the largest number.
+    prior_strength : float, optional
+        Votes that the Dirichlet prior of every row of every confusion matrix is worth.
+        It is centred on how all annotators together vote, so that people with
+        few votes count as average ones. By default the strength under which the votes
+        are likeliest, found anew in each iteration: large where annotators are alike,
+        small where they differ.
+    n_iterations : int, optional
+        Most iterations.
+    tolerance : float, optional
+        Stop when no probability changes by more.
+
+    Returns
+    -------
+    result : DawidSkeneResult
+        What the EM algorithm reaches from the majority of votes.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ or a number is out of range.
+
+    Notes
+    -----
+    Dawid & Skene (1979), Applied Statistics 28, 20, with Dirichlet priors in the M step.
+    Without them, or with weak ones, small crowds of equals are judged worse than by
+    the plain majority: chance differences are taken for skill. Starting from the majority
+    keeps the names of the classes: most are taken to be right more often than not.
+
+    Examples
+    --------
+    Two careful people and one who has it backwards:
+
+    >>> import numpy as np
+    >>> from clustercnn.labels import dawid_skene
+    >>> truth = np.arange(20) % 2
+    >>> votes = np.concatenate([truth, truth, 1 - truth])
+    >>> result = dawid_skene(np.tile(np.arange(20), 3), np.repeat([0, 1, 2], 20), votes,
+    ...                      n_classes=2)
+    >>> bool((result.probability.argmax(axis=1) == truth).all())
+    True
+    >>> bool(result.confusion[2, 0, 1] > 0.7)
+    True
+    """
+    item, annotator, label = (_codes(name, values) for name, values in (
+        ('item', item), ('annotator', annotator), ('label', label),
+    ))  # fmt: skip
+    if not item.shape == annotator.shape == label.shape:
+        msg = (
+            f'items, annotators and labels must have one length, got {item.size}, '
+            f'{annotator.size} and {label.size}'
+        )
+        raise ValueError(msg)
+    n_items = _number('n_items', n_items, item)
+    n_annotators = _number('n_annotators', n_annotators, annotator)
+    if label.size and label.max() >= n_classes:
+        msg = f"'label' must lie from 0 to {n_classes - 1}, got {label.max()}"
+        raise ValueError(msg)
+    check_positive('prior_strength', prior_strength, optional=True)
+    votes = _count(item * n_classes + label, n_items * n_classes).reshape(n_items, n_classes)
+    total = votes.sum(axis=1, keepdims=True)
+    # the classes with most votes; ties are shared
+    leading = votes == votes.max(axis=1, keepdims=True)
+    posterior = leading / leading.sum(axis=1, keepdims=True)
+    voted = total[:, 0] > 0
+    # one cell for each annotator and vote; the votes of a cell differ by item only
+    cell = annotator * n_classes + label
+    confusion = np.full((n_annotators, n_classes, n_classes), 1 / n_classes)
+    prior = np.full(n_classes, 1 / n_classes)
+    converged, iteration = not item.size, 0
+    while not converged and iteration < n_iterations:
+        iteration += 1
+        confusion, prior = _maximise(
+            posterior, voted, item, cell, n_annotators, n_classes, prior_strength
+        )
+        # (annotator, said, true), so that one row is what one vote says about the truth
+        evidence = np.log(confusion).transpose(0, 2, 1).reshape(-1, n_classes)
+        logarithm = np.empty_like(posterior)
+        for true in range(n_classes):
+            logarithm[:, true] = np.log(prior[true]) + np.bincount(
+                item, evidence[cell, true], minlength=n_items
+            )
+        updated = special.softmax(logarithm, axis=1)
+        converged = bool(np.abs(updated - posterior)[voted].max() <= tolerance)
+        posterior = updated
+    return DawidSkeneResult(
+        probability=np.where(voted[:, None], posterior, np.nan),
+        confusion=confusion,
+        prior=prior,
+        n_iterations=iteration,
+        converged=converged,
+    )
+
+
+def _maximise(posterior, voted, item, cell, n_annotators, n_classes, prior_strength):
+    """
+    Return confusion matrices and class shares that fit the probabilities best.
+    """
+    counts = np.stack(
+        [
+            np.bincount(cell, posterior[item, true], minlength=n_annotators * n_classes)
+            for true in range(n_classes)
+        ],
+        axis=1,
+    )
+    counts = counts.reshape(n_annotators, n_classes, n_classes).transpose(0, 2, 1)
+    everybody = counts.sum(axis=0) + np.eye(n_classes) + 1 / n_classes
+    everybody /= everybody.sum(axis=1, keepdims=True)
+    if prior_strength is None:
+        prior_strength = _likeliest_strength(counts, everybody)
+    counts = counts + prior_strength * everybody
+    confusion = counts / counts.sum(axis=2, keepdims=True)
+    shares = posterior[voted].sum(axis=0) + 1.0
+    return confusion, shares / shares.sum()
+
+
+def _likeliest_strength(counts, everybody):
+    """
+    Return the strength of the Dirichlet prior under which the counts are likeliest.
+
+    The counts of annotators who are alike scatter as those of one multinomial
+    distribution, and the strength found is large; where they differ it is small.
+    """
+    total = counts.sum(axis=2)
+    best, strength = -np.inf, STRENGTHS[0]
+    for trial in STRENGTHS:
+        prior = trial * everybody
+        value = (
+            special.gammaln(counts + prior).sum()
+            - len(counts) * special.gammaln(prior).sum()
+            - special.gammaln(total + trial).sum()
+            + total.size * special.gammaln(trial)
+        )
+        if value > best:
+            best, strength = value, trial
+    return strength
+
+
+def _codes(name, values):
+    values = np.asarray(values)
+    if values.size == 0:
+        return np.zeros(0, np.intp)
+    if values.ndim != 1 or values.dtype.kind not in 'iu' or values.min() < 0:
+        msg = f"'{name}' must be whole numbers from 0 in one dimension, got {values.dtype}"
+        raise ValueError(msg)
+    return values.astype(np.intp)
+
+
+def _number(name, stated, codes):
+    least = int(codes.max()) + 1 if codes.size else 0
+    if stated is None:
+        return least
+    if stated < least:
+        msg = f"'{name}' must be at least {least}, got {stated}"
+        raise ValueError(msg)
+    return int(stated)
+
+
+def _count(index, length):
+    return np.bincount(index, minlength=length).astype(np.float64)
+
+
+def consensus(
+    votes,
+    *,
+    item='item',
+    annotator='annotator',
+    label='label',
+    method='majority',
+    schema=None,
+    weight=None,
+    prior_strength=None,
+):
+    """
+    Bring votes together to one label an item.
+
+    Parameters
+    ----------
+    votes : `~astropy.table.Table`
+        One vote a row.
+    item, annotator, label : str, optional
+        Names of its columns.
+    method : {'majority', 'weighted', 'dawid-skene'}, optional
+        Shares of votes; shares with a weight for each annotator; or `dawid_skene`.
+    schema : LabelSchema or iterable of str, optional
+        The classes. By default the package's own if all votes fit it, else the classes
+        that were voted for, in alphabetical order.
+    weight : dict of str to float, optional
+        For ``'weighted'``: weight of each annotator, 1 for those not named.
+    prior_strength : float, optional
+        For ``'dawid-skene'``, see `dawid_skene`.
+
+    Returns
+    -------
+    labels : LabelSet
+        Soft labels with the votes counted, items in the order of their first vote; its
+        metadata say what was left out. Empty and masked votes and those for
+        ``'unknown'`` are left out and counted; if an annotator has voted more than once
+        for an item, the last vote counts. An item with no vote left is unknown.
+
+    Raises
+    ------
+    KeyError
+        If a column is missing.
+    ValueError
+        If a vote is for a class that the schema lacks; names the row.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clustercnn.labels import consensus
+    >>> votes = Table({'item': ['a', 'a', 'a', 'b'], 'annotator': [1, 2, 3, 1],
+    ...                'label': ['cluster', 'cluster', 'point', 'galaxy']})
+    >>> result = consensus(votes)
+    >>> result.names(), result.votes[0].tolist()
+    (['cluster', 'galaxy'], [2.0, 1.0, 0.0, 0.0])
+    """
+    check_one_of('method', method, METHODS)
+    if weight is not None and method != 'weighted':
+        msg = f"'weight' is for the method 'weighted', not for {method!r}"
+        raise ValueError(msg)
+    missing = [name for name in (item, annotator, label) if name not in votes.colnames]
+    if missing:
+        msg = f'the votes lack the columns {", ".join(missing)}; there are {votes.colnames}'
+        raise KeyError(msg)
+    items, people, names = (_text(votes[name]) for name in (item, annotator, label))
+    for name, values in ((item, items), (annotator, people)):
+        empty = np.flatnonzero(values == '')
+        if empty.size:
+            msg = f"row {empty[0]} of the votes has nothing in the column '{name}'"
+            raise ValueError(msg)
+    ids, item_code = _in_order(items)
+    cast = (names != '') & (names != UNKNOWN_NAME)
+    schema = _schema_of(schema, names[cast])
+    codes = np.full(len(names), -1)
+    for code, name in enumerate(schema.classes):
+        codes[names == name] = code
+    wrong = np.flatnonzero(cast & (codes < 0))
+    if wrong.size:
+        msg = (
+            f"{wrong.size} votes are for no class of the schema, the first '{names[wrong[0]]}' "
+            f'in row {wrong[0]}; the classes are {", ".join(schema.classes)}'
+        )
+        raise ValueError(msg)
+    annotators, person_code = _in_order(people)
+    pair = item_code[cast] * len(annotators) + person_code[cast]
+    # np.unique keeps the first, so the last comes first
+    last = len(pair) - 1 - np.unique(pair[::-1], return_index=True)[1]
+    rows = np.flatnonzero(cast)[np.sort(last)]
+    index, who, said = item_code[rows], person_code[rows], codes[rows]
+    shape = (len(ids), schema.n_classes)
+    counted = _count(index * shape[1] + said, shape[0] * shape[1]).reshape(shape)
+    meta = {
+        'method': method,
+        'n_votes': len(rows),
+        'n_annotators': len(np.unique(who)),
+        'dropped': {
+            'empty or unknown': int((~cast).sum()),
+            'repeated by the same annotator': int(cast.sum() - len(rows)),
+        },
+    }
+    if method == 'dawid-skene':
+        result = dawid_skene(
+            index,
+            who,
+            said,
+            n_classes=shape[1],
+            n_items=shape[0],
+            n_annotators=len(annotators),
+            prior_strength=prior_strength,
+        )
+        probability = result.probability
+        meta['n_iterations'] = result.n_iterations
+        meta['converged'] = result.converged
+    else:
+        values = np.ones(len(annotators))
+        for name, factor in (weight or {}).items():
+            values[[person == str(name) for person in annotators]] = factor
+        if not (np.isfinite(values).all() and (values >= 0).all()):
+            msg = "'weight' must be finite and not negative"
+            raise ValueError(msg)
+        mass = np.bincount(index * shape[1] + said, values[who], shape[0] * shape[1])
+        mass = mass.reshape(shape)
+        total = mass.sum(axis=1, keepdims=True)
+        probability = np.where(total > 0, mass / np.where(total > 0, total, 1.0), np.nan)
+    return LabelSet(
+        ids=ids,
+        probability=probability,
+        schema=schema,
+        votes=counted,
+        source='crowd',
+        meta=meta,
+    )
+
+
+def _text(column):
+    """
+    Return a column as text without blanks around, masked values as the empty text.
+    """
+    values = column
+    if hasattr(values, 'filled'):
+        mask = np.asarray(values.mask)
+        text = np.array([str(value).strip() for value in np.asarray(values.data)], dtype=str)
+        return np.where(mask, '', text)
+    return np.array([str(value).strip() for value in np.asarray(values)], dtype=str)
+
+
+def _in_order(names):
+    """
+    Return distinct names in the order of their first appearance, and the number of each.
+    """
+    distinct, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(order), np.intp)
+    place[order] = np.arange(len(order))
+    return [str(name) for name in distinct[order]], place[inverse.reshape(-1)]
+
+
+def _schema_of(schema, names):
+    if isinstance(schema, LabelSchema):
+        return schema
+    if schema is not None:
+        return LabelSchema(tuple(schema))
+    default = LabelSchema.default()
+    voted = sorted(set(names.tolist()))
+    if set(voted) <= set(default.classes):
+        return default
+    if len(voted) < 2:
+        msg = (
+            f"all votes are for '{voted[0]}', which says nothing about the other classes; "
+            f"name them with 'schema'"
+        )
+        raise ValueError(msg)
+    return LabelSchema(tuple(voted))

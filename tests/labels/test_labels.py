@@ -1,0 +1,280 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Votes become labels; splits share nothing; agreement is what the textbooks say.
+"""
+
+import re
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.table import MaskedColumn, Table
+
+from clustercnn import labels
+
+
+def simulate_votes(*, seed, n_items=400, n_people=30, n_votes=8, n_classes=3, error=None):
+    """
+    Votes of people who err at random, each to a degree of their own.
+    """
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, n_classes, n_items)
+    errors = rng.beta(2, 3, n_people) if error is None else np.full(n_people, error)
+    matrices = np.full((n_people, n_classes, n_classes), 0.0)
+    for person in range(n_people):
+        matrices[person] = errors[person] / (n_classes - 1)
+        np.fill_diagonal(matrices[person], 1 - errors[person])
+    item = np.repeat(np.arange(n_items), n_votes)
+    who = np.concatenate([rng.choice(n_people, n_votes, replace=False) for _ in range(n_items)])
+    draw = rng.random(len(item))
+    said = (draw[:, None] > np.cumsum(matrices[who, truth[item]], axis=1)).sum(axis=1)
+    return truth, matrices, item, who, np.minimum(said, n_classes - 1)
+
+
+def naive_step(posterior, item, who, said, n_people, n_classes, strength):
+    """
+    One EM step written with loops.
+    """
+    counts = np.zeros((n_people, n_classes, n_classes))
+    for i, w, s in zip(item, who, said, strict=True):
+        counts[w, :, s] += posterior[i]
+    everybody = counts.sum(0) + np.eye(n_classes) + 1 / n_classes
+    everybody /= everybody.sum(1, keepdims=True)
+    confusion = counts + strength * everybody
+    confusion /= confusion.sum(2, keepdims=True)
+    prior = (posterior.sum(0) + 1) / (posterior.sum() + n_classes)
+    new = np.tile(prior, (len(posterior), 1))
+    for i, w, s in zip(item, who, said, strict=True):
+        new[i] *= confusion[w, :, s]
+    return new / new.sum(1, keepdims=True)
+
+
+def test_iterations_are_those_of_the_definition():
+    _, _, item, who, said = simulate_votes(seed=1, n_items=40, n_people=6, n_votes=4)
+    votes = np.stack([np.bincount(said[item == i], minlength=3) for i in range(40)])
+    leading = votes == votes.max(axis=1, keepdims=True)
+    posterior = leading / leading.sum(axis=1, keepdims=True)
+    for _ in range(3):
+        posterior = naive_step(posterior, item, who, said, 6, 3, 2.0)
+    result = labels.dawid_skene(item, who, said, n_classes=3, prior_strength=2.0, n_iterations=3)
+    np.testing.assert_allclose(result.probability, posterior, rtol=1e-9)
+    assert not result.converged
+
+
+@pytest.mark.parametrize('seed', [1, 2, 3])
+def test_uneven_crowds_are_seen_through(seed):
+    truth, matrices, item, who, said = simulate_votes(seed=seed)
+    result = labels.dawid_skene(item, who, said, n_classes=3)
+    shares = np.stack([np.bincount(said[item == i], minlength=3) for i in range(len(truth))])
+    majority = (shares.argmax(1) == truth).mean()
+    estimated = (result.probability.argmax(1) == truth).mean()
+    assert result.converged
+    assert estimated > majority + 0.02
+    # some 36 votes a row: a sigma of 0.08 at most
+    assert np.abs(result.confusion - matrices).mean() < 0.06
+
+
+@pytest.mark.parametrize('n_items', [100, 400])
+@pytest.mark.parametrize('error', [0.1, 0.2, 0.4])
+def test_even_crowds_are_not_made_worse(error, n_items):
+    gains = []
+    for seed in range(8):
+        truth, _, item, who, said = simulate_votes(
+            seed=seed, n_items=n_items, n_votes=10, n_classes=2, error=error
+        )
+        probability = labels.dawid_skene(item, who, said, n_classes=2).probability
+        votes = np.stack([np.bincount(said[item == i], minlength=2) for i in range(n_items)])
+        gains.append((probability.argmax(1) == truth).mean() - (votes.argmax(1) == truth).mean())
+    # two items in a hundred at most, on average over crowds
+    assert np.mean(gains) > -0.02
+
+
+def test_result_does_not_depend_on_the_order_of_votes():
+    _, _, item, who, said = simulate_votes(seed=6, n_items=50)
+    order = np.random.default_rng(1).permutation(len(item))
+    one = labels.dawid_skene(item, who, said, n_classes=3)
+    other = labels.dawid_skene(item[order], who[order], said[order], n_classes=3)
+    np.testing.assert_allclose(one.probability, other.probability, rtol=1e-7, atol=1e-10)
+
+
+def test_many_votes_do_not_underflow():
+    item, who = np.zeros(3000, int), np.arange(3000)
+    said = np.r_[np.zeros(2000, int), np.ones(1000, int)]
+    result = labels.dawid_skene(item, who, said, n_classes=2)
+    assert np.isfinite(result.probability).all()
+    assert result.probability[0, 0] > 0.99
+
+
+def test_no_votes_at_all():
+    result = labels.dawid_skene([], [], [], n_classes=3, n_items=2, n_annotators=1)
+    assert np.isnan(result.probability).all()
+    assert result.confusion.shape == (1, 3, 3)
+
+
+def bluebirds(folder):
+    text = (folder / 'crowd' / 'welinder_bluebirds_gt.yaml').read_text()
+    truth = {key: value == 'true' for key, value in re.findall(r'(\d+): (true|false)', text)}
+    text = (folder / 'crowd' / 'welinder_bluebirds_labels.yaml').read_text()
+    rows = []
+    for person, body in re.findall(r'(\d+): \{([^}]*)\}', text):
+        rows += [(i, person, said) for i, said in re.findall(r'(\d+): (true|false)', body)]
+    return truth, Table(rows=rows, names=['item', 'annotator', 'label'])
+
+
+def test_bluebirds(shared_data):
+    truth, votes = bluebirds(shared_data)
+    assert (len(truth), len(votes)) == (108, 108 * 39)
+    right = {}
+    for method in ('majority', 'dawid-skene'):
+        result = labels.consensus(votes, method=method)
+        right[method] = np.mean(
+            [
+                (name == 'true') == truth[i]
+                for i, name in zip(result.ids, result.names(), strict=True)
+            ]
+        )
+    assert right['majority'] == pytest.approx(0.759, abs=0.001)
+    assert right['dawid-skene'] >= 0.89
+
+
+def test_faces(shared_data):
+    votes = Table.read(shared_data / 'crowd' / 'faces4_answer.csv', format='ascii.csv')
+    table = Table.read(shared_data / 'crowd' / 'faces4_truth.csv', format='ascii.csv')
+    truth = {str(row['question']): str(row['truth']) for row in table}
+    right = {}
+    for method in ('majority', 'dawid-skene'):
+        result = labels.consensus(
+            votes, item='question', annotator='worker', label='answer', method=method
+        )
+        right[method] = np.mean(
+            [name == truth[i] for i, name in zip(result.ids, result.names(), strict=True)]
+        )
+    # ties go to the first class; dealt out at random they give 0.637
+    assert right['majority'] == pytest.approx(0.630, abs=0.001)
+    assert right['dawid-skene'] >= 0.65
+
+
+def vote_table(**changes):
+    columns = {
+        'item': ['b', 'b', 'a', 'a', 'a', 'c'],
+        'annotator': ['x', 'y', 'x', 'y', 'x', 'z'],
+        'label': ['point', 'cluster', 'cluster', 'point', 'galaxy', 'unknown'],
+    }
+    return Table(columns | changes)
+
+
+@pytest.mark.parametrize('method', ['majority', 'dawid-skene'])
+def test_repeated_and_empty_votes_are_counted(method):
+    result = labels.consensus(vote_table(), method=method)
+    assert result.ids == ('b', 'a', 'c')
+    # the second vote of x on a replaces the first
+    assert result.votes.tolist() == [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
+    assert result.known.tolist() == [True, True, False]
+    assert result.meta['dropped'] == {
+        'empty or unknown': 1,
+        'repeated by the same annotator': 1,
+    }
+    assert result.meta['n_votes'] == 4
+
+
+def test_masked_votes_are_left_out():
+    label = MaskedColumn(vote_table()['label'], mask=[False, True, False, False, False, False])
+    result = labels.consensus(vote_table(label=label))
+    assert result.votes[0].tolist() == [0, 1, 0, 0]
+
+
+def test_weights_tip_the_balance():
+    result = labels.consensus(vote_table(), method='weighted', weight={'x': 3})
+    np.testing.assert_allclose(result.probability[0], [0.25, 0.75, 0, 0])
+    nobody = labels.consensus(vote_table(), method='weighted', weight={'x': 0, 'y': 0})
+    assert not nobody.known.any()
+
+
+def test_classes_come_from_the_votes_where_they_are_not_ours():
+    result = labels.consensus(vote_table(label=['no', 'yes', 'no', 'no', 'no', 'yes']))
+    assert result.schema.classes == ('no', 'yes')
+    result = labels.consensus(vote_table(), schema=('point', 'cluster', 'galaxy'))
+    assert result.schema.classes == ('point', 'cluster', 'galaxy')
+    with pytest.raises(ValueError, match="the first 'cluster' in row 1"):
+        labels.consensus(vote_table(), schema=('point', 'galaxy'))
+    with pytest.raises(ValueError, match="all votes are for 'star'"):
+        labels.consensus(vote_table(label=['star'] * 6))
+
+
+def test_wrong_tables_are_refused():
+    with pytest.raises(KeyError, match='lack the columns who'):
+        labels.consensus(vote_table(), annotator='who')
+    with pytest.raises(ValueError, match="row 2 of the votes has nothing in the column 'item'"):
+        labels.consensus(vote_table(item=['b', 'b', '', 'a', 'a', 'c']))
+    with pytest.raises(ValueError, match="'method' must be one of"):
+        labels.consensus(vote_table(), method='oracle')
+    with pytest.raises(ValueError, match='weight.*is for the method'):
+        labels.consensus(vote_table(), weight={'x': 1})
+
+
+def test_no_rows_give_no_labels():
+    result = labels.consensus(vote_table()[:0])
+    assert len(result) == 0
+
+
+@pytest.mark.parametrize('seed', [0, 1, 2])
+def test_split_keeps_cells_and_objects_together(seed):
+    rng = np.random.default_rng(seed)
+    dec = np.rad2deg(np.arcsin(rng.uniform(-1, 1, 3000)))
+    sky = SkyCoord(rng.uniform(0, 360, 3000), dec, unit='deg')
+    objects = np.arange(3000)
+    objects[::100] = objects[1::100]  # seen in two places
+    part = labels.split_by_sky(sky, cell_size=5 * u.deg, objects=objects, seed=seed)
+    shares = np.bincount(part, minlength=3) / 3000
+    np.testing.assert_allclose(shares, [0.7, 0.15, 0.15], atol=0.02)
+    for name in np.unique(objects[::100]):
+        assert len(set(part[objects == name])) == 1
+    np.testing.assert_array_equal(
+        part, labels.split_by_sky(sky, cell_size=5 * u.deg, objects=objects, seed=seed)
+    )
+
+
+def test_close_positions_never_part():
+    rng = np.random.default_rng(3)
+    one = SkyCoord(rng.uniform(0, 360, 500), rng.uniform(-80, 80, 500), unit='deg')
+    other = one.directional_offset_by(rng.uniform(0, 360, 500) * u.deg, 20 * u.arcsec)
+    sky = SkyCoord(np.r_[one.ra.deg, other.ra.deg], np.r_[one.dec.deg, other.dec.deg], unit='deg')
+    part = labels.split_by_sky(sky, cell_size=2 * u.deg, separation=30 * u.arcsec)
+    np.testing.assert_array_equal(part[:500], part[500:])
+    # without the rule some pairs straddle a border of cells, so the test can fail
+    apart = labels.split_by_sky(sky, cell_size=1 * u.arcmin)
+    assert (apart[:500] != apart[500:]).any()
+
+
+def test_splits_that_cannot_be_are_refused():
+    sky = SkyCoord([1.0, 1.1, 1.2], [0.0, 0.0, 0.0], unit='deg')
+    with pytest.raises(ValueError, match='1 groups cannot be divided into 3 parts'):
+        labels.split_by_sky(sky, cell_size=10 * u.deg)
+    with pytest.raises(ValueError, match='sum to 1'):
+        labels.split_by_group([1, 2], fractions=(0.5, 0.6))
+    assert set(labels.split_by_group([1, 2, 3], fractions=(0.98, 0.01, 0.01))) == {0, 1, 2}
+    assert labels.split_by_group([]).shape == (0,)
+
+
+def test_kappa_agrees_with_the_textbook_and_scikit_learn():
+    # Fleiss (1971), the table of 14 raters, 10 subjects, 5 categories; kappa 0.210
+    votes = np.array(
+        [
+            [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
+            [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7],
+        ]
+    )  # fmt: skip
+    assert labels.fleiss_kappa(votes) == pytest.approx(0.210, abs=5e-4)
+    metrics = pytest.importorskip('sklearn.metrics')
+    rng = np.random.default_rng(1)
+    one = rng.integers(0, 4, 200)
+    other = np.where(rng.random(200) < 0.6, one, rng.integers(0, 4, 200))
+    assert labels.cohen_kappa(one, other) == pytest.approx(metrics.cohen_kappa_score(one, other))
+
+
+def test_agreement_of_nothing_is_not_a_number():
+    assert np.isnan(labels.fleiss_kappa([[1, 0], [0, 1]]))
+    assert np.isnan(labels.cohen_kappa([1, 1], [1, 1]))
+    with pytest.raises(ValueError, match='same items'):
+        labels.cohen_kappa([], [])
