@@ -1,0 +1,173 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The starlet's smoothing on plain arrays, and Poisson significance at each scale.
+"""
+
+import numpy as np
+from scipy import ndimage, special
+
+__all__ = ['poisson_sigma', 'poisson_sigma_at', 'scaling_kernel', 'smooth', 'starlet_transform']
+
+# B3 spline (Starck & Murtagh 2006, Astronomical Image and Data Analysis, eq. A.13)
+_B3 = np.array([1, 4, 6, 4, 1], dtype=np.float64) / 16
+
+
+def _dilated(step):
+    kernel = np.zeros(4 * step + 1)
+    kernel[::step] = _B3
+    return kernel
+
+
+def scaling_kernel(scale):
+    """
+    Return the one-dimensional scaling function of a scale.
+
+    Parameters
+    ----------
+    scale : int
+        0 is a single pixel; each scale doubles the width.
+
+    Returns
+    -------
+    kernel : 1D `~numpy.ndarray` of float64
+        Symmetric, of sum 1.
+    """
+    kernel = np.ones(1)
+    for level in range(scale):
+        kernel = np.convolve(kernel, _dilated(2**level))
+    return kernel
+
+
+def smooth(image, scale, *, squared=False):
+    """
+    Smooth with the scaling function, separably.
+
+    Parameters
+    ----------
+    image : 2D `~numpy.ndarray`
+        Nothing is assumed beyond its border.
+    scale : int
+        Scale of the kernel.
+    squared : bool, optional
+        Whether to use the square of the kernel, as variances need.
+
+    Returns
+    -------
+    smoothed : 2D `~numpy.ndarray` of float64
+        Of the same shape.
+    """
+    kernel = scaling_kernel(scale)
+    kernel = kernel**2 if squared else kernel
+    rows = ndimage.convolve1d(np.asarray(image, np.float64), kernel, axis=0, mode='constant')
+    return ndimage.convolve1d(rows, kernel, axis=1, mode='constant')
+
+
+def starlet_transform(image, n_scales):
+    """
+    Return the isotropic undecimated wavelet transform.
+
+    Starck & Murtagh 2006, section 2.3: each plane is the difference of two smoothings,
+    so that the planes add up to the image.
+
+    Parameters
+    ----------
+    image : 2D `~numpy.ndarray`
+        The image.
+    n_scales : int
+        Number of wavelet planes.
+
+    Returns
+    -------
+    planes : 3D `~numpy.ndarray` of float64
+        Shape ``(n_scales + 1, ny, nx)``; the last is the smooth rest.
+    """
+    current = np.asarray(image, np.float64)
+    planes = []
+    for level in range(n_scales):
+        kernel = _dilated(2**level)
+        following = ndimage.convolve1d(current, kernel, axis=0, mode='mirror')
+        following = ndimage.convolve1d(following, kernel, axis=1, mode='mirror')
+        planes.append(current - following)
+        current = following
+    return np.stack([*planes, current])
+
+
+def poisson_sigma(counts, background, scale):
+    """
+    Return how significant an excess of counts is at a scale.
+
+    The counts under the scaling function are rescaled so that mean and variance of the
+    background agree, as those of a Poisson variable do; its upper tail, continued to
+    fractional counts by the incomplete gamma function, is expressed in Gaussian sigma.
+
+    Parameters
+    ----------
+    counts, background : 2D `~numpy.ndarray`
+        Counts and their expectation without sources, per pixel.
+    scale : int
+        Scale of the kernel.
+
+    Returns
+    -------
+    sigma : 2D `~numpy.ndarray` of float64
+        0 where there is no excess.
+    """
+    mean = smooth(background, scale)
+    variance = smooth(background, scale, squared=True)
+    return _tail_sigma(smooth(counts, scale), mean, variance)
+
+
+def poisson_sigma_at(counts, background, scale, column, row):
+    """
+    Return the significance of `poisson_sigma` at one pixel.
+
+    Parameters
+    ----------
+    counts, background : 2D `~numpy.ndarray`
+        As there.
+    scale, column, row : int
+        Scale of the kernel and the pixel.
+
+    Returns
+    -------
+    sigma : float
+        0 if there is no excess.
+    """
+    kernel = scaling_kernel(scale)
+    half = len(kernel) // 2
+    ny, nx = counts.shape
+    rows = slice(max(row - half, 0), min(row + half + 1, ny))
+    columns = slice(max(column - half, 0), min(column + half + 1, nx))
+    vertical = kernel[rows.start - row + half : rows.stop - row + half]
+    horizontal = kernel[columns.start - column + half : columns.stop - column + half]
+    weight = vertical[:, None] * horizontal
+    expected = background[rows, columns]
+    sums = [
+        np.atleast_1d((plane * factor).sum())
+        for plane, factor in (
+            (counts[rows, columns], weight),
+            (expected, weight),
+            (expected, weight**2),
+        )
+    ]
+    return float(_tail_sigma(*sums)[0])
+
+
+def _tail_sigma(observed, mean, variance):
+    """
+    Return the Gaussian sigma of the upper Poisson tail, moments matched.
+    """
+    factor = mean / np.maximum(variance, 1e-30)
+    expected = mean * factor
+    observed = observed * factor
+    excess = (observed > expected) & (expected > 0)
+    sigma = np.zeros_like(expected)
+    tail = special.gammainc(np.maximum(observed[excess], 1e-12), expected[excess])
+    # beyond the smallest double the tail follows the likelihood ratio (Li & Ma 1983, eq. 17
+    # with a known background)
+    ratio = observed[excess] * np.log(observed[excess] / expected[excess])
+    ratio = np.sqrt(2 * np.maximum(ratio - observed[excess] + expected[excess], 0))
+    with np.errstate(divide='ignore'):
+        exact = -special.ndtri(np.maximum(tail, 1e-300))
+    sigma[excess] = np.where(tail > 1e-200, exact, ratio)
+    return np.maximum(sigma, 0)
