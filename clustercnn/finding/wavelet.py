@@ -4,16 +4,42 @@ Finding sources with the starlet's scales and Poisson significance.
 """
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, special
 
 from clustercnn._utils.validation import check_angle, check_positive
 from clustercnn.finding._starlet import poisson_sigma, poisson_sigma_at, smooth
 from clustercnn.finding.background import estimate_background
 from clustercnn.finding.characterise import StampFitter, characterise
 
-__all__ = ['WaveletFinder']
+__all__ = ['WaveletFinder', 'threshold_of']
 
 _DEFAULT_FWHM = 8.0
+
+
+def threshold_of(finder, image, psf_pixels, n_scales):
+    """
+    Return the threshold in sigma that a finder's settings mean for an image.
+
+    Parameters
+    ----------
+    finder : WaveletFinder or SegmentationFinder
+        Has ``threshold`` and ``false_alarms``.
+    image : XrayImage
+        Gives the exposed area.
+    psf_pixels : float
+        FWHM of the point spread function in pixels; its square is one independent place.
+    n_scales : int
+        Number of scales that are searched.
+
+    Returns
+    -------
+    threshold : float
+        Gaussian sigma whose upper tail times the number of places gives the false alarms.
+    """
+    if finder.false_alarms is None:
+        return finder.threshold
+    n_places = max(image.valid.sum() / max(psf_pixels, 1.0) ** 2, 1.0) * n_scales
+    return float(max(special.ndtri(1 - min(finder.false_alarms / n_places, 0.4)), 1.0))
 
 
 class WaveletFinder:
@@ -24,6 +50,9 @@ class WaveletFinder:
     ----------
     threshold : float, optional
         In equivalent Gaussian sigma.
+    false_alarms : float, optional
+        Expected number of spurious sources in the field, instead of a threshold;
+        approximate, from the number of independent places and scales.
     n_scales : int, optional
         Number of scales from that of the PSF on, each twice as wide.
     psf_fwhm : `~astropy.units.Quantity`, optional
@@ -38,8 +67,9 @@ class WaveletFinder:
     1
     """
 
-    def __init__(self, *, threshold=5.0, n_scales=4, psf_fwhm=None):
+    def __init__(self, *, threshold=5.0, false_alarms=None, n_scales=4, psf_fwhm=None):
         self.threshold = check_positive('threshold', threshold)
+        self.false_alarms = check_positive('false_alarms', false_alarms, optional=True)
         self.n_scales = int(check_positive('n_scales', n_scales))
         self.psf_fwhm = check_angle('psf_fwhm', psf_fwhm, optional=True)
 
@@ -75,20 +105,23 @@ class WaveletFinder:
         """
         first = int(np.clip(round(np.log2(max(pixels, 1.0))), 1, 5))
         coverage = image.valid.astype(np.float64)
+        threshold = threshold_of(self, image, pixels, self.n_scales)
         peaks = []
         for scale in range(first, first + self.n_scales):
             if 2 ** (scale + 1) > min(image.shape) / 2:
                 break
             sigma = poisson_sigma(counts, background, scale)
             footprint = 2 * 2 ** (scale - 1) + 1
-            top = (sigma == ndimage.maximum_filter(sigma, footprint)) & (sigma > self.threshold)
+            top = (sigma == ndimage.maximum_filter(sigma, footprint)) & (sigma > threshold)
             half_exposed = smooth(coverage, scale) < 0.5
             for row, column in np.argwhere(top):
                 peaks.append((sigma[row, column], scale, column, row, half_exposed[row, column]))
         peaks.sort(key=lambda peak: -peak[0])
         n_edge = sum(bool(peak[-1]) for peak in peaks)
         peaks = [peak for peak in peaks if not peak[-1]]
-        kept, n_explained = self._accept(image, counts, background, peaks, pixels)
+        kept, n_explained = self._accept(
+            image, counts, background, peaks, pixels, threshold
+        )
         reasons = {}
         if n_edge:
             reasons['peaks with less than half of their surroundings exposed'] = n_edge
@@ -99,7 +132,7 @@ class WaveletFinder:
         x, y, sigma = np.array(kept).T
         return x, y, sigma, reasons
 
-    def _accept(self, image, counts, background, peaks, pixels):
+    def _accept(self, image, counts, background, peaks, pixels, threshold):
         """
         Take the peaks by significance; each must stand out over the models of those before.
 
@@ -114,7 +147,7 @@ class WaveletFinder:
             # models are not exact; a fifth of their brightness is granted to them on top
             expected = background + 1.2 * model
             value = poisson_sigma_at(counts, expected, scale, column, row)
-            if value <= self.threshold:
+            if value <= threshold:
                 continue
             if any(np.hypot(column - x, row - y) < pixels for x, y, _ in kept):
                 continue

@@ -1,0 +1,216 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Labelled cutouts of simulated fields, made by the real finder: what models learn from.
+"""
+
+import concurrent.futures
+import json
+import multiprocessing
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Table
+
+from clustercnn._utils.progress import progress
+from clustercnn.core import BandStack, CutoutStack, LabelSet
+from clustercnn.cutouts import DEFAULT_GEOMETRY, CutoutMaker
+from clustercnn.finding import WaveletFinder
+from clustercnn.simulate import SimulationConfig, simulate_field
+
+__all__ = ['MISSION_SHARES', 'make_field_sample', 'make_sample', 'mission_of']
+
+MISSION_SHARES = {
+    'xmm': 0.55,
+    'erosita': 0.15,
+    'erosita-pointed': 0.12,
+    'chandra': 0.07,
+    'rosat': 0.04,
+    'ep': 0.07,
+}
+"""
+Share of the fields that each mission gets; that of the mission most used for
+serendipitous clusters is the largest.
+"""
+
+
+def mission_of(seed):
+    """
+    Return the mission of a field.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the field.
+
+    Returns
+    -------
+    mission : str
+        Drawn by `MISSION_SHARES`.
+
+    Examples
+    --------
+    >>> from clustercnn.models.sample import MISSION_SHARES, mission_of
+    >>> mission_of(7) in MISSION_SHARES
+    True
+    """
+    draw = np.random.default_rng([seed, 77]).random()
+    edges = np.cumsum(list(MISSION_SHARES.values()))
+    return list(MISSION_SHARES)[int(np.searchsorted(edges, draw * edges[-1], side='right'))]
+
+
+def make_field_sample(seed, *, mission=None, randomised=True, n_point_max=None):
+    """
+    Simulate a field, find its sources, cut them out and label them by their photons.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the field.
+    mission : str, optional
+        Drawn by `mission_of` if not given.
+    randomised : bool, optional
+        Whether every nuisance is drawn from its wide range, or the mission's usual
+        settings are used.
+    n_point_max : int, optional
+        Keep at most so many point sources; those kept carry the weight of the others,
+        so that the prior of the classes stays that of the sky.
+
+    Returns
+    -------
+    stack : CutoutStack or None
+        None if nothing was found.
+    label_set : LabelSet or None
+        Labels of the same identifiers.
+    matched : `~astropy.table.Table`
+        Truth of each detection.
+    """
+    mission = mission_of(seed) if mission is None else mission
+    config = SimulationConfig.randomised(seed, mission=mission) if randomised else None
+    field = simulate_field(seed=seed, mission=mission, config=config)
+    catalog = WaveletFinder()(field.xray)
+    matched = field.match(catalog)
+    if not len(catalog):
+        return None, None, matched
+    classes = np.array([str(name) for name in matched['class']])
+    weight = np.ones(len(catalog))
+    keep = np.ones(len(catalog), bool)
+    points = np.flatnonzero(classes == 'point')
+    if n_point_max is not None and len(points) > n_point_max:
+        chosen = np.random.default_rng([seed, 78]).choice(points, n_point_max, replace=False)
+        keep[points] = False
+        keep[chosen] = True
+        weight[chosen] = len(points) / n_point_max
+    kept = catalog[keep]
+    images = {'xray': field.xray}
+    if field.optical is not None:
+        images['optical'] = field.optical
+    stack = CutoutMaker()(images, kept)
+    ids = [f'{seed}-{name}' for name in kept.ids]
+    label_set = LabelSet.from_labels(
+        ids, classes[keep], weight=weight[keep], source=f'simulated {mission}'
+    )
+    matched['mission'] = mission
+    return stack.replace(ids=ids), label_set, matched[keep]
+
+
+def _make_and_write(seed, folder, options):
+    target = Path(folder) / f'{seed}.json'
+    if target.exists():
+        return
+    stack, label_set, matched = make_field_sample(seed, **options)
+    if stack is not None:
+        stack.write(Path(folder) / f'{seed}.h5', overwrite=True)
+        label_set.write(Path(folder) / f'{seed}.ecsv', overwrite=True)
+        columns = [name for name in ('class', 'subclass', 'mission') if name in matched.colnames]
+        matched[columns].write(
+            Path(folder) / f'{seed}.truth.ecsv', format='ascii.ecsv', overwrite=True
+        )
+    # written last: a field without this file is made again
+    target.write_text(json.dumps({'n': 0 if stack is None else len(stack)}))
+
+
+def _complete(stack):
+    """
+    Give a stack the planes that others have and it lacks.
+    """
+    bands = dict(stack.bands)
+    xray = bands['xray']
+    if xray.exposure is None:
+        # an unknown exposure is treated as flat everywhere in the package
+        bands['xray'] = xray.replace(exposure=np.where(xray.mask, 0.0, 1.0))
+    if 'optical' not in bands:
+        n_pixels, pixel_scale = DEFAULT_GEOMETRY['optical']
+        shape = (len(stack), n_pixels, n_pixels)
+        bands['optical'] = BandStack(
+            name='optical',
+            data=np.zeros(shape, np.float32),
+            mask=np.ones(shape, bool),
+            pixel_scale=pixel_scale,
+            unit=u.adu,
+        )
+    return stack.replace(bands=bands)
+
+
+def make_sample(folder, *, seeds, n_workers=2, quiet=None, **options):
+    """
+    Make the samples of many fields, in parallel and resumably.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Where to keep a file a field; fields already there are not made again.
+    seeds : iterable of int
+        Seeds of the fields.
+    n_workers : int, optional
+        Number of processes.
+    quiet : bool, optional
+        Whether to hide the progress bar.
+    **options
+        See `make_field_sample`.
+
+    Returns
+    -------
+    stack : CutoutStack
+        Cutouts of all fields.
+    label_set : LabelSet
+        Their labels.
+    groups : 1D `~numpy.ndarray` of int
+        Seed of the field of each cutout, to split by sky.
+    subclasses : list of str
+        What each really is.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = [int(seed) for seed in seeds]
+    missing = [seed for seed in seeds if not (folder / f'{seed}.json').exists()]
+    if missing:
+        # fork would deadlock once jax has started its threads
+        context = multiprocessing.get_context('spawn')
+        with concurrent.futures.ProcessPoolExecutor(n_workers, mp_context=context) as pool:
+            jobs = [pool.submit(_make_and_write, seed, str(folder), options) for seed in missing]
+            for job in progress(
+                concurrent.futures.as_completed(jobs),
+                total=len(jobs),
+                label='fields',
+                quiet=quiet,
+                unit='field',
+            ):
+                job.result()
+    stacks, labels, groups, subclasses = [], [], [], []
+    for seed in seeds:
+        if json.loads((folder / f'{seed}.json').read_text())['n'] == 0:
+            continue
+        stacks.append(_complete(CutoutStack.read(folder / f'{seed}.h5')))
+        labels.append(LabelSet.read(folder / f'{seed}.ecsv'))
+        groups.append(np.full(len(stacks[-1]), seed))
+        truth = Table.read(folder / f'{seed}.truth.ecsv', format='ascii.ecsv')
+        subclasses += [str(name) for name in truth['subclass']]
+    stack = CutoutStack.concatenate(stacks)
+    label_set = LabelSet(
+        ids=[name for part in labels for name in part.ids],
+        probability=np.concatenate([part.probability for part in labels]),
+        weight=np.concatenate([part.weight for part in labels]),
+        source=[name for part in labels for name in part.source],
+    )
+    return stack, label_set, np.concatenate(groups), subclasses
