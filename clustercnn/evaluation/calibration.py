@@ -215,12 +215,16 @@ def calibration_interval(
 
     Parameters
     ----------
-    probability, truth, weight
-        As for `expected_calibration_error`.
+    probability : 1D array-like or PredictionSet
+        Predicted probability of being positive.
+    truth : 1D array-like or LabelSet
+        Boolean, or probability of being positive.
     statistic : {'ece', 'brier'}, optional
         Which measure.
     n_bins : int, optional
         For the calibration error.
+    weight : 1D array-like, optional
+        Weights.
     groups : 1D array-like, optional
         Rows of one group, such as a field, are resampled together.
     confidence : float, optional

@@ -254,8 +254,12 @@ def roc_auc_interval(
 
     Parameters
     ----------
-    score, truth, weight
-        As for `roc_auc`.
+    score : 1D array-like or PredictionSet
+        Higher = more likely positive.
+    truth : 1D array-like or LabelSet
+        Boolean, or probability of being positive.
+    weight : 1D array-like, optional
+        Weights.
     method : {'bootstrap', 'delong'}, optional
         Percentiles of resampled rows, or the normal approximation of DeLong, DeLong &
         Clarke-Pearson (1988), Biometrics 44, 837, on the logit scale so that it stays

@@ -73,14 +73,14 @@ class EvaluationResult:
     dropped: dict
     confidence: float
     auc: float
-    auc_interval: tuple
-    average_precision: float
     ece: float
-    ece_interval: tuple
     brier: float
-    brier_interval: tuple
     accuracy: float
+    auc_interval: tuple
+    ece_interval: tuple
+    brier_interval: tuple
     accuracy_interval: tuple
+    average_precision: float
     purity: float
     completeness: float
     samples: dict

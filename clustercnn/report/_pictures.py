@@ -102,7 +102,7 @@ def smooth(data, good, sigma):
     return np.where(share > 0.05, total / np.maximum(share, 0.05), 0.0)
 
 
-def xray_picture(data, mask, *, sigma=SMOOTHING, floor=None):
+def xray_picture(data, mask, *, sigma=SMOOTHING):
     """
     Return a coloured picture of counts.
 
@@ -114,8 +114,6 @@ def xray_picture(data, mask, *, sigma=SMOOTHING, floor=None):
         True marks bad pixels, drawn in grey.
     sigma : float, optional
         Smoothing in pixels.
-    floor : float, optional
-        Smallest value that the brightest colour may stand for.
 
     Returns
     -------
@@ -124,15 +122,14 @@ def xray_picture(data, mask, *, sigma=SMOOTHING, floor=None):
     """
     good = ~mask
     smoothed = smooth(data, good, sigma)
-    if good.any():
-        low, high = np.percentile(smoothed[good], [20, 99.9])
-    else:
-        low, high = 0.0, 1.0
+    low, high = np.percentile(smoothed[good], [35, 99.9]) if good.any() else (0.0, 1.0)
     # an empty stamp must look empty instead of showing its noise at full contrast
     noise = np.sqrt(max(low, 1e-3) / (4 * np.pi * sigma**2))
-    high = max(high, low + 8 * noise, floor or 0.0)
+    high = max(high, low + 8 * noise)
+    # linear within the noise and logarithmic above, so that faint sources show beside bright ones
+    softness = (high - low) / (4 * noise)
     level = np.clip((smoothed - low) / (high - low), 0, 1)
-    level = np.arcsinh(8 * level) / np.arcsinh(8)
+    level = np.arcsinh(softness * level) / np.arcsinh(softness)
     codes = np.round(level * (_N_COLORS - 1)).astype(np.uint8)
     codes[mask] = _N_COLORS
     return png_uri(codes, palette=_palette())
