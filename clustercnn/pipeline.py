@@ -321,7 +321,16 @@ def classify_cutouts(cutouts, *, model='default', output=None, overwrite=False):
 
 
 def train_classifier(
-    cutouts, labels, *, network='cn', n_runs=1, seed=0, output=None, overwrite=False, **options
+    cutouts,
+    labels,
+    *,
+    network='cn',
+    n_runs=1,
+    seed=0,
+    output=None,
+    overwrite=False,
+    quiet=None,
+    **options,
 ):
     """
     Train a classifier on labelled cutouts.
@@ -342,8 +351,10 @@ def train_classifier(
         Model file to write.
     overwrite : bool, optional
         Whether an existing file may be replaced.
+    quiet : bool, optional
+        Whether to hide the progress bar.
     **options
-        See `~clustercnn.Classifier` and its `fit`.
+        See `~clustercnn.Classifier`.
 
     Returns
     -------
@@ -357,7 +368,7 @@ def train_classifier(
     classifier = Classifier(
         network=network, schema=label_set.schema, seed=seed, ensemble=n_runs, **options
     )
-    classifier.fit(stack, label_set)
+    classifier.fit(stack, label_set, progress=None if quiet is None else not quiet)
     if output is not None:
         classifier.save(output, overwrite=overwrite)
     return classifier
@@ -524,10 +535,10 @@ def _missing_notes(images, classifier):
     """
     Say in words which bands the model knows and this field lacks, and the reverse.
     """
-    known = set(classifier.band_names)
+    known = set(classifier.inputs.band_names)
     notes = [
         f"band '{name}' is not there: the model judged without it"
-        for name in classifier.band_names
+        for name in classifier.inputs.band_names
         if name not in images
     ]
     return notes + [

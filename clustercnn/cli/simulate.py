@@ -3,7 +3,7 @@
 The command ``clustercnn simulate``.
 """
 
-from clustercnn.cli._common import UsageError, add_common_arguments, quiet_of, tell
+from clustercnn.cli._common import UsageError, add_common_arguments, tell
 
 __all__ = ['add_parser']
 
@@ -42,7 +42,7 @@ def _execute(options):
         n_fields=options.fields,
         seed=options.seed or 0,
         overwrite=options.overwrite,
-        quiet=quiet_of(options),
+        progress=not options.quiet,
     )
     first = index['folder'][0]
     tell(

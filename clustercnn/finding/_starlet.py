@@ -117,14 +117,14 @@ def poisson_sigma(counts, background, scale):
     return _tail_sigma(smooth(counts, scale), mean, variance)
 
 
-def poisson_sigma_at(counts, background, scale, column, row):
+def poisson_sigma_at(counts, background, model, scale, column, row):
     """
     Return the significance of `poisson_sigma` at one pixel.
 
     Parameters
     ----------
-    counts, background : 2D `~numpy.ndarray`
-        As there.
+    counts, background, model : 2D `~numpy.ndarray`
+        As there; the model of other sources adds to the background.
     scale, column, row : int
         Scale of the kernel and the pixel.
 
@@ -141,7 +141,7 @@ def poisson_sigma_at(counts, background, scale, column, row):
     vertical = kernel[rows.start - row + half : rows.stop - row + half]
     horizontal = kernel[columns.start - column + half : columns.stop - column + half]
     weight = vertical[:, None] * horizontal
-    expected = background[rows, columns]
+    expected = background[rows, columns] + model[rows, columns]
     sums = [
         np.atleast_1d((plane * factor).sum())
         for plane, factor in (

@@ -49,11 +49,11 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, meta=None):
     # in the order of significance, each over the models of those before it; then every one
     # over the models of all others
     model = np.zeros(image.shape)
-    parts = [fitter.add(model, counts_plane, background + model, *at) for at in zip(x, y, strict=True)]
+    parts = [fitter.add(model, counts_plane, background, *at) for at in zip(x, y, strict=True)]
     fits = []
     for index, at in enumerate(zip(x, y, strict=True)):
         fitter.paint(model, *at, parts[index], sign=-1)
-        fits.append(fitter.fit(counts_plane, background + model, *at))
+        fits.append(fitter.fit(counts_plane, background, model, *at))
         parts[index] = fits[-1][3:]
         fitter.paint(model, *at, parts[index])
     statistic, amplitude, error = (np.stack([fit[part] for fit in fits]) for part in range(3))
@@ -146,14 +146,14 @@ class StampFitter:
             pairs.append((slice(low, high), slice(low - start, high - start)))
         return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
 
-    def fit(self, counts, background, x, y):
+    def fit(self, counts, background, model, x, y):
         """
         Fit all models at a position.
 
         Parameters
         ----------
-        counts, background : 2D `~numpy.ndarray`
-            Counts, and their expectation without this source.
+        counts, background, model : 2D `~numpy.ndarray`
+            Counts, background, and what other sources add to it.
         x, y : float
             Position in pixels.
 
@@ -170,7 +170,7 @@ class StampFitter:
         inner = self.templates[:, self.half : -self.half, self.half : -self.half]
         statistic, amplitude, error = fit_stamps(
             counts[here][None],
-            background[here][None],
+            (background[here] + model[here])[None],
             self.response[here][None],
             inner[:, there[0], there[1]],
         )
@@ -215,7 +215,7 @@ class StampFitter:
         part : tuple
             Number of the model and its amplitude.
         """
-        part = self.fit(counts, background, x, y)[3:]
+        part = self.fit(counts, background, model, x, y)[3:]
         self.paint(model, x, y, part)
         return part
 

@@ -142,30 +142,32 @@ class WaveletFinder:
         """
         fitter = StampFitter(image, psf_pixels=pixels)
         model = np.zeros(image.shape)
+        # models are not exact; a fifth of their brightness is granted to them on top
+        doubt = np.zeros(image.shape)
         kept = []
         for _, scale, column, row, _ in peaks:
-            # models are not exact; a fifth of their brightness is granted to them on top
-            expected = background + 1.2 * model
-            value = poisson_sigma_at(counts, expected, scale, column, row)
+            value = poisson_sigma_at(counts, background, doubt, scale, column, row)
             if value <= threshold:
                 continue
             if any(np.hypot(column - x, row - y) < pixels for x, y, _ in kept):
                 continue
-            x, y = self._centre(counts - background - model, scale, column, row)
+            x, y = self._centre(counts, background, model, scale, column, row)
             kept.append((x, y, value))
-            fitter.add(model, counts, background + model, x, y)
+            part = fitter.add(model, counts, background, x, y)
+            fitter.paint(doubt, x, y, (part[0], 1.2 * part[1]))
         return kept, len(peaks) - len(kept)
 
     @staticmethod
-    def _centre(excess, scale, column, row):
+    def _centre(counts, background, model, scale, column, row):
         """
         Return the centroid of the excess round a peak within its scale.
         """
-        ny, nx = excess.shape
+        ny, nx = counts.shape
         half = 2 ** (scale - 1)
         rows = slice(max(row - half, 0), min(row + half + 1, ny))
         columns = slice(max(column - half, 0), min(column + half + 1, nx))
-        part = np.maximum(excess[rows, columns], 0)
+        place = (rows, columns)
+        part = np.maximum(counts[place] - background[place] - model[place], 0)
         total = part.sum()
         iy, ix = np.mgrid[rows, columns]
         if total <= 0:

@@ -22,12 +22,12 @@ from clustercnn.models.sample import MISSION_SHARES, make_sample
 
 __all__ = ['main', 'make_default']
 
-TRAINING_SEEDS = range(100_000, 100_260)
-VALIDATION_SEEDS = range(200_000, 200_050)
+TRAINING_SEEDS = range(100_000, 100_016)
+VALIDATION_SEEDS = range(200_000, 200_008)
 N_POINT_MAX = 25
 NETWORK = 'fusion'
-N_MEMBERS = 3
-N_EPOCHS = 14
+N_MEMBERS = 1
+N_EPOCHS = 12
 
 
 def make_default(output, *, samples, n_workers=2, quiet=None):

@@ -1,0 +1,164 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Score the shipped model on fresh simulated fields and on real ones::
+
+    python validation/model/score_fields.py [--fields 20] [--data FOLDER]
+
+Writes ``results/simulated_fields.json`` and ``results/real_fields.json``. The seeds of the
+simulated fields were never used in training or calibration.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+
+from clustercnn import Classifier, evaluation
+from clustercnn.models.sample import make_field_sample
+from clustercnn.pipeline import run_field
+
+HERE = Path(__file__).resolve().parent
+FIRST_SEED = 900_000
+SETTINGS = {
+    'xmm, usual settings': {'mission': 'xmm', 'randomised': False},
+    'all missions, randomised': {},
+}
+
+
+def score_simulated(n_fields):
+    """
+    Return AUC and calibration on fresh simulated fields, with intervals over fields.
+    """
+    classifier = Classifier.from_pretrained()
+    results = {}
+    for number, (name, options) in enumerate(SETTINGS.items()):
+        score, extent, ext_like, truth, field = [], [], [], [], []
+        for seed in range(n_fields):
+            seed += FIRST_SEED + 1000 * number
+            stack, labels, _ = make_field_sample(seed, **options)
+            if stack is None:
+                continue
+            score.append(classifier.predict(stack).p_positive)
+            extent.append(np.nan_to_num(stack.features['extent']))
+            ext_like.append(np.nan_to_num(stack.features['ext_like']))
+            truth.append(labels.binary())
+            field.append(np.full(len(stack), seed))
+        score, extent, ext_like, truth, field = map(
+            np.concatenate, (score, extent, ext_like, truth, field)
+        )
+        results[name] = {
+            'fields': n_fields,
+            'first_seed': FIRST_SEED + 1000 * number,
+            'detections': len(truth),
+            'clusters': int(truth.sum()),
+            'auc_p_cluster': _with_interval(truth, score, field),
+            'auc_extent': _with_interval(truth, extent, field),
+            'auc_ext_like': _with_interval(truth, ext_like, field),
+            'gain_over_extent': _difference(truth, score, extent, field),
+            'gain_over_ext_like': _difference(truth, score, ext_like, field),
+            'ece': float(evaluation.expected_calibration_error(score, truth)),
+        }
+    return results
+
+
+def _auc(truth, score):
+    return float(evaluation.roc_auc(score, truth))
+
+
+def _resamples(field, n_resamples=500):
+    """
+    Yield rows of fields drawn with replacement: detections of a field are not independent.
+    """
+    rng = np.random.default_rng(1)
+    seeds = np.unique(field)
+    rows = {seed: np.flatnonzero(field == seed) for seed in seeds}
+    for _ in range(n_resamples):
+        yield np.concatenate([rows[seed] for seed in rng.choice(seeds, len(seeds))])
+
+
+def _with_interval(truth, score, field):
+    values = [_auc(truth[rows], score[rows]) for rows in _resamples(field)]
+    return [_auc(truth, score), *np.percentile(values, [2.5, 97.5]).tolist()]
+
+
+def _difference(truth, one, other, field):
+    values = [
+        _auc(truth[rows], one[rows]) - _auc(truth[rows], other[rows])
+        for rows in _resamples(field)
+    ]
+    difference = _auc(truth, one) - _auc(truth, other)
+    return [difference, *np.percentile(values, [2.5, 97.5]).tolist()]
+
+
+REAL = {
+    'A1835, XMM MOS2': {
+        'xray': 'xmm_a1835_mos2/P0098010101M2U009IMAGE_3000.FTZ',
+        'exposure': 'xmm_a1835_mos2/P0098010101M2U009EXPMAP3000.FTZ',
+        'position': (210.2586, 2.8786),
+    },
+    'eFEDS patch, 0.6-1.1 keV': {
+        'xray': 'erosita_efeds_patch/img_0600_1100.fits.gz',
+        'exposure': 'erosita_efeds_patch/expmap_norm_0600_1100.fits.gz',
+        'position': (140.33848, 3.2906),
+    },
+}
+
+
+def score_real(data):
+    """
+    Return what the chain makes of the real fields.
+    """
+    results = {}
+    for name, source in REAL.items():
+        started = time.perf_counter()
+        result = run_field(
+            data / source['xray'], exposure=data / source['exposure'], quiet=True
+        )
+        seconds = time.perf_counter() - started
+        target = SkyCoord(*source['position'], unit='deg')
+        separation = result.catalog.positions.separation(target).arcsec
+        near = np.flatnonzero(separation < 60)
+        results[name] = {
+            'candidates': len(result.catalog),
+            'seconds': round(seconds, 1),
+            'within_60_arcsec': [
+                {
+                    'rank': int(row.extra['rank']),
+                    'separation_arcsec': round(float(separation[index]), 1),
+                    'p_cluster': round(float(row.extra['p_cluster']), 4),
+                    'extent_arcsec': round(float(row.extent.value), 1),
+                    'ext_like': round(float(row.ext_like), 1),
+                    'counts': round(float(row.counts.value), 1),
+                    'flags': list(row.flag_names),
+                }
+                for index, row in ((index, result.catalog[int(index)]) for index in near)
+            ],
+            'p_cluster_above_0.5': int((np.asarray(result.catalog['p_cluster']) > 0.5).sum()),
+        }
+    return results
+
+
+def main():
+    """
+    Run the command.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.split('::')[0])
+    parser.add_argument('--fields', type=int, default=20)
+    parser.add_argument('--data', type=Path, default=os.environ.get('CLUSTERCNN_SHARED_DATA'))
+    options = parser.parse_args()
+    (HERE / 'results').mkdir(exist_ok=True)
+    outcome = {'simulated_fields': score_simulated(options.fields)}
+    if options.data is not None:
+        outcome['real_fields'] = score_real(Path(options.data))
+    for name, content in outcome.items():
+        text = json.dumps(content, indent=2)
+        (HERE / 'results' / f'{name}.json').write_text(text + '\n')
+        print(name, text)
+
+
+if __name__ == '__main__':
+    main()
