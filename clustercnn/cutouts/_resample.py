@@ -126,7 +126,7 @@ def sampling_of(ratio):
     if ratio < _COARSE:
         return 1, 1
     block = int(ratio // 4) if ratio > _MANY else 1
-    return block, int(round(ratio / block))
+    return block, round(ratio / block)
 
 
 def tangent_grids(ra, dec, *, n_pixels, step, rotation=None, corners=False):
@@ -240,7 +240,7 @@ def _plane_offsets(n_pixels, step, corners):
     return -offset[None, :], offset[:, None]
 
 
-def sample_grids(prepared, to_pixel, ra, dec, *, n_pixels, step, n_samples=1, progress=None):
+def sample_grids(prepared, to_pixel, ra, dec, *, n_pixels, n_samples=1, progress=None):
     """
     Resample one image onto the tangential grids round many positions.
 
@@ -255,8 +255,6 @@ def sample_grids(prepared, to_pixel, ra, dec, *, n_pixels, step, n_samples=1, pr
         Positions in deg, shape ``(n,)``.
     n_pixels : int
         Pixels along the side of a grid.
-    step : float
-        Side of a pixel in deg.
     n_samples : int, optional
         Average over so many samples along the side of an output pixel.
     progress : callable, optional

@@ -350,7 +350,6 @@ def _resample(name, wcs, planes, valid, grid, update):
         ra,
         dec,
         n_pixels=n_pixels,
-        step=step,
         n_samples=n_samples,
         progress=update,
     )
@@ -391,9 +390,7 @@ def _projection(name, wcs, shape, n_pixels, step):
     if camera is not None:
 
         def to_pixel(ra, dec, corners):
-            return tangent_pixels(
-                ra, dec, camera, n_pixels=n_pixels, step=step, corners=corners
-            )
+            return tangent_pixels(ra, dec, camera, n_pixels=n_pixels, step=step, corners=corners)
 
         return to_pixel
 

@@ -255,9 +255,7 @@ def calibration_interval(
     bins = _bins(probability, weight, n_bins)
     loss = (probability - truth) ** 2
     values = []
-    for times in resampled_weights(
-        len(truth), n_resamples=n_resamples, seed=seed, groups=groups
-    ):
+    for times in resampled_weights(len(truth), n_resamples=n_resamples, seed=seed, groups=groups):
         drawn = times * weight
         if statistic == 'ece':
             values.append(_gap(bins, probability, truth, drawn, n_bins))

@@ -74,9 +74,7 @@ def plot_roc(score, truth, *, weight=None, title=None, seed=0):
     figure, axes = _new_figure(title=title)
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle=':', linewidth=1)
     label = f'AUC {auc:.3f} ({low:.3f} to {high:.3f})'
-    axes.plot(
-        curve.false_positive_rate, curve.true_positive_rate, color=_POSITIVE, label=label
-    )
+    axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=_POSITIVE, label=label)
     axes.set(xlabel='false positive rate', ylabel='true positive rate')
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect='equal')
     axes.legend(loc='lower right', frameon=False)

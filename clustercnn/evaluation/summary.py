@@ -222,9 +222,7 @@ def evaluate(
     for purity in PURITIES:
         threshold, completeness = curve.threshold_for(purity)
         samples[f'{purity:g}'] = (
-            None
-            if np.isnan(threshold)
-            else {'threshold': threshold, 'completeness': completeness}
+            None if np.isnan(threshold) else {'threshold': threshold, 'completeness': completeness}
         )
     return EvaluationResult(
         n_used=len(joined.ids),

@@ -80,9 +80,9 @@ def scale_bar(width, height, seconds_a_pixel, *, fraction=0.25, color='#ffffff',
     fitting = [length for length in _NICE if length <= fraction * width * seconds_a_pixel]
     length = fitting[-1] if fitting else _NICE[0]
     if length < 60:
-        text = f'{length}″'
+        text = f'{length}&Prime;'
     elif length < 3600:
-        text = f'{length // 60}′'
+        text = f'{length // 60}&prime;'
     else:
         text = f'{length // 3600}°'
     size = size or 0.045 * height

@@ -20,9 +20,7 @@ from clustercnn.report._style import SCRIPT, STYLE
 __all__ = ['write_report']
 
 
-def write_report(
-    path, *, catalog, stack, image, meta, optical=None, n_show=40, overwrite=False
-):
+def write_report(path, *, catalog, stack, image, meta, optical=None, n_show=40, overwrite=False):
     """
     Write the report of one field as a single page.
 
@@ -196,7 +194,7 @@ def _scores(catalog):
 
 
 def _facts(image, optical):
-    facts = list(image._facts())
+    facts = list(image._facts())  # noqa: SLF001 - what the image says of itself
     if optical is None:
         facts.append(('optical image', 'none'))
     else:
@@ -282,7 +280,7 @@ def _links(ra, dec):
 
 def _with_error(value, error, digits):
     if not np.isfinite(value):
-        return '–'
+        return '-'
     if value == 0 and not error > 0:
         return '0'
     text = f'{value:.{digits}f}'
@@ -357,7 +355,7 @@ def _table(catalog, ranks, shown):
             for (kind, key, text), wanted in zip(cells, keep, strict=True)
             if wanted
         )
-        flags = _flag_words(_flags_of(catalog, row)) or '–'
+        flags = _flag_words(_flags_of(catalog, row)) or '-'
         lines.append(
             f'<tr id="r{row + 1}">{line}<td class="flags">{flags}</td>'
             f'<td class="look">{_links(ra, dec)}</td></tr>'
@@ -366,7 +364,7 @@ def _table(catalog, ranks, shown):
     return (
         f'{opening}<p class="soft">Ranked {order}; click a heading to sort. '
         'Extent is the core radius of the beta model; signif. is in sigma, '
-        'ext_like is −ln P against a point source'
+        'ext_like is &minus;ln P against a point source'
         + ('; ood is higher the stranger it is to the model.</p>' if 'ood' in catalog else '.</p>')
         + '<div class="scroll"><table class="candidates">'
         f'<thead><tr>{columns}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>{_flag_legend(catalog)}'
@@ -391,7 +389,7 @@ def _gallery(catalog, ranks, stack, rows, shown):
     width = first.shape[2] * first.pixel_scale.to_value(u.arcmin)
     return (
         f'<h2 id="cutouts">Cutouts</h2><p class="soft">{more}North is up, east is left, '
-        f'{width:.1f}′ across. X-ray counts are smoothed; their contours on the other band '
+        f'{width:.1f}&prime; across. X-ray counts are smoothed; their contours on the other band '
         'rise from 3 times the noise of the background, by factors of 2. Grey is masked or off '
         f'the image.</p><div class="gallery">{"".join(cards)}</div>'
     )
@@ -410,9 +408,7 @@ def _card(catalog, number, rank, stack, row):
     counts = _with_error(
         _column(catalog, 'counts')[number], _column(catalog, 'counts_err')[number], 0
     )
-    extent = _extent(
-        _column(catalog, 'extent')[number], _column(catalog, 'extent_err')[number]
-    )
+    extent = _extent(_column(catalog, 'extent')[number], _column(catalog, 'extent_err')[number])
     facts = f'{counts} counts, ' + ('point-like' if extent == 'point' else f'extent {extent}″')
     others = _other_classes(catalog, number)
     if others:
@@ -509,6 +505,4 @@ def _provenance(meta):
         listing = (
             f'<details><summary>Software versions</summary>{_pairs(versions.items())}</details>'
         )
-    return (
-        f'<h2 id="provenance">Where this comes from</h2>{_pairs(facts)}{listing}'
-    )
+    return f'<h2 id="provenance">Where this comes from</h2>{_pairs(facts)}{listing}'

@@ -211,7 +211,7 @@ def test_north_is_up_and_east_is_left():
     image = tiny_image(source_counts=0, background=0)
     counts = np.zeros(image.shape)
     column, row = image.sky_to_pixel(SkyCoord(150 + 40 / 3600, 2 + 60 / 3600, unit='deg'))
-    counts[int(round(float(row))), int(round(float(column)))] = 100
+    counts[round(float(row)), round(float(column))] = 100
     stack = CutoutMaker()({'xray': image.replace(counts=counts)}, catalog_at(150.0, 2.0))
     y, x = np.unravel_index(stack['xray'][0].argmax(), (64, 64))
     assert (x - 31.5) * 4 == pytest.approx(-40, abs=4)
@@ -279,9 +279,7 @@ def test_stack_without_optical_band_says_so():
 @pytest.mark.parametrize('ra', [0.0, 359.99999, 1e-6])
 def test_right_ascension_wraps(ra):
     shape = (100, 100)
-    image = XrayImage(
-        counts=smooth_image(shape), wcs=tiny_wcs(ra=0.003, dec=-30.0, shape=shape)
-    )
+    image = XrayImage(counts=smooth_image(shape), wcs=tiny_wcs(ra=0.003, dec=-30.0, shape=shape))
     stack = CutoutMaker()({'xray': image}, catalog_at(ra, -30.0))
     assert stack.band('xray').coverage[0] == 1
     shifted = image.replace(wcs=tiny_wcs(ra=50.003, dec=-30.0, shape=shape))
@@ -323,13 +321,13 @@ def test_wrong_arguments_are_named():
     catalog = catalog_at(150.0, 2.0)
     with pytest.raises(ValueError, match='at least one band'):
         CutoutMaker()({}, catalog)
-    with pytest.raises(TypeError, match="band 'g' must be an XrayImage or a CCDData.*ndarray"):
+    with pytest.raises(TypeError, match=r"band 'g' must be an XrayImage or a CCDData.*ndarray"):
         CutoutMaker()({'g': np.ones((4, 4))}, catalog)
     with pytest.raises(ValueError, match="band 'g' has no celestial WCS"):
         CutoutMaker()({'g': CCDData(np.ones((4, 4)), unit='adu')}, catalog)
     with pytest.raises(ValueError, match="along a side of 'g' must be a whole number"):
         CutoutMaker(geometry={'g': (0, 1 * u.arcsec)})
-    with pytest.raises(TypeError, match="pixel scale of 'g'.*unit"):
+    with pytest.raises(TypeError, match=r"pixel scale of 'g'.*unit"):
         CutoutMaker(geometry={'g': (10, 1.0)})
     with pytest.raises(ValueError, match='pixels along a side and the pixel scale'):
         CutoutMaker(geometry={'g': 10})

@@ -185,9 +185,7 @@ def test_calibrated_probabilities_lie_on_the_diagonal_and_spoilt_ones_do_not():
 
 
 def test_join_accounts_for_everybody():
-    labels = LabelSet.from_labels(
-        ['a', 'b', 'c', 'd'], ['cluster', 'unknown', 'point', 'galaxy']
-    )
+    labels = LabelSet.from_labels(['a', 'b', 'c', 'd'], ['cluster', 'unknown', 'point', 'galaxy'])
     prediction = PredictionSet(
         ids=['c', 'x', 'a', 'b'],
         probability=[[0.1, 0.7, 0.1, 0.1], [1, 0, 0, 0], [0.6, 0.2, 0.1, 0.1], [1, 0, 0, 0]],
@@ -238,9 +236,7 @@ def test_evaluation_of_known_data():
 
 def test_evaluation_with_other_schemas_and_without_positives():
     prediction = tiny_prediction(4)
-    other = LabelSet.from_labels(
-        ['1', '2', '3', '4'], ['star'] * 4, schema=('group', 'star')
-    )
+    other = LabelSet.from_labels(['1', '2', '3', '4'], ['star'] * 4, schema=('group', 'star'))
     result = evaluation.evaluate(prediction, other, n_resamples=20)
     assert result.confusion is None
     assert np.isnan(result.auc)
@@ -251,9 +247,7 @@ def test_evaluation_with_other_schemas_and_without_positives():
 
 def test_groups_are_taken_by_identifier():
     groups = {str(row + 1): row // 2 for row in range(6)}
-    result = evaluation.evaluate(
-        tiny_prediction(), tiny_labels(), groups=groups, n_resamples=50
-    )
+    result = evaluation.evaluate(tiny_prediction(), tiny_labels(), groups=groups, n_resamples=50)
     assert result.n_used == 6
 
 

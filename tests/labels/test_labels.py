@@ -209,7 +209,7 @@ def test_wrong_tables_are_refused():
         labels.consensus(vote_table(item=['b', 'b', '', 'a', 'a', 'c']))
     with pytest.raises(ValueError, match="'method' must be one of"):
         labels.consensus(vote_table(), method='oracle')
-    with pytest.raises(ValueError, match='weight.*is for the method'):
+    with pytest.raises(ValueError, match=r'weight.*is for the method'):
         labels.consensus(vote_table(), weight={'x': 1})
 
 
