@@ -370,4 +370,4 @@ def test_no_path_of_a_machine():
         for number, line in enumerate(path.read_text(errors='replace').splitlines(), 1):
             if pattern.search(line) and path != Path(__file__).resolve():
                 found.append(f'{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}')
-    assert found == []
+    assert not found, '\n' + '\n'.join(found)
