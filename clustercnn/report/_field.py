@@ -172,7 +172,7 @@ def field_figure(image, catalog, *, ranks, shown):
         )
         if number < shown:
             circle = f'<a href="#c{number + 1}">{circle}</a>'
-        if number < _LABELLED or extended[number]:
+        if number < _LABELLED:
             # labels move inwards at the right edge
             inside = left + radius + 2 * size < nx
             shift = radius + 0.2 * size
