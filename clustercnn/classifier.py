@@ -122,7 +122,7 @@ class Classifier:
         seed=0,
         n_epochs=30,
         batch_size=64,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         ensemble=1,
         validation_fraction=0.15,
         dihedral=None,

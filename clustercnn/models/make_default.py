@@ -22,7 +22,7 @@ from clustercnn.models.sample import MISSION_SHARES, make_sample
 
 __all__ = ['main', 'make_default']
 
-TRAINING_SEEDS = range(100_000, 100_016)
+TRAINING_SEEDS = range(100_000, 100_032)
 VALIDATION_SEEDS = range(200_000, 200_008)
 N_POINT_MAX = 25
 NETWORK = 'fusion'

@@ -33,6 +33,8 @@ class Augmentation:
         Flips and quarter turns.
     shift : float
         Largest shift along each axis in arcsec, rounded to whole pixels of each band.
+        Off by default: cutouts of a finder's candidates are off centre as they are, and
+        more of it blurs what tells a point source from a small cluster.
     band_dropout : float
         How often a band other than X-rays is taken away, where there are X-rays,
         so that the network can do without.
@@ -49,16 +51,16 @@ class Augmentation:
     Examples
     --------
     >>> from clustercnn.network import Augmentation
-    >>> Augmentation.none().shift
-    0.0
+    >>> Augmentation.none().dihedral
+    False
     """
 
     dihedral: bool = True
-    shift: float = 8.0
+    shift: float = 0.0
     band_dropout: float = 0.2
     feature_dropout: float = 0.2
     background_dropout: float = 0.5
-    thinning: float = 0.2
+    thinning: float = 0.1
     thinning_floor: float = 0.3
 
     def __post_init__(self):

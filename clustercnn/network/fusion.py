@@ -28,14 +28,35 @@ def _centre_weight(shape):
     return (weight / weight.sum()).astype(np.float32)
 
 
+def _ring_weight(shape):
+    """
+    Weights that average a picture over rings around its centre, of sum one each.
+
+    Returns
+    -------
+    weight : 3D `~numpy.ndarray`
+        Shape ``(ny, nx, n_rings)``; rings widen outwards, from one pixel of radius.
+    """
+    y, x = (np.arange(size) - (size - 1) / 2 for size in shape)
+    radius = np.hypot(y[:, None], x[None])
+    outermost = max(shape) / 2
+    n_rings = max(2, min(10, round(2 * math.log2(outermost))))
+    edges = np.geomspace(1.0, outermost, n_rings)
+    ring = np.searchsorted(edges, radius)
+    # the corners, beyond the last edge, would be a ring of their own
+    weight = (ring[..., None] == np.arange(n_rings)).astype(np.float32)
+    return weight / np.maximum(weight.sum((0, 1)), 1)
+
+
 class Stem(nnx.Module):
     """
     From the planes of one band to a vector.
 
     Blocks of pixels become vectors on a map of about ``stem_size``, so that no
     convolution runs on a large map of few channels, the slowest kind on a CPU. The
-    last map is summarised by its mean, its maximum and
-    its mean near the centre, where the candidate is.
+    last map is summarised by its mean, its maximum and its mean near the centre, where
+    the candidate is. Beside it goes the radial profile of the planes, means over rings,
+    which tells extended from pointlike sources before any filter is learnt.
 
     Parameters
     ----------
@@ -54,7 +75,7 @@ class Stem(nnx.Module):
     >>> spec = BandSpec(name='g', kind='optical', shape=(64, 64), pixel_scale=1.0)
     >>> stem = Stem(FusionConfig(), spec, rng=None)
     >>> stem(jnp.ones((2, 64, 64, 1)), jnp.ones((2, 64, 64, 1))).shape
-    (2, 192)
+    (2, 256)
     """
 
     def __init__(self, config, spec, *, rng):
@@ -68,8 +89,15 @@ class Stem(nnx.Module):
             setattr(self, f'conv{number}', Conv(n_in, n_out, rng=rng))
             n_in = n_out
         self.n_stages = len(config.widths)
+        self.shape = spec.shape
+        n_rings = _ring_weight(spec.shape).shape[-1]
+        n_planes = config.preprocessing.n_planes(spec.kind) + 1
+        self.profile = Dense(n_rings * n_planes, config.widths[-1], rng=rng)
 
     def __call__(self, picture, coverage):
+        planes = jnp.concatenate([picture, coverage], axis=-1)
+        rings = jnp.einsum('nyxc,yxr->nrc', planes, jnp.asarray(_ring_weight(self.shape)))
+        profile = jax.nn.relu(self.profile(rings.reshape(len(rings), -1)))
         covered = fold(coverage, self.factor).mean(-1, keepdims=True)
         x = jnp.concatenate([fold(picture, self.factor), covered], axis=-1)
         x = jax.nn.relu(self.embedding(x))
@@ -78,7 +106,7 @@ class Stem(nnx.Module):
             x = jax.nn.relu(pool(x) if min(x.shape[1:3]) >= 4 else x)
         centre = jnp.asarray(_centre_weight(x.shape[1:3]))
         middle = (x * centre[None, :, :, None]).sum((1, 2))
-        return jnp.concatenate([x.mean((1, 2)), x.max((1, 2)), middle], axis=-1)
+        return jnp.concatenate([x.mean((1, 2)), x.max((1, 2)), middle, profile], axis=-1)
 
 
 @register_network('fusion', FusionConfig, dihedral=True)
@@ -110,7 +138,7 @@ class Fusion(nnx.Module):
     def __init__(self, config, inputs, n_classes, *, rng):
         for number, spec in enumerate(inputs.bands):
             setattr(self, f'stem{number}', Stem(config, spec, rng=rng))
-        n_fused = len(inputs.bands) * (3 * config.widths[-1] + 1)
+        n_fused = len(inputs.bands) * (4 * config.widths[-1] + 1)
         if inputs.features:
             self.numbers = Dense(2 * len(inputs.features), config.feature_width, rng=rng)
             n_fused += config.feature_width

@@ -50,7 +50,7 @@ class TrainingConfig:
 
     n_epochs: int = 30
     batch_size: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     warmup: float = 0.1
     weight_decay: float = 1e-3
     clip_norm: float = 1.0

@@ -1,0 +1,259 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The command line: exit status, one-line errors, nothing half-written.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from clustercnn import CandidateCatalog, CutoutStack
+from clustercnn.cli import build_parser, main
+from clustercnn.testing import tiny_image, tiny_labels, tiny_stack, tiny_wcs
+
+OUTPUTS = {
+    'catalog.ecsv',
+    'catalog.fits',
+    'catalog.vot',
+    'candidates.reg',
+    'cutouts.h5',
+    'report.html',
+    'run.json',
+}
+
+
+@pytest.fixture
+def field(tmp_path):
+    """
+    Counts and exposure of a small field with one bright source.
+    """
+    image = tiny_image(shape=(96, 96), source_counts=400)
+    header = tiny_wcs(shape=(96, 96)).to_header()
+    fits.writeto(tmp_path / 'xray.fits', image.counts.astype(np.int32), header)
+    header['BUNIT'] = 's'
+    fits.writeto(tmp_path / 'exposure.fits', image.exposure, header)
+    return tmp_path
+
+
+def commands():
+    actions = build_parser()._subparsers._group_actions[0].choices
+    return sorted(actions)
+
+
+@pytest.mark.parametrize('command', commands())
+def test_every_command_has_help_and_the_common_options(command, capsys):
+    assert main([command, '--help']) == 0
+    text = capsys.readouterr().out
+    for option in ('--help', '--verbose', '--quiet'):
+        assert option in text
+    parser = build_parser()._subparsers._group_actions[0].choices[command]
+    known = {name for action in parser._actions for name in action.option_strings}
+    assert {'-v', '-q', '--seed', '--overwrite'} <= known
+
+
+def test_wrong_usage_is_status_2(capsys, field):
+    assert main([]) == 2
+    assert main(['fly']) == 2
+    xray = str(field / 'xray.fits')
+    out = str(field / 'c.ecsv')
+    assert main(['find', xray, '-o', out, '--psf', 'wide']) == 2
+    assert main(['find', xray, '-o', out, '--psf', '-3']) == 2
+    assert main(['find', xray, '-o', out, '--threshold', '5', '--false-alarms', '1']) == 2
+    assert main(['find', xray, '-o', out, '--threshold', '0']) == 2
+    assert main(['cut', out, '--band', 'xray', '-o', 'x.h5']) == 2
+    assert 'expected NAME=FILE' in capsys.readouterr().err
+    assert not (field / 'c.ecsv').exists()
+
+
+def test_find_cut_classify_hang_together(field, capsys):
+    xray, exposure = str(field / 'xray.fits'), str(field / 'exposure.fits')
+    candidates, cutouts = str(field / 'c.ecsv'), str(field / 'cutouts.h5')
+    catalog = str(field / 'catalog.fits')
+    assert main(['find', xray, '--exposure', exposure, '-o', candidates]) == 0
+    assert main(['cut', candidates, '--band', f'xray={xray}', '-o', cutouts]) == 0
+    assert main(['classify', cutouts, '--model', 'default', '-o', catalog]) == 0
+    found = CandidateCatalog.read(candidates)
+    ranked = CandidateCatalog.read(catalog)
+    assert len(found) == len(ranked) == len(CutoutStack.read(cutouts)) >= 1
+    assert set(found.ids) == set(ranked.ids)
+    assert (np.diff(np.asarray(ranked['p_cluster'])) <= 0).all()
+    assert ranked.flagged('NO_OPTICAL').all()
+    assert 'next: clustercnn' in capsys.readouterr().out
+
+
+def test_run_writes_everything_and_says_what_is_missing(field, capsys):
+    out = field / 'out'
+    assert main(['run', str(field / 'xray.fits'), '-o', str(out)]) == 0
+    text = capsys.readouterr().out
+    assert {item.name for item in out.iterdir()} == OUTPUTS
+    record = json.loads((out / 'run.json').read_text())
+    assert record['inputs']['xray']['sha256']
+    assert record['counts']['found'] == record['counts']['classified'] >= 1
+    assert any("band 'optical' is not there" in note for note in record['notes'])
+    assert "band 'optical' is not there" in text
+    catalog = CandidateCatalog.read(out / 'catalog.ecsv')
+    assert catalog.flagged('NO_OPTICAL').all()
+    assert catalog.flagged('NO_EXPOSURE').all()
+    for name in ('catalog.fits', 'catalog.vot'):
+        other = CandidateCatalog.read(out / name)
+        np.testing.assert_allclose(other['ra'].value, catalog['ra'].value)
+        assert list(other['name']) == list(catalog['name'])
+
+
+def test_run_without_detections_is_a_result(tmp_path):
+    counts = np.random.default_rng(5).poisson(0.1, (64, 64)).astype(np.int32)
+    fits.writeto(tmp_path / 'empty.fits', counts, tiny_wcs().to_header())
+    out = tmp_path / 'out'
+    assert main(['run', str(tmp_path / 'empty.fits'), '-o', str(out), '--threshold', '8']) == 0
+    assert len(CandidateCatalog.read(out / 'catalog.ecsv')) == 0
+    assert len(Table.read(out / 'catalog.fits')) == 0
+    assert (out / 'report.html').stat().st_size > 0
+
+
+def test_existing_results_are_kept_unless_asked(field, capsys):
+    out = field / 'out'
+    arguments = ['run', str(field / 'xray.fits'), '-o', str(out), '-q']
+    assert main(arguments) == 0
+    before = (out / 'run.json').read_bytes()
+    assert main(arguments) == 1
+    assert 'catalog.ecsv' in capsys.readouterr().err
+    assert (out / 'run.json').read_bytes() == before
+    assert main([*arguments, '--overwrite']) == 0
+    assert {item.name for item in out.iterdir()} == OUTPUTS
+
+
+def write_truncated(path):
+    whole = path.with_suffix('.whole')
+    fits.writeto(whole, np.ones((64, 64), np.int32), tiny_wcs().to_header())
+    path.write_bytes(whole.read_bytes()[:5000])
+
+
+def write_flux(path):
+    fits.writeto(path, np.random.default_rng(1).gamma(2, 1e-9, (64, 64)), tiny_wcs().to_header())
+
+
+BAD = {
+    'truncated': write_truncated,
+    'html': lambda path: path.write_text('<!DOCTYPE html><html>404</html>'),
+    'empty': lambda path: path.write_bytes(b''),
+    'no_wcs': lambda path: fits.writeto(path, np.ones((64, 64), np.int32)),
+    'negative': lambda path: fits.writeto(
+        path, np.full((64, 64), -1, np.int32), tiny_wcs().to_header()
+    ),
+    'all_zero': lambda path: fits.writeto(
+        path, np.zeros((64, 64), np.int32), tiny_wcs().to_header()
+    ),
+    'table_only': lambda path: fits.BinTableHDU(Table({'a': [1]})).writeto(path),
+    'flux': write_flux,
+    'folder': lambda path: path.mkdir(),
+    'absent': lambda path: None,
+}
+
+
+@pytest.mark.parametrize('kind', BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(kind, tmp_path, capsys):
+    path = tmp_path / 'image.fits'
+    BAD[kind](path)
+    before = set(tmp_path.iterdir())
+    out = tmp_path / 'out'
+    assert main(['run', str(path), '-o', str(out)]) == 1
+    captured = capsys.readouterr()
+    error = [line for line in captured.err.splitlines() if 'warning' not in line]
+    assert len(error) == 1
+    assert 'image.fits' in error[0]
+    assert 'Traceback' not in captured.err
+    assert 'not foreseen' not in captured.err
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize('kind', ['shape', 'shifted', 'all_zero'])
+def test_exposure_that_does_not_fit_is_refused(kind, field, capsys):
+    shape, wcs = (96, 96), tiny_wcs(shape=(96, 96))
+    if kind == 'shape':
+        shape, wcs = (95, 96), tiny_wcs(shape=(95, 96))
+    if kind == 'shifted':
+        wcs = tiny_wcs(shape=(96, 96), ra=150.01)
+    value = 0.0 if kind == 'all_zero' else 1e4
+    fits.writeto(field / 'bad.fits', np.full(shape, value, np.float32), wcs.to_header())
+    out = field / 'out'
+    arguments = ['run', str(field / 'xray.fits'), '--exposure', str(field / 'bad.fits')]
+    assert main([*arguments, '-o', str(out)]) == 1
+    assert 'bad.fits' in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_train_writes_a_model_that_classifies(tmp_path):
+    tiny_stack(40).write(tmp_path / 'cutouts.h5')
+    tiny_labels(40).write(tmp_path / 'labels.ecsv')
+    model = str(tmp_path / 'model.safetensors')
+    arguments = ['train', str(tmp_path / 'cutouts.h5'), str(tmp_path / 'labels.ecsv')]
+    assert main([*arguments, '--epochs', '2', '-o', model, '-q']) == 0
+    assert main([*arguments, '--epochs', '2', '-o', model, '-q']) == 1
+    catalog = tmp_path / 'catalog.ecsv'
+    assert (
+        main(['classify', str(tmp_path / 'cutouts.h5'), '--model', model, '-o', str(catalog)])
+        == 0
+    )
+    assert len(CandidateCatalog.read(catalog)) == 40
+
+
+def test_train_says_which_labels_fit_nothing(tmp_path, capsys):
+    tiny_stack(8).write(tmp_path / 'cutouts.h5')
+    labels = tiny_labels(8)
+    labels.replace(ids=[f'x{name}' for name in labels.ids]).write(tmp_path / 'labels.ecsv')
+    arguments = ['train', str(tmp_path / 'cutouts.h5'), str(tmp_path / 'labels.ecsv')]
+    assert main([*arguments, '-o', str(tmp_path / 'm.safetensors'), '-q']) == 1
+    assert capsys.readouterr().err.count('\n') == 1
+    assert not (tmp_path / 'm.safetensors').exists()
+
+
+def test_check_names_the_problem_and_fails(field, capsys):
+    assert main(['check', str(field / 'xray.fits'), str(field / 'exposure.fits')]) == 0
+    (field / 'page.fits').write_text('<html></html>')
+    assert main(['check', str(field / 'page.fits')]) == 1
+    captured = capsys.readouterr()
+    assert 'problem' in captured.out
+    assert '1 of 1 files have problems' in captured.err
+
+
+def test_info_names_versions_and_models(capsys):
+    assert main(['info', '--json']) == 0
+    information = json.loads(capsys.readouterr().out)
+    assert information['versions']['clustercnn']
+    assert 'default' in information['models']
+
+
+def test_simulate_and_run_with_optical(tmp_path, capsys):
+    assert main(['simulate', str(tmp_path / 'sky'), '--seed', '3', '-q']) == 0
+    folder = next(item for item in (tmp_path / 'sky').iterdir() if item.is_dir())
+    arguments = ['run', str(folder / 'xray.fits'), '--exposure', str(folder / 'exposure.fits')]
+    arguments += ['--optical', str(folder / 'optical.fits'), '-o', str(tmp_path / 'out')]
+    assert main(arguments) == 0
+    catalog = CandidateCatalog.read(tmp_path / 'out' / 'catalog.ecsv')
+    assert len(catalog) > 5
+    assert not catalog.flagged('NO_OPTICAL').all()
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='signals are those of POSIX')
+def test_interrupt_is_status_130(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'clustercnn', 'simulate', str(tmp_path / 'sky'), '--fields', '500'],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / 'sky').exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1)
+    process.send_signal(2)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert 'interrupted' in error
+    assert 'Traceback' not in error

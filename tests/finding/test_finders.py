@@ -1,0 +1,115 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Finders on noise, on simulated sources and on real fields.
+"""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from scipy import ndimage
+
+from clustercnn import SegmentationFinder, WaveletFinder
+from clustercnn.finding._starlet import (
+    poisson_sigma,
+    poisson_sigma_at,
+    scaling_kernel,
+    smooth,
+    starlet_transform,
+)
+from clustercnn.io import read_image
+from clustercnn.testing import tiny_image
+
+FIELDS = {
+    'a1835': (
+        'xmm_a1835_mos2/P0098010101M2U009IMAGE_3000.FTZ',
+        'xmm_a1835_mos2/P0098010101M2U009EXPMAP3000.FTZ',
+        (210.2586, 2.8786),
+    ),
+    'efeds': (
+        'erosita_efeds_patch/img_0600_1100.fits.gz',
+        'erosita_efeds_patch/expmap_norm_0600_1100.fits.gz',
+        (140.33848, 3.2906),
+    ),
+}
+
+
+def test_starlet_planes_add_up_to_the_image():
+    image = np.random.default_rng(1).poisson(2.0, (50, 61)).astype(float)
+    np.testing.assert_allclose(starlet_transform(image, 4).sum(axis=0), image, atol=1e-12)
+
+
+def test_scaling_kernel_is_normalised_and_symmetric():
+    for scale in range(5):
+        kernel = scaling_kernel(scale)
+        assert kernel.sum() == pytest.approx(1)
+        np.testing.assert_allclose(kernel, kernel[::-1])
+
+
+def test_smoothing_agrees_with_a_direct_convolution():
+    image = np.random.default_rng(2).random((30, 40))
+    kernel = np.outer(scaling_kernel(2), scaling_kernel(2))
+    expected = ndimage.convolve(image, kernel, mode='constant')
+    np.testing.assert_allclose(smooth(image, 2), expected, atol=1e-12)
+
+
+def test_significance_at_a_pixel_is_that_of_the_image():
+    rng = np.random.default_rng(3)
+    background = np.full((64, 64), 0.3)
+    counts = rng.poisson(background).astype(float)
+    counts[3, 60] += 9
+    whole = poisson_sigma(counts, background, 2)
+    zero = np.zeros_like(background)
+    for column, row in ((60, 3), (30, 30), (0, 63)):
+        value = poisson_sigma_at(counts, background, zero, 2, column, row)
+        assert value == pytest.approx(whole[row, column], abs=1e-9)
+
+
+@pytest.mark.parametrize('finder', [WaveletFinder(), SegmentationFinder()])
+def test_one_source_is_one_candidate_in_its_place(finder):
+    image = tiny_image(shape=(96, 96), source_counts=300)
+    catalog = finder(image)
+    assert len(catalog) == 1
+    assert np.hypot(catalog['x'][0].value - 47.5, catalog['y'][0].value - 47.5) < 1
+    assert abs(catalog['counts'][0].value - 300) < 75
+
+
+@pytest.mark.parametrize('finder', [WaveletFinder(), SegmentationFinder()])
+def test_nothing_found_is_an_empty_catalogue(finder):
+    rng = np.random.default_rng(4)
+    image = tiny_image().replace(counts=rng.poisson(0.05, (64, 64)))
+    catalog = finder(image)
+    assert len(catalog) == 0
+    assert 'ext_like' in catalog
+
+
+def test_fewer_false_alarms_need_a_higher_threshold():
+    rng = np.random.default_rng(5)
+    image = tiny_image(shape=(256, 256)).replace(counts=rng.poisson(0.2, (256, 256)))
+    many = len(WaveletFinder(false_alarms=300)(image))
+    few = len(WaveletFinder(false_alarms=0.1)(image))
+    assert few <= 1 < many
+
+
+def test_edges_of_the_exposure_make_no_sources():
+    rng = np.random.default_rng(6)
+    y, x = np.mgrid[:200, :200]
+    inside = np.hypot(x - 100, y - 100) < 80
+    inside &= ~((x > 90) & (x < 95))
+    exposure = np.where(inside, 1e4, 0)
+    counts = rng.poisson(np.where(inside, 1.0, 0))
+    image = tiny_image(shape=(200, 200)).replace(counts=counts, exposure=exposure)
+    assert len(WaveletFinder()(image)) == 0
+
+
+@pytest.mark.parametrize('name', FIELDS)
+def test_real_cluster_is_one_extended_source(name, shared_data):
+    xray, exposure, position = FIELDS[name]
+    image = read_image(shared_data / xray, exposure=shared_data / exposure)
+    catalog = WaveletFinder()(image)
+    separation = catalog.positions.separation(SkyCoord(*position, unit='deg'))
+    near = np.flatnonzero(separation < 60 * u.arcsec)
+    assert len(near) == 1
+    assert separation[near[0]] < 20 * u.arcsec
+    assert np.argmax(catalog['ext_like']) == near[0]
+    assert catalog['extent'][near[0]] > 5 * u.arcsec
