@@ -106,7 +106,9 @@ def test_continuous_integration_is_sound():
 def test_readme_order():
     # the order that reviewers of pyOpenSci ask for
     text = (ROOT / 'README.md').read_text()
-    headings = re.findall(r'^#+ (.*)$', re.sub(r'```.*?```', '', text, flags=re.DOTALL), re.M)
+    headings = re.findall(
+        r'^#+ (.*)$', re.sub(r'```.*?```', '', text, flags=re.DOTALL), re.MULTILINE
+    )
     assert headings == [
         'clustercnn',
         'Install',
@@ -210,7 +212,7 @@ def wheel(tmp_path_factory):
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     target = tmp_path_factory.mktemp('wheel')
-    command = 'pip wheel --quiet --no-deps --no-build-isolation --no-index'.split()
+    command = ['pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '--no-index']
     done = subprocess.run(
         [sys.executable, '-m', *command, '--wheel-dir', target, source],
         capture_output=True,
