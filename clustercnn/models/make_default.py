@@ -27,7 +27,7 @@ VALIDATION_SEEDS = range(200_000, 200_008)
 N_POINT_MAX = 25
 NETWORK = 'fusion'
 N_MEMBERS = 1
-N_EPOCHS = 12
+N_EPOCHS = 4
 
 
 def make_default(output, *, samples, n_workers=2, quiet=None):
