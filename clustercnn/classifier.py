@@ -10,19 +10,16 @@ import numpy as np
 
 from clustercnn import _classifier_file as model_file
 from clustercnn._classifier_data import (
-    FEWEST_FOR_VALIDATION,
     arrays_of,
     check_kinds,
     choose_validation,
     class_prior,
     features_of,
-    has_no_picture,
     inputs_of,
     join_labels,
     labelled_dataset,
-    rows_of,
-    without_pictures,
 )
+from clustercnn._classifier_measure import apply_network, measure, strangeness
 from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn.core import CutoutStack, LabelSchema, PredictionSet
 from clustercnn.exceptions import ModelFileError, TrainingError
@@ -38,24 +35,13 @@ from clustercnn.network import (
 from clustercnn.training import (
     TrainingConfig,
     digest,
-    fit_novelty,
-    fit_temperature,
     make_steps,
-    novelty,
-    predict,
     prediction_steps,
     softmax,
     train,
 )
 
 __all__ = ['Classifier']
-
-# predictions are always made in batches of this size, so that no bit of a result
-# depends on how many others there are
-_PREDICTION_BATCH = 32
-
-# this many training items describe where the training data lie
-_MOST_FOR_NOVELTY = 2048
 
 _MODELS = Path(__file__).parent / 'models'
 
@@ -130,7 +116,7 @@ class Classifier:
         training_options=None,
     ):
         if network not in network_names():
-            msg = f"there is no network {network!r}; there are {', '.join(network_names())}"
+            msg = f'there is no network {network!r}; there are {", ".join(network_names())}'
             raise ValueError(msg)
         if schema is not None and not isinstance(schema, LabelSchema):
             schema = LabelSchema(tuple(schema))
@@ -289,7 +275,29 @@ class Classifier:
         self.schema = schema
         dihedral = network.dihedral if self._dihedral is None else bool(self._dihedral)
         steps = prediction_steps(network, dihedral)
-        self._model = self._describe(steps, members, dataset, held, labels, counts, split)
+        params = [member.params for member in members]
+        measured = measure(
+            steps, params, dataset, held, config=self.training_config, seed=self.seed
+        )
+        description = {
+            'dihedral': dihedral,
+            'history': [list(member.history) for member in members],
+            'best_epoch': [member.best_epoch for member in members],
+            'seed': self.seed,
+            'training': to_dict(self.training_config),
+            'counts': counts,
+            'classes': {k: v for k, v in labels.counts().items() if k in schema.classes},
+            'class_prior': class_prior(dataset),
+            'data_digest': digest(dataset),
+            'validation': {'split': split, 'n': 0 if held is None else n_rows(held)},
+            'temperature': measured.temperature,
+        }
+        self._model = {
+            'network': network,
+            'members': params,
+            'references': measured.references,
+            'description': model_file.complete(description),
+        }
         return self
 
     def _train(self, network, schema, dataset, held, stack, rows, checkpoint, progress):
@@ -325,53 +333,6 @@ class Classifier:
                 named.result, named.rows = error.result, error.rows
                 raise named from error
         return members
-
-    def _describe(self, steps, members, dataset, held, labels, counts, split):
-        """
-        Calibrate, measure the space of the training data, and write down what was done.
-        """
-        network = steps.network
-        params = [member.params for member in members]
-        description = {
-            'dihedral': steps.dihedral,
-            'history': [list(member.history) for member in members],
-            'best_epoch': [member.best_epoch for member in members],
-            'seed': self.seed,
-            'training': to_dict(self.training_config),
-            'counts': counts,
-            'classes': {k: v for k, v in labels.counts().items() if k in labels.schema.classes},
-            'class_prior': class_prior(dataset),
-            'data_digest': digest(dataset),
-            'validation': {'split': split, 'n': 0 if held is None else n_rows(held)},
-            'temperature': 1.0,
-        }
-        if held is not None and n_rows(held) >= FEWEST_FOR_VALIDATION:
-            logits = np.mean([_apply(steps, p, held)[0] for p in params], axis=0)
-            description['temperature'] = fit_temperature(
-                logits, held['target'], weight=held['weight']
-            )
-        references = None
-        if n_rows(dataset) > 1:
-            rows = np.random.default_rng([self.seed, 1]).permutation(n_rows(dataset))
-            some = rows_of(dataset, np.sort(rows[:_MOST_FOR_NOVELTY]))
-            codes = some['target'].argmax(axis=1)
-            alone = without_pictures(some, network.inputs)
-            dropped = alone is not None and self.training_config.augmentation.band_dropout > 0
-            references = []
-            for p in params:
-                features = _apply(steps, p, some)[1]
-                reference = [fit_novelty(features, codes)]
-                # a band that is missing is nothing strange to a network that was trained
-                # to do without; it is measured against its own kind
-                if dropped:
-                    reference.append(fit_novelty(_apply(steps, p, alone)[1], codes))
-                references.append(reference)
-        return {
-            'network': network,
-            'members': params,
-            'references': references,
-            'description': model_file.complete(description),
-        }
 
     # -- prediction -----------------------------------------------------------------
 
@@ -435,8 +396,7 @@ class Classifier:
         dataset = make_dataset(inputs, arrays_of(stack), features=features_of(stack))
         steps = prediction_steps(model['network'], description['dihedral'])
         results = [
-            _apply(steps, params, dataset, progress=progress)
-            for params in model['members']
+            apply_network(steps, params, dataset, progress=progress) for params in model['members']
         ]
         logits = np.mean([result[0] for result in results], axis=0)
         temperature = description['temperature']
@@ -446,7 +406,7 @@ class Classifier:
             each = [softmax(r[0], temperature=temperature)[:, positive].sum(1) for r in results]
             std = np.std(each, axis=0)
         if model['references'] is not None:
-            ood = self._strangeness(dataset, [result[1] for result in results])
+            ood = strangeness(model, dataset, [result[1] for result in results])
         return PredictionSet(
             ids=stack.ids,
             schema=self.schema,
@@ -456,17 +416,6 @@ class Classifier:
             ood=ood,
             meta=meta,
         )
-
-    def _strangeness(self, dataset, features):
-        model = self._fitted()
-        xray_only = has_no_picture(dataset, model['network'].inputs)
-        distances = []
-        for values, reference in zip(features, model['references'], strict=True):
-            distance = novelty(values, reference[0])
-            if len(reference) > 1 and xray_only.any():
-                distance = np.where(xray_only, novelty(values, reference[1]), distance)
-            distances.append(distance)
-        return np.mean(distances, axis=0)
 
     # -- files ----------------------------------------------------------------------
 
@@ -603,15 +552,3 @@ class Classifier:
 
     def _repr_html_(self):
         return html_summary(type(self).__name__, self._facts())
-
-
-def _apply(steps, params, dataset, *, progress=False):
-    return predict(
-        steps.predict,
-        params,
-        # labels, if any, would be another structure and another trace
-        {name: dataset[name] for name in ('bands', 'features', 'known')},
-        batch_size=_PREDICTION_BATCH,
-        progress=progress,
-        label='classify',
-    )

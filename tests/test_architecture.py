@@ -36,7 +36,12 @@ LAYERS = (
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 
 # modules beside a unit that are parts of it, kept apart for their length
-PARTS = {'_classifier_data': 'classifier', '_classifier_file': 'classifier', '__main__': 'cli'}
+PARTS = {
+    '__main__': 'cli',
+    '_classifier_data': 'classifier',
+    '_classifier_file': 'classifier',
+    '_classifier_measure': 'classifier',
+}
 
 # The network and its training see arrays: what they use of ours must not bring the sky in.
 ARRAY_WORLD = {'network', 'training'}

@@ -1,0 +1,152 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+What is measured on trained networks: how sure they may be, where their training data
+lie, and how far from there others are.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from clustercnn._classifier_data import (
+    FEWEST_FOR_VALIDATION,
+    has_no_picture,
+    rows_of,
+    without_pictures,
+)
+from clustercnn.network import n_rows
+from clustercnn.training import fit_novelty, fit_temperature, novelty, predict
+
+__all__ = ['Measured', 'apply_network', 'measure', 'strangeness']
+
+# predictions are always made in batches of this size, so that no bit of a result
+# depends on how many others there are
+_PREDICTION_BATCH = 32
+
+# this many training items describe where the training data lie
+_MOST_FOR_NOVELTY = 2048
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """
+    What `measure` finds out.
+
+    Parameters
+    ----------
+    temperature : float
+        What the logits are divided by; 1 where nothing was held back.
+    references : list of list of dict, or None
+        Where the training data lie, for each network and for each kind of input: whole
+        ones and, if the networks were trained to do without, those without pictures.
+    """
+
+    temperature: float
+    references: list | None
+
+
+def apply_network(steps, params, dataset, *, progress=False):
+    """
+    Predict with one network.
+
+    Parameters
+    ----------
+    steps : `~clustercnn.training.Steps`
+        Its compiled functions.
+    params : pytree of `~numpy.ndarray`
+        Its parameters.
+    dataset : dict
+        Inputs, with labels or without.
+    progress : bool or None, optional
+        Whether to show a bar; None: on a terminal.
+
+    Returns
+    -------
+    logits : 2D `~numpy.ndarray`
+        One row an item.
+    features : 2D `~numpy.ndarray`
+        What the last layer sees.
+    """
+    return predict(
+        steps.predict,
+        params,
+        # labels, if any, would be another structure and another trace
+        {name: dataset[name] for name in ('bands', 'features', 'known')},
+        batch_size=_PREDICTION_BATCH,
+        progress=progress,
+        label='classify',
+    )
+
+
+def measure(steps, members, dataset, held, *, config, seed):
+    """
+    Calibrate networks and measure the space of their training data.
+
+    Parameters
+    ----------
+    steps : `~clustercnn.training.Steps`
+        The networks' compiled functions.
+    members : list of pytree
+        Parameters of each network.
+    dataset : dict
+        What they were trained on.
+    held : dict or None
+        What was held back.
+    config : `~clustercnn.training.TrainingConfig`
+        How they were trained.
+    seed : int
+        For the choice of the items that stand for the training data.
+
+    Returns
+    -------
+    measured : Measured
+        Temperature and references.
+    """
+    temperature = 1.0
+    if held is not None and n_rows(held) >= FEWEST_FOR_VALIDATION:
+        logits = np.mean([apply_network(steps, p, held)[0] for p in members], axis=0)
+        temperature = fit_temperature(logits, held['target'], weight=held['weight'])
+    if n_rows(dataset) < 2:
+        return Measured(temperature=temperature, references=None)
+    rows = np.random.default_rng([seed, 1]).permutation(n_rows(dataset))
+    some = rows_of(dataset, np.sort(rows[:_MOST_FOR_NOVELTY]))
+    codes = some['target'].argmax(axis=1)
+    alone = without_pictures(some, steps.network.inputs)
+    dropped = alone is not None and config.augmentation.band_dropout > 0
+    references = []
+    for params in members:
+        reference = [fit_novelty(apply_network(steps, params, some)[1], codes)]
+        # a band that is missing is nothing strange to a network that was trained
+        # to do without; it is measured against its own kind
+        if dropped:
+            reference.append(fit_novelty(apply_network(steps, params, alone)[1], codes))
+        references.append(reference)
+    return Measured(temperature=temperature, references=references)
+
+
+def strangeness(model, dataset, features):
+    """
+    Return how far items are from the training data.
+
+    Parameters
+    ----------
+    model : dict
+        Network and references, as `~clustercnn.Classifier` keeps them.
+    dataset : dict
+        The items.
+    features : list of 2D `~numpy.ndarray`
+        What the last layer of each network sees of them.
+
+    Returns
+    -------
+    distance : 1D `~numpy.ndarray`
+        Mean over the networks, in units of that of the strangest 5 % of the training data.
+    """
+    xray_only = has_no_picture(dataset, model['network'].inputs)
+    distances = []
+    for values, reference in zip(features, model['references'], strict=True):
+        distance = novelty(values, reference[0])
+        if len(reference) > 1 and xray_only.any():
+            distance = np.where(xray_only, novelty(values, reference[1]), distance)
+        distances.append(distance)
+    return np.mean(distances, axis=0)
