@@ -309,6 +309,17 @@ def classify_cutouts(cutouts, *, model='default', output=None, overwrite=False):
     -------
     catalog : CandidateCatalog or PredictionSet
         Ranked; the bare predictions where the cutouts have no sky positions.
+
+    Examples
+    --------
+    >>> from clustercnn import Classifier
+    >>> from clustercnn.pipeline import classify_cutouts
+    >>> from clustercnn.testing import tiny_labels, tiny_stack
+    >>> classifier = Classifier(n_epochs=1, validation_fraction=0)
+    >>> classifier = classifier.fit(tiny_stack(), tiny_labels())
+    >>> catalog = classify_cutouts(tiny_stack(), model=classifier)
+    >>> catalog['rank'].tolist()
+    [1, 2, 3, 4, 5, 6]
     """
     stack = cutouts if isinstance(cutouts, CutoutStack) else CutoutStack.read(cutouts)
     prediction = _load_model(model).predict(stack)
@@ -360,6 +371,15 @@ def train_classifier(
     -------
     classifier : Classifier
         Trained.
+
+    Examples
+    --------
+    >>> from clustercnn.pipeline import train_classifier
+    >>> from clustercnn.testing import tiny_labels, tiny_stack
+    >>> classifier = train_classifier(tiny_stack(), tiny_labels(), n_epochs=1, quiet=True,
+    ...                               validation_fraction=0)
+    >>> classifier.schema.positive
+    ('cluster',)
     """
     stack = cutouts if isinstance(cutouts, CutoutStack) else CutoutStack.read(cutouts)
     label_set = labels if isinstance(labels, LabelSet) else LabelSet.read(labels)
@@ -439,6 +459,21 @@ def run_field(
         If maps do not fit the image.
     OSError
         If the output cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from astropy.io import fits
+    >>> from clustercnn.pipeline import run_field
+    >>> from clustercnn.testing import tiny_image
+    >>> image = tiny_image()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'image.fits'
+    ...     fits.writeto(path, image.counts, image.wcs.to_header())
+    ...     result = run_field(path, output=Path(folder) / 'field', quiet=True)
+    >>> 'catalog.fits' in result.files, 'p_cluster' in result.catalog
+    (True, True)
     """
     started = time.perf_counter()
     clock = provenance.Stopwatch()

@@ -47,10 +47,12 @@ class Candidate:
         Exposure in s.
     significance : float, optional
         In equivalent Gaussian sigma.
-    det_like, ext_like : float, optional
-        Likelihoods of detection and of extent, -ln P.
+    det_like : float, optional
+        Likelihood of the detection, -ln P.
     extent, extent_err : `~astropy.units.Quantity`, optional
         Core radius of the beta model and its error.
+    ext_like : float, optional
+        Likelihood of the extent, -ln P.
     flags : int, optional
         Bits of `~clustercnn.core.CandidateFlag`.
     extra : dict, optional

@@ -413,7 +413,7 @@ def wilson_interval(n_successes, n_trials, *, confidence=0.95):
     Returns
     -------
     low, high : float or `~numpy.ndarray`
-        0 and 1 without trials. Wilson (1927), J. Am. Stat. Assoc. 22, 209.
+        In the shape of the numbers; 0 and 1 without trials. Wilson (1927), J. Am. Stat. Assoc. 22, 209.
 
     Examples
     --------
@@ -553,7 +553,7 @@ def shifted_purity(true_positive_rate, false_positive_rate, *, prior):
     Returns
     -------
     purity : float or `~numpy.ndarray`
-        By Bayes' theorem; NaN where nothing is selected.
+        In the shape of the rates, by Bayes' theorem; NaN where nothing is selected.
 
     Examples
     --------

@@ -38,6 +38,17 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, meta=None):
     -------
     catalog : CandidateCatalog
         In the order of significance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.finding import characterise, estimate_background
+    >>> from clustercnn.testing import tiny_image
+    >>> image = tiny_image()
+    >>> catalog = characterise(image, np.array([31.5]), np.array([31.5]), np.array([9.0]),
+    ...                        estimate_background(image, psf_pixels=2.0), psf_fwhm=8.0)
+    >>> len(catalog), catalog['counts'].unit
+    (1, Unit("ct"))
     """
     if len(x) == 0:
         return CandidateCatalog.empty(meta=meta)

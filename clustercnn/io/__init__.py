@@ -39,6 +39,10 @@ def __getattr__(name):
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 
+def __dir__():
+    return sorted({*globals(), *__all__})
+
+
 def _later(module, name, *arguments):
     """
     Return a function that loads its module when it is called.

@@ -62,6 +62,13 @@ def check_files(paths):
     -------
     reports : list of FileReport
         One a file.
+
+    Examples
+    --------
+    >>> from clustercnn.io import check_files
+    >>> report = check_files(['no-such-file.fits'])[0]
+    >>> report.ok, report.problems
+    (False, ('no-such-file.fits: no such file; check the name',))
     """
     return [_check(path) for path in paths]
 

@@ -211,6 +211,20 @@ def read_image(
         If it does not hold counts and ``allow_flux`` is False.
     ImageMismatchError
         If a map is on another grid.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from astropy.io import fits
+    >>> from clustercnn.io import read_image
+    >>> from clustercnn.testing import tiny_image
+    >>> image = tiny_image()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'image.fits'
+    ...     fits.writeto(path, image.counts, image.wcs.to_header())
+    ...     read_image(path, mission='XMM').psf_fwhm
+    <Quantity 8. arcsec>
     """
     data, header, wcs, number = _open_plane(path, hdu)
     where = f'HDU {number}'
@@ -292,6 +306,20 @@ def read_optical(path, *, hdu=None):
     ------
     ImageReadError
         If the file cannot be used.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from clustercnn.io import read_optical
+    >>> from clustercnn.testing import tiny_wcs
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'plate.fits'
+    ...     fits.writeto(path, np.ones((64, 64)), tiny_wcs().to_header())
+    ...     read_optical(path).unit
+    Unit("adu")
     """
     from astropy.nddata import CCDData
 

@@ -327,6 +327,17 @@ def n_rows(dataset):
     -------
     n_rows : int
         Its length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.network import (BandArrays, BandSpec, InputSpec, make_dataset,
+    ...                                 n_rows)
+    >>> inputs = InputSpec(bands=(BandSpec(name='g', kind='optical', shape=(8, 8),
+    ...                                    pixel_scale=1.0),))
+    >>> band = BandArrays(data=np.ones((3, 8, 8), 'f4'), pixel_scale=1.0)
+    >>> n_rows(make_dataset(inputs, {'g': band}))
+    3
     """
     return len(dataset['features'])
 

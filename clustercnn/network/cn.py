@@ -127,6 +127,23 @@ class CN(nnx.Module):
         self.inputs = inputs
 
     def __call__(self, planes, *, key=None):
+        """
+        Compute class scores.
+
+        Parameters
+        ----------
+        planes : dict
+            From `~clustercnn.network.make_planes`.
+        key : `~jax.Array`, optional
+            Random key of the dropout; none is done without it.
+
+        Returns
+        -------
+        logits : `~jax.Array`
+            Shape ``(n, n_classes)``.
+        features : `~jax.Array`
+            Shape ``(n, n_hidden)``, what the last layer sees.
+        """
         x = stack_on_one_grid(planes['pictures'], self.inputs)
         for number, pooled in enumerate(self.pools):
             x = getattr(self, f'conv{number}')(x)

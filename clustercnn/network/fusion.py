@@ -148,6 +148,23 @@ class Fusion(nnx.Module):
         self.inputs = inputs
 
     def __call__(self, planes, *, key=None):
+        """
+        Compute class scores.
+
+        Parameters
+        ----------
+        planes : dict
+            From `~clustercnn.network.make_planes`.
+        key : `~jax.Array`, optional
+            Random key of the dropout; none is done without it.
+
+        Returns
+        -------
+        logits : `~jax.Array`
+            Shape ``(n, n_classes)``.
+        features : `~jax.Array`
+            Shape ``(n, n_hidden)``, what the last layer sees.
+        """
         parts = []
         for number, spec in enumerate(self.inputs.bands):
             present = planes['present'][spec.name][:, None]

@@ -138,6 +138,7 @@ def cluster_number_counts(flux):
     Returns
     -------
     number : `~numpy.ndarray`
+        Of the shape of ``flux``.
         Per deg2, for redshifts 0.03 to 1.5 and luminosities above 2e41 erg/s.
 
     Examples

@@ -64,6 +64,7 @@ def galaxy_number_counts(magnitude):
     Returns
     -------
     number : `~numpy.ndarray`
+        Of the shape of ``magnitude``.
         Per deg2 and magnitude.
 
     Examples
@@ -90,6 +91,7 @@ def star_number_counts(magnitude, latitude):
     Returns
     -------
     number : `~numpy.ndarray`
+        Of the shape of ``magnitude``.
         Per deg2.
 
     Examples
@@ -124,6 +126,7 @@ def characteristic_magnitude(redshift):
     Returns
     -------
     magnitude : `~numpy.ndarray`
+        Of the shape of ``redshift``.
         In R.
 
     Examples

@@ -39,6 +39,7 @@ def agn_number_counts(flux):
     Returns
     -------
     number : `~numpy.ndarray`
+        Of the shape of ``flux``.
         Per deg2.
 
     Examples
@@ -100,6 +101,7 @@ def optical_magnitude(flux, ratio):
     Returns
     -------
     magnitude : `~numpy.ndarray`
+        Of the shape of ``ratio``.
         In R.
 
     Examples

@@ -201,6 +201,18 @@ class TrainingSet:
     See Also
     --------
     simulate_training_set : makes one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.table import Table
+    >>> from clustercnn.simulate import TrainingSet
+    >>> from clustercnn.testing import tiny_labels, tiny_stack
+    >>> training_set = TrainingSet(stack=tiny_stack(), labels=tiny_labels(),
+    ...                            field=np.zeros(6, 'i4'), matches=Table(), summary={})
+    >>> stack, labels, field = training_set
+    >>> len(stack), labels.schema.positive
+    (6, ('cluster',))
     """
 
     stack: CutoutStack
@@ -262,7 +274,9 @@ def simulate_training_set(
         field, so that it has at most this many times the number of clusters
         so far. Point sources outnumber the rest in any real field. By
         default all are kept.
-    radius, cluster_share
+    radius : `~astropy.units.Quantity`, optional
+        As for `~clustercnn.simulate.SimulatedField.match`.
+    cluster_share : float, optional
         As for `~clustercnn.simulate.SimulatedField.match`.
     progress : bool, optional
         Show a progress bar.

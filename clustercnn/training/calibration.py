@@ -174,6 +174,15 @@ def novelty(features, reference):
     -------
     distance : 1D `~numpy.ndarray` of float32
         One for what is stranger than 95 % of the training data; more is stranger.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.training import fit_novelty, novelty
+    >>> x = np.random.default_rng(1).normal(size=(200, 4))
+    >>> distance = novelty(x, fit_novelty(x, np.zeros(200, int)))
+    >>> float((distance > 1).mean())
+    0.05
     """
     reference = {name: np.asarray(value, np.float64) for name, value in reference.items()}
     x = np.asarray(features, np.float64) - reference['mean']

@@ -83,6 +83,18 @@ def write_arrays(path, arrays, description, *, overwrite=False):
         Values for JSON.
     overwrite : bool, optional
         Whether an existing file may be replaced.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from clustercnn.training import read_arrays, write_arrays
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'a.safetensors'
+    ...     write_arrays(path, {'a': np.zeros(2)}, {'made by': 'hand'})
+    ...     read_arrays(path)
+    ({'a': array([0., 0.])}, {'made by': 'hand'})
     """
     # the format keeps several entries in no fixed order, hence a single one
     text = json.dumps(description, sort_keys=True, allow_nan=False)
@@ -115,6 +127,19 @@ def read_arrays(path):
         If the file is damaged or of another kind.
     FileNotFoundError
         If there is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from clustercnn.training import read_arrays, write_arrays
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'a.safetensors'
+    ...     write_arrays(path, {'a': np.ones(1)}, {'epoch': 3})
+    ...     arrays, description = read_arrays(path)
+    >>> description['epoch']
+    3
     """
     try:
         with safe_open(str(path), framework='numpy') as stream:
@@ -194,6 +219,20 @@ def save_checkpoint(path, state, record):
     ------
     OSError
         If it cannot be written; an older state is then still there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from clustercnn.training import load_checkpoint, save_checkpoint
+    >>> configuration = {'seed': 1}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'state.safetensors'
+    ...     save_checkpoint(path, {'step': np.array(7)}, {'configuration': configuration})
+    ...     arrays, record = load_checkpoint(path, configuration=configuration)
+    >>> list(arrays)
+    ["['step']"]
     """
     arrays, _ = _flat_leaves(state)
     # copies: a view of a donated buffer would change under our hands
@@ -225,6 +264,20 @@ def load_checkpoint(path, *, configuration):
     TrainingError
         If the configuration differs (says where), or the file is no checkpoint
         or not what was written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from clustercnn.training import load_checkpoint, save_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'state.safetensors'
+    ...     save_checkpoint(path, {'step': np.array(7)}, {'configuration': {'seed': 1}})
+    ...     load_checkpoint(path, configuration={'seed': 2})
+    Traceback (most recent call last):
+        ...
+    clustercnn.exceptions.TrainingError: ... seed: 1 in the checkpoint, 2 now
     """
     try:
         arrays, record = read_arrays(path)
@@ -267,6 +320,13 @@ def restore(template, arrays):
     ------
     TrainingError
         If an array is missing, left over, or of another shape or type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.training import restore
+    >>> int(restore({'step': np.int32(0)}, {"['step']": np.int32(7)})['step'])
+    7
     """
     wanted, structure = _flat_leaves(template)
     if set(wanted) != set(arrays):

@@ -42,6 +42,12 @@ class TrainingResult:
         ``validation_auc`` where there is a validation set.
     best_epoch : int
         The epoch that is kept, from 1.
+
+    Examples
+    --------
+    >>> from clustercnn.training import TrainingResult
+    >>> TrainingResult(params={}, history=({'epoch': 1, 'loss': 0.4},), best_epoch=1).best_epoch
+    1
     """
 
     params: dict
@@ -110,6 +116,15 @@ def make_steps(network, config, n_items):
     steps : Steps
         The same object for equal arguments, so that each function is traced once for
         all members of an ensemble and all repetitions.
+
+    Examples
+    --------
+    >>> from clustercnn.network import BandSpec, InputSpec, build_network
+    >>> spec = BandSpec(name='g', kind='optical', shape=(16, 16), pixel_scale=1.0)
+    >>> network = build_network('cn', InputSpec(bands=(spec,)), n_classes=2)
+    >>> from clustercnn.training import TrainingConfig, make_steps
+    >>> make_steps(network, TrainingConfig(), 100) is make_steps(network, TrainingConfig(), 100)
+    True
     """
     batch_size = _batch_size(config, n_items)
     return _training_steps(
@@ -133,6 +148,15 @@ def prediction_steps(network, dihedral):
     -------
     steps : Steps
         The same object for equal arguments.
+
+    Examples
+    --------
+    >>> from clustercnn.network import BandSpec, InputSpec, build_network
+    >>> spec = BandSpec(name='g', kind='optical', shape=(16, 16), pixel_scale=1.0)
+    >>> network = build_network('cn', InputSpec(bands=(spec,)), n_classes=2)
+    >>> from clustercnn.training import prediction_steps
+    >>> prediction_steps(network, False) is prediction_steps(network, False)
+    True
     """
     return Steps(network, dihedral=dihedral)
 
@@ -161,6 +185,20 @@ def predict(function, params, dataset, *, batch_size=64, progress=False, label='
     -------
     result : pytree of `~numpy.ndarray`
         In the order of the data set, or None if that is empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.network import BandArrays, BandSpec, InputSpec, build_network, make_dataset
+    >>> spec = BandSpec(name='g', kind='optical', shape=(16, 16), pixel_scale=1.0)
+    >>> network = build_network('cn', InputSpec(bands=(spec,)), n_classes=2)
+    >>> picture = np.random.default_rng(1).normal(size=(4, 16, 16))
+    >>> data = make_dataset(network.inputs, {'g': BandArrays(data=picture, pixel_scale=1.0)})
+    >>> from clustercnn.training import predict, prediction_steps
+    >>> steps = prediction_steps(network, False)
+    >>> logits, features = predict(steps.predict, network.init(0), data, batch_size=3)
+    >>> logits.shape
+    (4, 2)
     """
     n_items = n_rows(dataset)
     parts = []
@@ -200,6 +238,21 @@ def evaluate(steps, params, dataset, *, positive, batch_size=64):
         Weighted mean cross-entropy.
     auc : float or None
         None where all are positive or none is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.network import BandArrays, BandSpec, InputSpec, build_network, make_dataset
+    >>> spec = BandSpec(name='g', kind='optical', shape=(16, 16), pixel_scale=1.0)
+    >>> network = build_network('cn', InputSpec(bands=(spec,)), n_classes=2)
+    >>> picture = np.random.default_rng(1).normal(size=(4, 16, 16))
+    >>> data = make_dataset(network.inputs, {'g': BandArrays(data=picture, pixel_scale=1.0)})
+    >>> data |= {'target': np.eye(2, dtype='f4')[[0, 1, 0, 1]], 'weight': np.ones(4, 'f4')}
+    >>> from clustercnn.training import evaluate, prediction_steps
+    >>> steps = prediction_steps(network, False)
+    >>> loss, auc = evaluate(steps, network.init(0), data, positive=(0,))
+    >>> loss > 0, 0 <= auc <= 1
+    (True, True)
     """
     n_items = n_rows(dataset)
     loss = weight = 0.0
@@ -294,6 +347,20 @@ def train(
     TrainingError
         If a loss is not finite: ``error.result`` then holds the last good state,
         ``error.rows`` the batch. If the checkpoint is of another training.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.network import BandArrays, BandSpec, InputSpec, build_network, make_dataset
+    >>> spec = BandSpec(name='g', kind='optical', shape=(16, 16), pixel_scale=1.0)
+    >>> network = build_network('cn', InputSpec(bands=(spec,)), n_classes=2)
+    >>> picture = np.random.default_rng(1).normal(size=(4, 16, 16))
+    >>> data = make_dataset(network.inputs, {'g': BandArrays(data=picture, pixel_scale=1.0)})
+    >>> data |= {'target': np.eye(2, dtype='f4')[[0, 1, 0, 1]], 'weight': np.ones(4, 'f4')}
+    >>> from clustercnn.training import TrainingConfig, train
+    >>> result = train(network, TrainingConfig(n_epochs=2, batch_size=4), data, seed=1)
+    >>> [entry['epoch'] for entry in result.history]
+    [1, 2]
     """
     n_items = n_rows(dataset)
     batch_size = _batch_size(config, n_items)
