@@ -4,6 +4,7 @@ Finding sources with photutils: all its calls are in this file.
 """
 
 import numpy as np
+from astropy.utils import minversion
 from photutils.segmentation import SourceCatalog, deblend_sources, detect_sources
 
 from clustercnn._utils.validation import check_angle, check_positive
@@ -13,6 +14,9 @@ from clustercnn.finding.characterise import characterise
 from clustercnn.finding.wavelet import threshold_of
 
 __all__ = ['SegmentationFinder']
+
+# photutils 3.1 has no bar any more and warns of who speaks of it
+_WITHOUT_BAR = {} if minversion('photutils', '3.1') else {'progress_bar': False}
 
 
 class SegmentationFinder:
@@ -77,7 +81,7 @@ class SegmentationFinder:
         segments = detect_sources(sigma, threshold, self.n_pixels)
         if segments is None:
             return characterise(image, none, none, none, background, psf_fwhm=fwhm, meta=meta)
-        segments = deblend_sources(sigma, segments, self.n_pixels, progress_bar=False)
+        segments = deblend_sources(sigma, segments, self.n_pixels, **_WITHOUT_BAR)
         found = SourceCatalog(np.maximum(counts - background, 0), segments)
         x, y = np.atleast_1d(found.x_centroid), np.atleast_1d(found.y_centroid)
         peak = np.array([sigma[segments.data == label].max() for label in segments.labels])
