@@ -44,11 +44,12 @@ def _execute(options):
         overwrite=options.overwrite,
         progress=not options.quiet,
     )
-    first = index['folder'][0]
+    folder = f'{options.directory}/{index["field"][0]}'
+    command = f'clustercnn run {folder}/xray.fits --exposure {folder}/exposure.fits'
+    if index['optical'][0]:
+        command += f' --optical {folder}/optical.fits'
     tell(
         options,
         f'out: {len(index)} simulated fields in {options.directory}',
-        f'next: clustercnn run {options.directory}/{first}/xray.fits '
-        f'--exposure {options.directory}/{first}/exposure.fits '
-        f'--optical {options.directory}/{first}/optical.fits',
+        f'next: {command}',
     )
