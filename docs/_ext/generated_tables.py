@@ -1,0 +1,318 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Directives that write tables from the code, so that pages cannot fall behind it.
+"""
+
+import argparse
+import ast
+import re
+from pathlib import Path
+
+from docutils.parsers.rst import directives
+from sphinx.util.docutils import SphinxDirective
+
+import clustercnn
+from clustercnn.cli import build_parser
+from clustercnn.core.columns import CANDIDATE_COLUMNS, PREDICTION_COLUMNS
+from clustercnn.core.flags import FLAG_DESCRIPTIONS, CandidateFlag
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(clustercnn.__file__).parent
+
+
+def table(heads, rows, *, widths):
+    """
+    Return a table as lines of reStructuredText.
+
+    Parameters
+    ----------
+    heads : sequence of str
+        Headings; none for a table without.
+    rows : iterable of sequence of str
+        Cells, reStructuredText of one paragraph each.
+    widths : str
+        Relative widths, such as ``'10 20'``.
+
+    Returns
+    -------
+    lines : list of str
+        A ``list-table``.
+    """
+    lines = ['.. list-table::', f'   :widths: {widths}']
+    if heads:
+        lines.append('   :header-rows: 1')
+    lines.append('')
+    for row in [heads, *rows] if heads else rows:
+        for number, cell in enumerate(row):
+            lines.append(f'   {"* -" if number == 0 else "  -"} {cell}'.rstrip())
+    return [*lines, '']
+
+
+class Generated(SphinxDirective):
+    """
+    A directive whose contents are reStructuredText made by `lines`.
+    """
+
+    depends_on = ()
+
+    def run(self):
+        """
+        Parse the generated text in place.
+        """
+        for path in self.depends_on:
+            self.env.note_dependency(str(path))
+        text = '\n'.join(self.lines())
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
+
+
+class CatalogueColumns(Generated):
+    """
+    The columns of the catalogue, of the finder or of the classifier.
+    """
+
+    required_arguments = 1
+    depends_on = (PACKAGE / 'core' / 'columns.py',)
+
+    def lines(self):
+        """
+        Return the table.
+        """
+        which = {'candidates': CANDIDATE_COLUMNS, 'predictions': PREDICTION_COLUMNS}
+        rows = []
+        for column in which[self.arguments[0]]:
+            kind = 'str' if column.dtype is str else column.dtype.__name__
+            unit = f'``{column.unit.to_string()}``' if column.unit else ''
+            rows.append(
+                (f'``{column.name}``', kind, unit, f'``{column.ucd}``', column.description)
+            )
+        return table(('name', 'type', 'unit', 'UCD', 'meaning'), rows, widths='15 9 14 26 36')
+
+
+class CandidateFlags(Generated):
+    """
+    The bits of the ``flags`` column.
+    """
+
+    depends_on = (PACKAGE / 'core' / 'flags.py',)
+
+    def lines(self):
+        """
+        Return the table.
+        """
+        rows = [
+            (f'{int(flag)}', f'``{flag.name}``', FLAG_DESCRIPTIONS[flag]) for flag in CandidateFlag
+        ]
+        return table(('value', 'name', 'meaning'), rows, widths='10 28 62')
+
+
+def _commands(parser):
+    """
+    Return the sub-parsers by name, and their one-line help.
+    """
+    (action,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001 - argparse has no public way to list what was added
+    return action.choices, {choice.dest: choice.help for choice in action._choices_actions}  # noqa: SLF001
+
+
+def _plain(text):
+    """
+    Escape a text for reStructuredText.
+    """
+    return re.sub(r'([*`|_\\])', r'\\\1', text or '')
+
+
+def _help(action, parser):
+    if not action.help:
+        return ''
+    text = action.help % {**vars(action), 'prog': parser.prog}
+    return _plain(text)
+
+
+def _name_of(action):
+    """
+    Return how an argument is written on the command line.
+    """
+    if not action.option_strings:
+        return f'``{action.metavar or action.dest}``'
+    value = ''
+    if action.nargs != 0:
+        if action.choices:
+            value = ' ' + '|'.join(map(str, action.choices))
+        else:
+            value = f' {action.metavar or action.dest.upper()}'
+    return ', '.join(f'``{option}{value}``' for option in action.option_strings)
+
+
+class CommandSummary(Generated):
+    """
+    One line a command.
+    """
+
+    depends_on = tuple(sorted((PACKAGE / 'cli').glob('*.py')))
+
+    def lines(self):
+        """
+        Return the table.
+        """
+        choices, helps = _commands(build_parser())
+        rows = [(f':ref:`{name} <command-{name}>`', _plain(helps[name])) for name in choices]
+        return table(('command', 'does'), rows, widths='20 80')
+
+
+class CommandLine(Generated):
+    """
+    Every command with its usage and options, as argparse knows them.
+    """
+
+    depends_on = CommandSummary.depends_on
+
+    def lines(self):
+        """
+        Return a section a command.
+        """
+        lines = []
+        for name, parser in _commands(build_parser())[0].items():
+            title = f'clustercnn {name}'
+            lines += [f'.. _command-{name}:', '', title, '-' * len(title), '']
+            lines += [_plain(parser.description or ''), '']
+            formatter = argparse.HelpFormatter(prog=parser.prog, width=88)
+            formatter.add_usage(parser.usage, parser._actions, parser._mutually_exclusive_groups)  # noqa: SLF001
+            usage = formatter.format_help().strip().splitlines()
+            lines += ['.. code-block:: text', '', *(f'    {line}' for line in usage), '']
+            rows = []
+            for group in parser._action_groups:  # noqa: SLF001
+                for action in group._group_actions:  # noqa: SLF001
+                    if action.help == argparse.SUPPRESS or action.dest == 'help':
+                        continue
+                    note = ' (required)' if action.option_strings and action.required else ''
+                    rows.append((_name_of(action), f'{_help(action, parser)}{note}'))
+            lines += table(('argument', 'meaning'), rows, widths='40 60')
+        return lines
+
+
+class ModelCard(Generated):
+    """
+    The card of a shipped model, from its Markdown file.
+    """
+
+    required_arguments = 1
+
+    def lines(self):
+        """
+        Return the card without its title.
+        """
+        path = PACKAGE / 'models' / f'{self.arguments[0]}.md'
+        self.env.note_dependency(str(path))
+        lines, rows = [], []
+        for line in path.read_text(encoding='utf-8').splitlines():
+            text = re.sub(r'`([^`]+)`', r'``\1``', line)
+            if line.startswith('# '):
+                continue
+            if line.startswith('|'):
+                cells = [cell.strip() for cell in text.strip('|').split('|')]
+                if any(cells) and not set(''.join(cells)) <= {'-', ':'}:
+                    rows.append(cells)
+                continue
+            if rows:
+                lines += ['', *table((), rows, widths='25 75')]
+                rows = []
+            lines.append(text)
+        return lines
+
+
+class Layers(Generated):
+    """
+    The layers of the package, as the test that keeps them says.
+    """
+
+    option_spec = {'third-parties': directives.flag}  # noqa: RUF012 - as docutils wants it
+    source = ROOT / 'tests' / 'test_architecture.py'
+    depends_on = (source,)
+
+    def lines(self):
+        """
+        Return the table from the top layer down.
+        """
+        values = {}
+        for node in ast.parse(self.source.read_text(encoding='utf-8')).body:
+            if isinstance(node, ast.Assign):
+                values[ast.unparse(node.targets[0])] = node.value
+        layers = ast.literal_eval(values['LAYERS'])
+        present = {path.name.removesuffix('.py') for path in PACKAGE.iterdir()}
+        rows = []
+        for number in reversed(range(len(layers))):
+            units = sorted(unit for unit in layers[number] if unit in present)
+            if not units:
+                continue
+            for place, unit in enumerate(units):
+                rows.append(
+                    (
+                        str(number) if place == 0 else '',
+                        f'``{unit}``',
+                        _plain(_summary(unit)),
+                        ', '.join(_names(values, values['THIRD_PARTIES'], unit)) or 'none',
+                        ', '.join(
+                            name
+                            for key in ('THIRD_PARTIES_INSIDE_FUNCTIONS', 'THIRD_PARTIES_IN_KERNELS')
+                            for name in _names(values, values[key], unit)
+                        ),
+                    )
+                )
+        heads = ('layer', 'unit', 'what it is', 'may import', 'in places')
+        return table(heads, rows, widths='8 16 40 22 14')
+
+
+def _summary(unit):
+    """
+    Return the first sentence of the docstring of a module, without importing it.
+    """
+    path = PACKAGE / unit
+    path = path / '__init__.py' if path.is_dir() else PACKAGE / f'{unit}.py'
+    text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
+    paragraph = ' '.join(text.split('\n\n')[0].split())
+    return paragraph.replace('``', '').removesuffix('.').removesuffix('::')
+
+
+def _names(values, node, unit):
+    """
+    Return the packages that a table of third parties names for a unit.
+    """
+
+    def members(part):
+        if isinstance(part, ast.BinOp):
+            return members(part.left) | members(part.right)
+        if isinstance(part, ast.Name):
+            return members(values[part.id])
+        if isinstance(part, ast.Set):
+            return {element.value for element in part.elts}
+        return set()
+
+    for key, value in zip(node.keys, node.values, strict=True):
+        if key.value == unit:
+            return sorted(members(value))
+    return []
+
+
+def setup(app):
+    """
+    Register the directives.
+
+    Parameters
+    ----------
+    app : `~sphinx.application.Sphinx`
+        The application.
+
+    Returns
+    -------
+    metadata : dict
+        For Sphinx.
+    """
+    for name, directive in (
+        ('catalogue-columns', CatalogueColumns),
+        ('candidate-flags', CandidateFlags),
+        ('command-summary', CommandSummary),
+        ('command-line', CommandLine),
+        ('model-card', ModelCard),
+        ('layers', Layers),
+    ):
+        app.add_directive(name, directive)
+    return {'parallel_read_safe': True, 'parallel_write_safe': True}
