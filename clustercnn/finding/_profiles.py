@@ -4,89 +4,175 @@ PSF-convolved beta models against a point source on small stamps, plain arrays.
 """
 
 import numpy as np
-from scipy import ndimage, special
+from scipy import fft, special
 
-__all__ = ['fit_stamps', 'model_templates']
+__all__ = ['TemplateBank', 'fit_amplitudes', 'position_step']
+
+# pixels are divided into this many along each side: positions are right to a tenth of a pixel
+_PHASES = 5
 
 
-def model_templates(radii, psf_sigma, half):
+class TemplateBank:
     """
-    Return normalised images of beta models behind the PSF.
+    Normalised images of beta models behind a PSF, at any sub-pixel position.
 
     Parameters
     ----------
     radii : 1D `~numpy.ndarray`
         Core radii in pixels, 0 for a point source. The surface brightness is
         (1 + (r / radius)**2)**-1.5: beta = 2/3 (Cavaliere & Fusco-Femiano 1976).
-    psf_sigma : float
-        Gaussian width of the PSF in pixels.
+    core_radius, slope : float
+        Of the King profile of the PSF, in pixels.
     half : int
-        Half the side of a stamp.
-
-    Returns
-    -------
-    templates : 3D `~numpy.ndarray` of float64
-        Each of sum 1 over a square of side ``4 * half + 1``, twice that of a stamp, so that
-        wings beyond the stamp count.
+        Half the side of the images, which have a side of ``2 * half + 1``.
     """
-    size = 2 * half
-    y, x = np.mgrid[-size : size + 1, -size : size + 1]
-    templates = []
-    for radius in radii:
-        if radius > 0:
-            image = (1 + (x**2 + y**2) / radius**2) ** -1.5
-        else:
-            image = ((x == 0) & (y == 0)).astype(float)
-        image = ndimage.gaussian_filter(image, psf_sigma, mode='constant')
-        templates.append(image / image.sum())
-    return np.stack(templates)
+
+    def __init__(self, radii, *, core_radius, slope, half):
+        self.half = half
+        self._ready = {}
+        # a margin of one pixel on every side lets the images move by up to one
+        reach = _PHASES * (half + 1) + _PHASES // 2
+        side = 2 * reach + 1
+        padded = fft.next_fast_len(side + side // 4, real=True)
+        offset = np.fft.fftfreq(padded, 1 / padded) / _PHASES
+        squared = offset[:, None] ** 2 + offset**2
+        near = squared <= (half + 1) ** 2
+        psf = np.where(near, (1 + squared / max(core_radius, 0.15) ** 2) ** -slope, 0)
+        transform = fft.rfft2(psf / psf.sum())
+        self._fine = np.empty((len(radii), side, side), np.float32)
+        for number, radius in enumerate(radii):
+            image = psf
+            if radius > 0:
+                beta = np.where(near, (1 + squared / radius**2) ** -1.5, 0)
+                image = fft.irfft2(fft.rfft2(beta) * transform, s=psf.shape)
+            image = np.roll(image, (reach, reach), axis=(0, 1))[:side, :side]
+            self._fine[number] = np.maximum(image, 0)
+
+    def at(self, shift_x, shift_y):
+        """
+        Return the models centred off the middle pixel.
+
+        Parameters
+        ----------
+        shift_x, shift_y : float
+            At most half a pixel either way.
+
+        Returns
+        -------
+        templates : 3D `~numpy.ndarray` of float32
+            Each of sum 1.
+        """
+        phase = tuple(int(np.rint(np.clip(s, -0.5, 0.5) * _PHASES)) for s in (shift_y, shift_x))
+        if phase not in self._ready:
+            n_pixels = 2 * self.half + 1
+            rows, columns = (
+                slice(_PHASES - step, _PHASES - step + n_pixels * _PHASES) for step in phase
+            )
+            part = self._fine[:, rows, columns]
+            part = part.reshape(len(part), n_pixels, _PHASES, n_pixels, _PHASES).sum(axis=(2, 4))
+            self._ready[phase] = part / part.sum(axis=(1, 2), keepdims=True)
+        return self._ready[phase]
 
 
-def fit_stamps(counts, background, response, templates):
+def fit_amplitudes(counts, background, response, templates):
     """
-    Fit the amplitude of each template to each stamp by Cash likelihood.
+    Fit the amplitude of each template to a stamp by Cash likelihood.
 
     Cash 1979, ApJ 228, 939, with a known background; Newton's steps in the amplitude.
 
     Parameters
     ----------
-    counts, background : 3D `~numpy.ndarray`
-        Stamps, shape ``(n, ny, nx)``.
-    response : 3D `~numpy.ndarray`
+    counts, background : 2D `~numpy.ndarray`
+        The stamp.
+    response : 2D `~numpy.ndarray`
         Relative exposure, 0 where nothing is known.
     templates : 3D `~numpy.ndarray`
         Shape ``(k, ny, nx)``.
 
     Returns
     -------
-    statistic : 2D `~numpy.ndarray`
-        Improvement of the Cash statistic over background alone, shape ``(n, k)``.
-    amplitude : 2D `~numpy.ndarray`
+    statistic : 1D `~numpy.ndarray`
+        Improvement of the Cash statistic over background alone, shape ``(k,)``.
+    amplitude : 1D `~numpy.ndarray`
         Source counts at the stamp's best exposure.
-    error : 2D `~numpy.ndarray`
+    error : 1D `~numpy.ndarray`
         One sigma, from the curvature.
     """
-    n_stamps, n_models = len(counts), len(templates)
-    floor = np.maximum(background, 1e-6)
-    excess = ((counts - background) * (response > 0)).sum(axis=(1, 2))
-    start = np.maximum(excess, 1.0)
-    statistic = np.zeros((n_stamps, n_models))
-    amplitude = np.zeros((n_stamps, n_models))
-    error = np.zeros((n_stamps, n_models))
-    for index, template in enumerate(templates):
-        shape = template * response
-        norm = shape.sum(axis=(1, 2))
-        value = start.copy()
-        for _ in range(15):
-            model = floor + value[:, None, None] * shape
-            slope = norm - (counts * shape / model).sum(axis=(1, 2))
-            curvature = (counts * (shape / model) ** 2).sum(axis=(1, 2))
-            step = slope / np.maximum(curvature, 1e-12)
-            # half the value at most, so that the amplitude stays positive
-            value = np.maximum(value - np.clip(step, -2 * value, 0.5 * value), 1e-6)
-        model = floor + value[:, None, None] * shape
-        gain = 2 * (special.xlogy(counts, model / floor)).sum(axis=(1, 2)) - 2 * value * norm
-        statistic[:, index] = gain
-        amplitude[:, index] = value
-        error[:, index] = 1 / np.sqrt(np.maximum(curvature, 1e-12))
-    return statistic, amplitude, error
+    norm = np.einsum('kyx,yx->k', templates, response, dtype=np.float64)
+    # only pixels with photons enter the sums over the data
+    there = (counts > 0) & (response > 0)
+    n = counts[there]
+    shape = templates[:, there] * response[there]
+    floor = np.maximum(background[there], 1e-6)
+    excess = ((counts - background) * (response > 0)).sum()
+    value = np.full(len(templates), max(excess, 1.0))
+    curvature = np.ones(len(templates))
+    for _ in range(30):
+        ratio = shape / (floor + value[:, None] * shape)
+        slope = norm - ratio @ n
+        curvature = (ratio**2) @ n
+        step = slope / np.maximum(curvature, 1e-12)
+        # half the value at most, so that the amplitude stays positive
+        following = np.maximum(value - np.clip(step, -2 * value, 0.5 * value), 1e-6)
+        done = np.all(np.abs(following - value) <= 1e-4 * value + 1e-5)
+        value = following
+        if done:
+            break
+    model = 1 + value[:, None] * shape / floor
+    statistic = 2 * (np.log(model) @ n - value * norm)
+    return statistic, value, 1 / np.sqrt(np.maximum(curvature, 1e-12))
+
+
+def position_step(counts, background, response, template, amplitude):
+    """
+    Return the shift that a model wants, and the information in it.
+
+    One step of Fisher scoring for the position, the amplitude held.
+
+    Parameters
+    ----------
+    counts, background, response, template : 2D `~numpy.ndarray`
+        As for `fit_amplitudes`, one template.
+    amplitude : float
+        Its counts.
+
+    Returns
+    -------
+    step : tuple of float
+        Along x and y in pixels.
+    information : tuple of float
+        Inverse variances of x and y, in 1/pixel**2.
+    """
+    gradient = np.gradient(template)
+    model = np.maximum(background, 1e-6) + amplitude * template * response
+    steps, informations = [], []
+    for slope in (gradient[1], gradient[0]):
+        # the template moves with the source, hence the sign
+        change = -amplitude * slope * response
+        score = (change * (counts / model - 1)).sum()
+        information = (change**2 / model).sum()
+        steps.append(float(score / max(information, 1e-12)))
+        informations.append(float(information))
+    return tuple(steps), tuple(informations)
+
+
+def tail_likelihood(gain, n_parameters):
+    """
+    Return -ln P of a gain in the statistic, also where P is below the smallest double.
+
+    Parameters
+    ----------
+    gain : 1D `~numpy.ndarray`
+        Of the Cash statistic, distributed as chi-square (Wilks 1938).
+    n_parameters : int or 1D `~numpy.ndarray`
+        Fitted parameters.
+
+    Returns
+    -------
+    likelihood : 1D `~numpy.ndarray`
+        At least 0.
+    """
+    gain = np.maximum(gain, 0.0)
+    tail = special.gammaincc(np.asarray(n_parameters) / 2, gain / 2)
+    exact = -np.log(np.maximum(tail, 1e-300))
+    return np.where(tail > 1e-250, exact, gain / 2)

@@ -3,34 +3,47 @@
 From positions to candidates: likelihoods, extent, counts, flags.
 """
 
+import dataclasses
+
 import numpy as np
-from scipy import ndimage, special
+from scipy import ndimage
 
 from clustercnn.core import CandidateCatalog, CandidateFlag
-from clustercnn.finding._profiles import fit_stamps, model_templates
+from clustercnn.finding._profiles import (
+    TemplateBank,
+    fit_amplitudes,
+    position_step,
+    tail_likelihood,
+)
+from clustercnn.finding._psf import axis_of, point_spread_of
 
-__all__ = ['StampFitter', 'characterise']
+__all__ = ['SourceFitter', 'characterise']
 
-_RADII_ARCSEC = np.array([0.0, 3, 5, 7, 10, 14, 20, 28, 40, 56, 80])
+# in units of the FWHM of the PSF: below a third nothing can be told from a point
+_RADII = np.array([0.0, 0.3, 0.45, 0.65, 0.95, 1.35, 1.9, 2.7, 3.8, 5.4, 7.6, 10.8])
+_LARGEST_RADIUS = 120.0  # arcsec; what is larger does not fit on a stamp
 _SATURATED_COUNTS = 60_000
 
 
 def characterise(image, x, y, significance, background, *, psf_fwhm, meta=None):
     """
-    Fit a point source and beta models at given positions and make a catalogue.
+    Fit a point source and beta models near given positions and make a catalogue.
+
+    Sources are fitted in the order of significance, each over the models of those before
+    it, then once more over the models of all others.
 
     Parameters
     ----------
     image : XrayImage
         The image.
     x, y : 1D `~numpy.ndarray`
-        Positions in pixels.
+        Positions in pixels, where the fit of the position starts.
     significance : 1D `~numpy.ndarray`
         Of the detection, in sigma.
     background : 2D `~numpy.ndarray`
         Expected background counts per pixel.
     psf_fwhm : float
-        In arcsec.
+        On axis, in arcsec.
     meta : dict, optional
         Provenance.
 
@@ -38,71 +51,60 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, meta=None):
     -------
     catalog : CandidateCatalog
         In the order of significance.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from clustercnn.finding import characterise, estimate_background
-    >>> from clustercnn.testing import tiny_image
-    >>> image = tiny_image()
-    >>> catalog = characterise(image, np.array([31.5]), np.array([31.5]), np.array([9.0]),
-    ...                        estimate_background(image, psf_pixels=2.0), psf_fwhm=8.0)
-    >>> len(catalog), catalog['counts'].unit
-    (1, Unit("ct"))
     """
     if len(x) == 0:
         return CandidateCatalog.empty(meta=meta)
     order = np.argsort(-np.asarray(significance), kind='stable')
     x, y, significance = np.asarray(x)[order], np.asarray(y)[order], significance[order]
     scale = image.pixel_scale.value
-    fitter = StampFitter(image, psf_pixels=psf_fwhm / scale)
-    counts_plane = np.where(image.valid, image.counts, 0).astype(np.float64)
-    # in the order of significance, each over the models of those before it; then every one
-    # over the models of all others
+    fitter = SourceFitter(image, psf_fwhm=psf_fwhm)
+    counts = np.where(image.valid, image.counts, 0).astype(np.float64)
     model = np.zeros(image.shape)
-    parts = [fitter.add(model, counts_plane, background, *at) for at in zip(x, y, strict=True)]
     fits = []
-    for index, at in enumerate(zip(x, y, strict=True)):
-        fitter.paint(model, *at, parts[index], sign=-1)
-        fits.append(fitter.fit(counts_plane, background, model, *at))
-        parts[index] = fits[-1][3:]
-        fitter.paint(model, *at, parts[index])
-    statistic, amplitude, error = (np.stack([fit[part] for fit in fits]) for part in range(3))
-    best = np.array([fit[3] for fit in fits])
-    rows_all = np.arange(len(x))
-    extended = statistic[rows_all, best] - statistic[:, 0]
-    # -ln P for the improvement by the fitted parameters (Wilks 1938); a position counts two
-    det_like = _likelihood(statistic[rows_all, best], 3 + (best > 0))
-    ext_like = np.where(best > 0, _likelihood(extended, 1), 0.0)
-    radius = np.where(best > 0, _RADII_ARCSEC[best], 0.0)
-    inside = statistic > statistic.max(axis=1, keepdims=True) - 1.0
-    low = np.where(inside, _RADII_ARCSEC, np.inf).min(axis=1)
-    high = np.where(inside, _RADII_ARCSEC, -np.inf).max(axis=1)
-    step = np.gradient(_RADII_ARCSEC)[best]
+    for at in zip(x, y, strict=True):
+        fits.append(fitter.fit(counts, background + model, *at))
+        fitter.paint(model, fits[-1])
+    for number, fit in enumerate(fits):
+        fitter.paint(model, fit, factor=-1)
+        fits[number] = fitter.fit(counts, background + model, fit.x, fit.y)
+        fitter.paint(model, fits[number])
+    columns = {
+        name: np.array([getattr(fit, name) for fit in fits])
+        for name in ('x', 'y', 'pos_err', 'counts', 'counts_err', 'gain', 'extent_gain')
+    }
+    x, y = columns['x'], columns['y']
+    radius = np.array([fit.radius for fit in fits]) * scale
+    extended = radius > 0
     ix = np.clip(np.rint(x).astype(int), 0, image.shape[1] - 1)
     iy = np.clip(np.rint(y).astype(int), 0, image.shape[0] - 1)
-    value = amplitude[rows_all, best]
     positions = image.pixel_to_sky(x, y)
-    size = np.hypot(psf_fwhm / 2.3548, radius)
+    size = np.hypot(np.array([fit.fwhm for fit in fits]) / 2.3548, radius / scale)
     exposure = np.full(len(x), np.nan)
     if image.exposure is not None and image.exposure_unit.to_string() == 's':
         exposure = image.exposure[iy, ix]
     return CandidateCatalog.from_columns(
         ra=positions.ra,
         dec=positions.dec,
-        pos_err=size / np.sqrt(np.maximum(value, 1.0)),
+        pos_err=columns['pos_err'] * scale,
         x=x,
         y=y,
-        counts=value,
-        counts_err=error[rows_all, best],
+        counts=columns['counts'],
+        counts_err=columns['counts_err'],
         background=background[iy, ix] / scale**2,
         exposure=exposure,
         significance=significance,
-        det_like=det_like,
+        # amplitude and position, and the core radius where there is one
+        det_like=tail_likelihood(columns['gain'], 3 + extended),
         extent=radius,
-        extent_err=np.maximum((high - low) / 2, step / 2),
-        ext_like=ext_like,
-        flags=_flags(image, x, y, ix, iy, size / scale, best, value, psf_fwhm / scale),
+        extent_err=np.array([fit.radius_err for fit in fits]) * scale,
+        # the radius is at the edge of what is allowed for a point source, hence half the tail
+        # (Chernoff 1954, Ann. Math. Stat. 25, 573)
+        ext_like=np.where(
+            extended, tail_likelihood(columns['extent_gain'], 1) + np.log(2), 0.0
+        ),
+        flags=_flags(
+            image, x, y, ix, iy, size, [f.at_limit for f in fits], columns['counts'], psf_fwhm / scale
+        ),
         meta=meta,
     )
 
@@ -116,35 +118,67 @@ def _relative(image):
     return np.where(image.valid, image.exposure, 0) / max(float(image.exposure.max()), 1e-30)
 
 
-def _likelihood(gain, n_parameters):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _SourceFit:
     """
-    Return -ln P of a chi-square gain, also where P is below the smallest double.
+    What a fit found: lengths in pixels, counts for the best exposure of the image.
     """
-    gain = np.maximum(gain, 0.0)
-    tail = special.gammaincc(np.asarray(n_parameters) / 2, gain / 2)
-    with np.errstate(divide='ignore'):
-        exact = -np.log(np.maximum(tail, 1e-300))
-    return np.where(tail > 1e-250, exact, gain / 2)
+
+    x: float
+    y: float
+    pos_err: float
+    model: int
+    fwhm: float
+    counts: float
+    counts_err: float
+    radius: float
+    radius_err: float
+    gain: float
+    extent_gain: float
+    at_limit: bool
 
 
-class StampFitter:
+class SourceFitter:
     """
-    Fits one position after another and keeps what the models add to the image.
+    Fits one source after another and keeps what the models add to the image.
 
     Parameters
     ----------
     image : XrayImage
-        Gives exposure and pixel size.
-    psf_pixels : float
-        FWHM of the point spread function in pixels.
+        Gives exposure, pixel size and mission.
+    psf_fwhm : float
+        On axis, in arcsec.
     """
 
-    def __init__(self, image, *, psf_pixels):
+    def __init__(self, image, *, psf_fwhm):
         scale = image.pixel_scale.value
         self.half = int(np.clip(round(150 / scale), 12, 40))
         self.response = _relative(image)
-        sigma = max(psf_pixels / 2.3548, 0.6)
-        self.templates = model_templates(_RADII_ARCSEC / scale, sigma, self.half)
+        self.psf = point_spread_of(image.mission, psf_fwhm, scale)
+        self.axis = axis_of(self.response)
+        self.largest = _LARGEST_RADIUS / scale
+        self._banks = {}
+
+    def _bank(self, x, y):
+        """
+        Return the models for a place and their core radii; widths go in steps of a tenth.
+        """
+        growth = self.psf.growth(np.hypot(x - self.axis[0], y - self.axis[1]))
+        step = round(np.log(growth) / np.log(1.1))
+        if step not in self._banks:
+            growth = 1.1**step
+            # half a pixel of width is what the grid itself adds
+            unit = max(self.psf.fwhm * growth, 1.5)
+            radii = _RADII * unit
+            radii = radii[radii <= min(self.largest, self.half)]
+            bank = TemplateBank(
+                radii,
+                core_radius=self.psf.core_radius * growth,
+                slope=self.psf.slope,
+                half=2 * self.half,
+            )
+            self._banks[step] = bank, radii, self.psf.fwhm * growth
+        return self._banks[step]
 
     def _overlap(self, x, y, half):
         """
@@ -157,38 +191,69 @@ class StampFitter:
             pairs.append((slice(low, high), slice(low - start, high - start)))
         return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
 
-    def fit(self, counts, background, model, x, y):
+    def _stamps(self, bank, x, y):
+        here, there = self._overlap(x, y, self.half)
+        whole = bank.at(x - np.rint(x), y - np.rint(y))
+        inner = whole[:, self.half : -self.half, self.half : -self.half]
+        return here, inner[:, there[0], there[1]]
+
+    def fit(self, counts, background, x, y):
         """
-        Fit all models at a position.
+        Fit all models near a position.
 
         Parameters
         ----------
-        counts, background, model : 2D `~numpy.ndarray`
-            Counts, background, and what other sources add to it.
+        counts, background : 2D `~numpy.ndarray`
+            Counts, and what is expected without this source.
         x, y : float
-            Position in pixels.
+            Where to start, in pixels.
 
         Returns
         -------
-        statistic, amplitude, error : 1D `~numpy.ndarray`
-            As those of `fit_stamps`, one value a model.
-        best : int
-            The model that fits best.
-        value : float
-            Its amplitude.
+        fit : object
+            Position, model, counts and what the models gained.
         """
-        here, there = self._overlap(x, y, self.half)
-        inner = self.templates[:, self.half : -self.half, self.half : -self.half]
-        statistic, amplitude, error = fit_stamps(
-            counts[here][None],
-            (background[here] + model[here])[None],
-            self.response[here][None],
-            inner[:, there[0], there[1]],
+        bank, radii, fwhm = self._bank(x, y)
+        start = x, y
+        for _ in range(3):
+            here, templates = self._stamps(bank, x, y)
+            planes = counts[here], background[here], self.response[here]
+            statistic, amplitude, error = fit_amplitudes(*planes, templates)
+            best = int(np.argmax(statistic))
+            step, information = position_step(*planes, templates[best], amplitude[best])
+            # no further away than the source is wide
+            reach = max(0.5 * fwhm + 0.5 * radii[best], 1.0)
+            moved = [
+                float(np.clip(now + np.clip(by, -1, 1), first - reach, first + reach))
+                for now, by, first in zip((x, y), step, start, strict=True)
+            ]
+            size = self.response.shape
+            moved = float(np.clip(moved[0], 0, size[1] - 1)), float(np.clip(moved[1], 0, size[0] - 1))
+            if np.hypot(moved[0] - x, moved[1] - y) < 0.1:
+                break
+            x, y = moved
+        else:
+            here, templates = self._stamps(bank, x, y)
+            planes = counts[here], background[here], self.response[here]
+            statistic, amplitude, error = fit_amplitudes(*planes, templates)
+            best = int(np.argmax(statistic))
+        radius, radius_err = _refined_radius(radii, statistic, best)
+        return _SourceFit(
+            x=x,
+            y=y,
+            pos_err=float(np.sqrt(sum(0.5 / max(value, 1e-6) for value in information))),
+            model=best,
+            fwhm=fwhm,
+            counts=float(amplitude[best]),
+            counts_err=float(error[best]),
+            radius=radius,
+            radius_err=radius_err,
+            gain=float(statistic[best]),
+            extent_gain=float(statistic[best] - statistic[0]),
+            at_limit=best == len(radii) - 1,
         )
-        best = int(np.argmax(statistic[0]))
-        return statistic[0], amplitude[0], error[0], best, float(amplitude[0, best])
 
-    def paint(self, model, x, y, part, *, sign=1):
+    def paint(self, model, fit, *, factor=1.0):
         """
         Add a fitted source to the image of all models, or take it away.
 
@@ -196,42 +261,38 @@ class StampFitter:
         ----------
         model : 2D `~numpy.ndarray`
             Changed in place.
-        x, y : float
-            Position in pixels.
-        part : tuple
-            Number of the model and its amplitude.
-        sign : int, optional
+        fit : object
+            From `fit`.
+        factor : float, optional
             -1 takes it away.
         """
-        best, value = part
-        here, there = self._overlap(x, y, 2 * self.half)
-        model[here] += sign * value * self.templates[best][there] * self.response[here]
+        here, there = self._overlap(fit.x, fit.y, 2 * self.half)
+        bank = self._bank(fit.x, fit.y)[0]
+        template = bank.at(fit.x - np.rint(fit.x), fit.y - np.rint(fit.y))[fit.model]
+        model[here] += factor * fit.counts * template[there] * self.response[here]
         np.maximum(model[here], 0, out=model[here])
 
-    def add(self, model, counts, background, x, y):
-        """
-        Fit a position and add what was found to the image of all models.
 
-        Parameters
-        ----------
-        model : 2D `~numpy.ndarray`
-            Changed in place.
-        counts, background : 2D `~numpy.ndarray`
-            As in `fit`.
-        x, y : float
-            Position in pixels.
-
-        Returns
-        -------
-        part : tuple
-            Number of the model and its amplitude.
-        """
-        part = self.fit(counts, background, model, x, y)[3:]
-        self.paint(model, x, y, part)
-        return part
+def _refined_radius(radii, statistic, best):
+    """
+    Return the core radius at the top of a parabola through three models, and its error.
+    """
+    inside = radii[statistic > statistic[best] - 1.0]
+    step = np.gradient(radii)[best]
+    error = max((inside.max() - inside.min()) / 2, step / 2)
+    radius = radii[best]
+    if 1 < best < len(radii) - 1:
+        place = np.log(radii[best - 1 : best + 2])
+        curve, slope, _ = np.polyfit(place - place[1], statistic[best - 1 : best + 2], 2)
+        if curve < 0:
+            at = np.clip(-slope / (2 * curve), place[0] - place[1], place[2] - place[1])
+            radius = float(np.exp(place[1] + at))
+            # the statistic falls by one within a sigma
+            error = max(radius / np.sqrt(-curve), 1e-3)
+    return float(radius), float(error)
 
 
-def _flags(image, x, y, ix, iy, radius, best, amplitude, psf_pixels):
+def _flags(image, x, y, ix, iy, radius, at_limit, amplitude, psf_pixels):
     """
     Return the quality bits of each source.
     """
@@ -250,7 +311,7 @@ def _flags(image, x, y, ix, iy, radius, best, amplitude, psf_pixels):
     if image.exposure is None:
         flags |= int(CandidateFlag.NO_EXPOSURE)
     flags |= np.where(
-        best == len(_RADII_ARCSEC) - 1, int(CandidateFlag.EXTENT_AT_LIMIT), 0
+        at_limit, int(CandidateFlag.EXTENT_AT_LIMIT), 0
     )
     distance = np.hypot(x[:, None] - x, y[:, None] - y)
     np.fill_diagonal(distance, np.inf)

@@ -9,7 +9,7 @@ from scipy import ndimage, special
 from clustercnn._utils.validation import check_angle, check_positive
 from clustercnn.finding._starlet import poisson_sigma, poisson_sigma_at, smooth
 from clustercnn.finding.background import estimate_background
-from clustercnn.finding.characterise import StampFitter, characterise
+from clustercnn.finding.characterise import SourceFitter, characterise
 
 __all__ = ['WaveletFinder', 'threshold_of']
 
@@ -140,7 +140,7 @@ class WaveletFinder:
         bright halo or the same object at another scale, is not taken again, while a point
         source upon a cluster is.
         """
-        fitter = StampFitter(image, psf_pixels=pixels)
+        fitter = SourceFitter(image, psf_fwhm=pixels * image.pixel_scale.value)
         model = np.zeros(image.shape)
         # models are not exact; a fifth of their brightness is granted to them on top
         doubt = np.zeros(image.shape)
@@ -149,12 +149,13 @@ class WaveletFinder:
             value = poisson_sigma_at(counts, background, doubt, scale, column, row)
             if value <= threshold:
                 continue
-            if any(np.hypot(column - x, row - y) < pixels for x, y, _ in kept):
-                continue
             x, y = self._centre(counts, background, model, scale, column, row)
-            kept.append((x, y, value))
-            part = fitter.add(model, counts, background, x, y)
-            fitter.paint(doubt, x, y, (part[0], 1.2 * part[1]))
+            fit = fitter.fit(counts, background + model, x, y)
+            if any(np.hypot(fit.x - x, fit.y - y) < 0.7 * pixels for x, y, _ in kept):
+                continue
+            kept.append((fit.x, fit.y, value))
+            fitter.paint(model, fit)
+            fitter.paint(doubt, fit, factor=1.2)
         return kept, len(peaks) - len(kept)
 
     @staticmethod
