@@ -9,9 +9,11 @@ import numpy as np
 
 __all__ = [
     'check_angle',
+    'check_identifiers',
     'check_image',
     'check_one_of',
     'check_positive',
+    'check_rows',
     'check_same_length',
     'lock',
     'native',
@@ -46,7 +48,8 @@ def lock(array):
     Parameters
     ----------
     array : `~numpy.ndarray` or None
-        If it is writeable it is copied first, since its owner could change it.
+        If it, or what it is a view of, is writeable it is copied first, since its
+        owner could change it.
 
     Returns
     -------
@@ -55,10 +58,71 @@ def lock(array):
     """
     if array is None:
         return None
-    if array.flags.writeable:
+    owner, writeable = array, False
+    while isinstance(owner, np.ndarray) and not writeable:
+        writeable = owner.flags.writeable
+        owner = owner.base
+    if writeable:
         array = array.copy()
         array.setflags(write=False)
     return array
+
+
+def check_identifiers(ids):
+    """
+    Return identifiers that are unique.
+
+    Parameters
+    ----------
+    ids : iterable of object
+        Their text is what counts.
+
+    Returns
+    -------
+    ids : tuple of str
+        In the same order.
+    """
+    if isinstance(ids, str | bytes):
+        msg = f"'ids' must be several identifiers, got the text {ids!r}"
+        raise TypeError(msg)
+    ids = tuple(str(name) for name in ids)
+    if len(set(ids)) != len(ids):
+        seen = set()
+        double = next(name for name in ids if name in seen or seen.add(name))
+        msg = f"identifiers must be unique, but '{double}' occurs more than once"
+        raise ValueError(msg)
+    return ids
+
+
+def check_rows(rows, n_rows):
+    """
+    Return a choice of rows as their numbers.
+
+    Parameters
+    ----------
+    rows : slice, or 1D array-like of int or bool
+        What was put in brackets; a mask must have one value a row.
+    n_rows : int
+        How many there are.
+
+    Returns
+    -------
+    rows : 1D `~numpy.ndarray` of int
+        From 0.
+    """
+    everything = np.arange(n_rows)
+    if isinstance(rows, slice):
+        return everything[rows]
+    rows = np.asarray(rows)
+    if rows.size == 0 and rows.dtype.kind != 'b':
+        rows = rows.astype(np.intp)
+    if rows.ndim != 1 or rows.dtype.kind not in 'bui':
+        msg = f'rows are chosen by number, slice, mask or index array, got {rows!r}'
+        raise TypeError(msg)
+    if rows.dtype.kind == 'b' and len(rows) != n_rows:
+        msg = f'a mask of rows must have length {n_rows}, got {len(rows)}'
+        raise IndexError(msg)
+    return everything[rows]
 
 
 def check_image(name, value, *, dtype=np.float32, shape=None, n_dim=2, optional=False):

@@ -14,12 +14,15 @@ from astropy.table import Column, QTable
 
 from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.summary import html_summary, text_summary
+from clustercnn._utils.validation import check_identifiers, check_rows
 from clustercnn.core.columns import CANDIDATE_COLUMNS, PREDICTION_COLUMNS, column_definition
 from clustercnn.core.connect import make_reader, make_writer
 from clustercnn.core.designation import designations
 from clustercnn.core.flags import CandidateFlag, decode_flags
 
 __all__ = ['Candidate', 'CandidateCatalog']
+
+_KNOWN_FLAGS = sum(int(flag) for flag in CandidateFlag)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -111,8 +114,15 @@ class Candidate:
             if definition.unit is None:
                 value = float(value)
             else:
-                value = u.Quantity(value)
-                value = u.Quantity(float(value.to_value(definition.unit)), definition.unit)
+                try:
+                    number = float(u.Quantity(value).to_value(definition.unit))
+                except (TypeError, ValueError) as error:
+                    msg = (
+                        f"'{definition.name}' must be one value with a unit such as "
+                        f'{definition.unit}, got {value!r}'
+                    )
+                    raise type(error)(msg) from error
+                value = u.Quantity(number, definition.unit)
             put(self, definition.name, value)
         for name in ('x', 'y'):
             put(self, name, float(u.Quantity(getattr(self, name), u.pix).value))
@@ -181,7 +191,8 @@ class CandidateCatalog:
     Raises
     ------
     ValueError
-        If a column is missing, an identifier occurs twice, or a position is not finite.
+        If a column is missing, an identifier occurs twice, a position is not on the
+        sky, or a flag has no meaning. Right ascensions are brought to 0 to 360 degrees.
 
     Examples
     --------
@@ -220,17 +231,30 @@ class CandidateCatalog:
                 clean[name] = (
                     table[name] if definition is None else _as_column(table[name], definition)
                 )
-        ids = [str(value) for value in clean['id']]
-        if len(set(ids)) != len(ids):
-            seen = set()
-            double = next(value for value in ids if value in seen or seen.add(value))
-            msg = f"identifiers must be unique, but '{double}' occurs more than once"
-            raise ValueError(msg)
+        check_identifiers(clean['id'])
         for name in ('ra', 'dec'):
             bad = ~np.isfinite(clean[name].value)
             if bad.any():
                 msg = f"'{name}' of row {np.flatnonzero(bad)[0]} is not finite"
                 raise ValueError(msg)
+        bad = np.abs(clean['dec'].value) > 90
+        if bad.any():
+            row = np.flatnonzero(bad)[0]
+            msg = f"'dec' of row {row} is {clean['dec'].value[row]:g} deg, beyond a pole"
+            raise ValueError(msg)
+        outside = (clean['ra'].value < 0) | (clean['ra'].value >= 360)
+        if outside.any():
+            # the remainder of a tiny negative number is 360 itself
+            around = np.mod(clean['ra'].value[outside], 360.0) % 360.0
+            clean['ra'][outside] = around * u.deg
+        bad = (clean['flags'] & ~_KNOWN_FLAGS) != 0
+        if bad.any():
+            row = np.flatnonzero(bad)[0]
+            msg = (
+                f"'flags' of row {row} is {clean['flags'][row]} and has bits without a meaning; "
+                f'the known ones sum to {_KNOWN_FLAGS}'
+            )
+            raise ValueError(msg)
         object.__setattr__(self, '_table', clean)
 
     def __setattr__(self, name, value):
@@ -301,7 +325,7 @@ class CandidateCatalog:
             finite = np.isfinite(ra_values).all() and np.isfinite(dec_values).all()
             if n_rows and finite:
                 names = designations(ra_values, dec_values, acronym=acronym)
-                table['name'] = Column(names, dtype=f'U{max(32, max(map(len, names)))}')
+                table['name'] = Column(names, dtype=f'U{max(32, *map(len, names))}')
         for name, values in columns.items():
             if name not in table.colnames:
                 definition = column_definition(name)
@@ -383,14 +407,7 @@ class CandidateCatalog:
             return self._table[item].copy()
         if isinstance(item, (int, np.integer)):
             return self._candidate(range(len(self))[item])
-        if not isinstance(item, slice):
-            item = np.asarray(item)
-            if item.size == 0:
-                item = item.astype(np.intp)
-            if item.ndim != 1 or item.dtype.kind not in 'bui':
-                msg = f'rows are chosen by number, slice, mask or index array, got {item!r}'
-                raise TypeError(msg)
-        return type(self)(self._table[item])
+        return type(self)(self._table[check_rows(item, len(self))])
 
     def _candidate(self, row):
         values = {name: self._table[name][row] for name in self._table.colnames}

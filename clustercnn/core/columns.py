@@ -68,9 +68,7 @@ CANDIDATE_COLUMNS = (
     _column(
         'counts', np.float32, 'ct', 'phot.count;em.X-ray', 'source counts, background subtracted'
     ),
-    _column(
-        'counts_err', np.float32, 'ct', 'stat.error;phot.count;em.X-ray', 'one-sigma error'
-    ),
+    _column('counts_err', np.float32, 'ct', 'stat.error;phot.count;em.X-ray', 'one-sigma error'),
     _column(
         'background',
         np.float32,

@@ -87,7 +87,7 @@ class Band:
     Raises
     ------
     ValueError
-        If shapes differ.
+        If shapes differ, the WCS is not celestial, or an unmasked value is not finite.
 
     Examples
     --------
@@ -112,12 +112,19 @@ class Band:
         put = object.__setattr__
         put(self, 'name', _band_name(self.name))
         data = check_image('data', self.data)
-        put(self, 'data', data)
         mask = np.zeros(data.shape, bool) if self.mask is None else self.mask
-        put(self, 'mask', check_image('mask', mask, dtype=bool, shape=data.shape))
+        mask = check_image('mask', mask, dtype=bool, shape=data.shape)
+        put(self, 'data', _finite(f"band '{self.name}'", data, mask))
+        put(self, 'mask', mask)
         for name in ('exposure', 'background'):
             plane = check_image(name, getattr(self, name), shape=data.shape, optional=True)
-            put(self, name, plane)
+            put(self, name, _finite(f"{name} of band '{self.name}'", plane, mask))
+        if self.wcs is not None:
+            if not isinstance(self.wcs, WCS) or not self.wcs.has_celestial:
+                msg = f"'wcs' must be a celestial astropy WCS, got {type(self.wcs).__name__}"
+                raise ValueError(msg)
+            # a copy: a WCS can be changed by whoever holds it
+            put(self, 'wcs', self.wcs.deepcopy())
         put(self, 'pixel_scale', check_angle('pixel_scale', self.pixel_scale))
         put(self, 'psf_fwhm', check_angle('psf_fwhm', self.psf_fwhm, optional=True))
         put(self, 'unit', u.Unit(self.unit))
@@ -295,6 +302,27 @@ def _band_name(name):
         )
         raise ValueError(msg)
     return name
+
+
+def _finite(what, data, mask):
+    """
+    Return planes that are finite throughout, 0 below the mask, or say where they are not.
+    """
+    if data is None:
+        return None
+    finite = np.isfinite(data)
+    if finite.all():
+        return data
+    wrong = ~finite & ~mask
+    if wrong.any():
+        *index, row, column = np.argwhere(wrong)[0]
+        where = f'in cutout {index[0]} ' if index else ''
+        msg = (
+            f'{what} has {wrong.sum()} values that are not finite, the first {where}at '
+            f'(x, y) = ({column}, {row}); mask them'
+        )
+        raise ValueError(msg)
+    return lock(np.where(finite, data, np.float32(0)))
 
 
 def _restore(instance, state):

@@ -17,6 +17,7 @@ from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn._utils.validation import check_angle, check_image, check_one_of, lock
 from clustercnn.core.connect import make_reader, make_writer
+from clustercnn.core.flags import decode_flags
 
 __all__ = ['XrayImage', 'pixel_scale_of']
 
@@ -151,26 +152,30 @@ class XrayImage:
         if not isinstance(self.wcs, WCS) or not self.wcs.has_celestial:
             msg = f"'wcs' must be a celestial astropy WCS, got {type(self.wcs).__name__}"
             raise ValueError(msg)
-        put(self, 'wcs', self.wcs if self.wcs.naxis == 2 else self.wcs.celestial)
+        # a copy: a WCS can be changed by whoever holds it
+        put(self, 'wcs', self.wcs.deepcopy() if self.wcs.naxis == 2 else self.wcs.celestial)
         unit = u.Unit(self.exposure_unit)
         check_one_of('exposure_unit', unit, (u.Unit('s'), u.Unit('cm2 s')))
         put(self, 'exposure_unit', unit)
         put(self, 'psf_fwhm', check_angle('psf_fwhm', self.psf_fwhm, optional=True))
         if self.energy_band is not None:
-            low, high = (u.Quantity(edge).to(u.keV) for edge in self.energy_band)
-            if not 0 <= low < high:
+            try:
+                low, high = (u.Quantity(edge).to(u.keV) for edge in self.energy_band)
+                rising = bool(0 <= low < high)
+            except (TypeError, ValueError):
+                rising = False
+            if not rising:
                 msg = f"'energy_band' must be two rising energies, got {self.energy_band}"
                 raise ValueError(msg)
             put(self, 'energy_band', (low, high))
+        decode_flags(self.flags)
         put(self, 'flags', int(self.flags))
         put(self, 'meta', ReadOnlyDict(self.meta))
 
     def __setstate__(self, state):
         # pickling drops the read-only mark of arrays
         for name, value in state.items():
-            object.__setattr__(
-                self, name, lock(value) if isinstance(value, np.ndarray) else value
-            )
+            object.__setattr__(self, name, lock(value) if isinstance(value, np.ndarray) else value)
 
     @property
     def shape(self):
@@ -272,9 +277,7 @@ class XrayImage:
             name: None if getattr(self, name) is None else getattr(self, name)[item]
             for name in ('counts', 'exposure', 'background', 'mask')
         }
-        starts = [
-            slice(*part.indices(size)) for part, size in zip(item, self.shape, strict=True)
-        ]
+        starts = [slice(*part.indices(size)) for part, size in zip(item, self.shape, strict=True)]
         return self.replace(wcs=self.wcs[starts[0], starts[1]], **changes)
 
     def _facts(self):

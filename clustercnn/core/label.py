@@ -11,7 +11,7 @@ from astropy.io.registry import UnifiedReadWriteMethod
 
 from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.summary import html_summary, text_summary
-from clustercnn._utils.validation import check_image
+from clustercnn._utils.validation import check_image, check_rows
 from clustercnn.core.candidate import _rows_of
 from clustercnn.core.connect import make_reader, make_writer
 from clustercnn.core.cutout import _restore
@@ -33,7 +33,8 @@ class LabelSchema:
     classes : tuple of str
         Names; the order gives the codes 0, 1, ...
     positive : tuple of str, optional
-        The classes that count as a find; the first one by default.
+        The classes that count as a find; by default ``'cluster'``, or the first one
+        where there is no such class.
 
     Raises
     ------
@@ -70,10 +71,16 @@ class LabelSchema:
             msg = f"'{UNKNOWN_NAME}' and the empty name are states of a label, not classes"
             raise ValueError(msg)
         positive = (self.positive,) if isinstance(self.positive, str) else tuple(self.positive)
-        positive = positive or classes[:1]
+        positive = positive or (('cluster',) if 'cluster' in classes else classes[:1])
         outside = [name for name in positive if name not in classes]
         if outside:
             msg = f'the positive classes {outside} are not among {classes}'
+            raise ValueError(msg)
+        if 'cluster' in classes and 'cluster' not in positive:
+            msg = (
+                f"'cluster' is a class but not among the positive ones, {positive}; the column "
+                f"'p_cluster' is the probability of these, so name the class otherwise"
+            )
             raise ValueError(msg)
         put(self, 'classes', classes)
         put(self, 'positive', tuple(name for name in classes if name in positive))
@@ -130,6 +137,12 @@ class LabelSchema:
             raise ValueError(msg)
         return self.classes.index(name)
 
+    def _facts(self):
+        return [('classes', ', '.join(self.classes)), ('positive', ', '.join(self.positive))]
+
+    def _repr_html_(self):
+        return html_summary(type(self).__name__, self._facts())
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LabelSet:
@@ -181,6 +194,9 @@ class LabelSet:
 
     def __post_init__(self):
         put = object.__setattr__
+        if isinstance(self.ids, str | bytes):
+            msg = f"'ids' must be several identifiers, got the text {self.ids!r}"
+            raise TypeError(msg)
         ids = tuple(str(name) for name in self.ids)
         if len(set(ids)) != len(ids):
             seen = set()
@@ -191,17 +207,15 @@ class LabelSet:
             )
             raise ValueError(msg)
         put(self, 'ids', ids)
+        put(self, 'schema', _as_schema(self.schema))
         shape = (len(ids), self.schema.n_classes)
         probability = check_image('probability', self.probability, shape=shape)
         known = np.isfinite(probability).all(axis=1)
-        partly = np.isfinite(probability).any(axis=1) & ~known
+        partly = ~np.isnan(probability).all(axis=1) & ~known
         with np.errstate(invalid='ignore'):
             wrong = partly | (
                 known
-                & (
-                    (probability < 0).any(axis=1)
-                    | (np.abs(probability.sum(axis=1) - 1.0) > 1e-4)
-                )
+                & ((probability < 0).any(axis=1) | (np.abs(probability.sum(axis=1) - 1.0) > 1e-4))
             )
         if wrong.any():
             row = np.flatnonzero(wrong)[0]
@@ -243,7 +257,7 @@ class LabelSet:
         ids : iterable of str
             Identifiers.
         names : iterable of str
-            A class each, or ``'unknown'``.
+            A class each, or ``'unknown'``; masked ones are unknown, too.
         schema : LabelSchema or iterable of str, optional
             The classes; the package's own by default.
         weight : 1D `~numpy.ndarray`, optional
@@ -264,7 +278,7 @@ class LabelSet:
             If a name is not a class; says which rows.
         """
         schema = _as_schema(schema)
-        names = [str(name) for name in names]
+        names = [UNKNOWN_NAME if name is np.ma.masked else str(name) for name in names]
         allowed = {*schema.classes, UNKNOWN_NAME}
         wrong = [row for row, name in enumerate(names) if name not in allowed]
         if wrong:
@@ -274,9 +288,7 @@ class LabelSet:
             )
             raise ValueError(msg)
         codes = [schema.code(name) for name in names]
-        return cls.from_codes(
-            ids, codes, schema=schema, weight=weight, source=source, meta=meta
-        )
+        return cls.from_codes(ids, codes, schema=schema, weight=weight, source=source, meta=meta)
 
     @classmethod
     def from_codes(cls, ids, codes, *, schema=None, weight=None, source='', meta=None):
@@ -288,7 +300,7 @@ class LabelSet:
         ids : iterable of str
             Identifiers.
         codes : 1D array-like of int
-            A code each, ``UNKNOWN`` where there is no label.
+            A code each, ``UNKNOWN`` where there is no label; masked ones are unknown, too.
         schema : LabelSchema or iterable of str, optional
             The classes; the package's own by default.
         weight : 1D `~numpy.ndarray`, optional
@@ -304,12 +316,14 @@ class LabelSet:
             With probabilities of 0 and 1.
         """
         schema = _as_schema(schema)
-        codes = np.asarray(codes)
+        codes, hidden = np.asarray(codes), np.ma.getmaskarray(codes)
         if codes.size == 0:
             codes = codes.astype(int)
         if codes.ndim != 1 or codes.dtype.kind not in 'iu':
             msg = f"'codes' must be whole numbers in one dimension, got {codes.dtype} {codes.shape}"
             raise TypeError(msg)
+        # not `filled`, which unsigned integers cannot be with a number below 0
+        codes = np.where(hidden, UNKNOWN, codes.astype(np.int64))
         wrong = (codes < UNKNOWN) | (codes >= schema.n_classes)
         if wrong.any():
             row = np.flatnonzero(wrong)[0]
@@ -353,7 +367,12 @@ class LabelSet:
             With the votes kept.
         """
         schema = _as_schema(schema)
-        votes = np.asarray(votes, dtype=np.float64).reshape(-1, schema.n_classes)
+        votes = np.asarray(np.ma.filled(votes, 0), dtype=np.float64)
+        if votes.size == 0:
+            votes = votes.reshape(0, schema.n_classes)
+        if votes.ndim != 2 or votes.shape[1] != schema.n_classes:
+            msg = f"'votes' must have shape (n, {schema.n_classes}), got {votes.shape}"
+            raise ValueError(msg)
         total = votes.sum(axis=1, keepdims=True)
         probability = np.where(total > 0, votes / np.where(total > 0, total, 1.0), np.nan)
         return cls(
@@ -434,13 +453,9 @@ class LabelSet:
         return len(self.ids)
 
     def __getitem__(self, item):
-        if isinstance(item, (int, np.integer)):
-            item = slice(item, item + 1 or None)
-        elif not isinstance(item, slice):
-            item = np.asarray(item)
-            if item.size == 0 and item.dtype.kind != 'b':
-                item = item.astype(np.intp)
-        rows = np.arange(len(self))[item]
+        # one label is a set, too; the index error ends loops
+        rows = [range(len(self))[item]] if isinstance(item, (int, np.integer)) else item
+        rows = check_rows(rows, len(self))
         return self.replace(
             ids=[self.ids[row] for row in rows],
             probability=self.probability[rows],

@@ -12,12 +12,12 @@ from astropy.table import Column, QTable
 
 from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.summary import html_summary, text_summary
-from clustercnn._utils.validation import check_image
+from clustercnn._utils.validation import check_identifiers, check_image, check_rows
 from clustercnn.core.candidate import _rows_of
 from clustercnn.core.columns import column_definition
 from clustercnn.core.connect import make_reader, make_writer
 from clustercnn.core.cutout import _restore
-from clustercnn.core.label import LabelSchema
+from clustercnn.core.label import LabelSchema, _as_schema
 
 __all__ = ['PredictionSet']
 
@@ -72,15 +72,14 @@ class PredictionSet:
 
     def __post_init__(self):
         put = object.__setattr__
-        ids = tuple(str(name) for name in self.ids)
-        if len(set(ids)) != len(ids):
-            msg = 'identifiers must be unique'
-            raise ValueError(msg)
+        ids = check_identifiers(self.ids)
         put(self, 'ids', ids)
+        put(self, 'schema', _as_schema(self.schema))
         shape = (len(ids), self.schema.n_classes)
-        probability = check_image(
-            'probability', np.asarray(self.probability).reshape(shape), shape=shape
-        )
+        probability = np.asarray(self.probability)
+        if probability.size == 0 and not ids:
+            probability = np.zeros(shape)
+        probability = check_image('probability', probability, shape=shape)
         wrong = ~(
             np.isfinite(probability).all(axis=1)
             & (probability >= 0).all(axis=1)
@@ -95,9 +94,7 @@ class PredictionSet:
             raise ValueError(msg)
         put(self, 'probability', probability)
         for name in ('std', 'ood'):
-            values = check_image(
-                name, getattr(self, name), n_dim=1, shape=shape[:1], optional=True
-            )
+            values = check_image(name, getattr(self, name), n_dim=1, shape=shape[:1], optional=True)
             put(self, name, values)
         put(self, 'logits', check_image('logits', self.logits, shape=shape, optional=True))
         put(self, 'meta', ReadOnlyDict(self.meta))
@@ -128,13 +125,9 @@ class PredictionSet:
         return len(self.ids)
 
     def __getitem__(self, item):
-        if isinstance(item, (int, np.integer)):
-            item = slice(item, item + 1 or None)
-        elif not isinstance(item, slice):
-            item = np.asarray(item)
-            if item.size == 0 and item.dtype.kind != 'b':
-                item = item.astype(np.intp)
-        rows = np.arange(len(self))[item]
+        # one prediction is a set, too; the index error ends loops
+        rows = [range(len(self))[item]] if isinstance(item, (int, np.integer)) else item
+        rows = check_rows(rows, len(self))
         return self.replace(
             ids=[self.ids[row] for row in rows],
             **{

@@ -13,162 +13,24 @@ from astropy.io.registry import UnifiedReadWriteMethod
 
 from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.summary import html_summary, text_summary
-from clustercnn._utils.validation import check_angle, check_image, check_same_length, lock
+from clustercnn._utils.validation import (
+    check_identifiers,
+    check_image,
+    check_rows,
+    check_same_length,
+    lock,
+)
+from clustercnn.core.band_stack import PLANES, BandStack
 from clustercnn.core.candidate import _rows_of
 from clustercnn.core.connect import make_reader, make_writer
-from clustercnn.core.cutout import Band, MultiBandCutout, _band_name, _restore, tangent_wcs
+from clustercnn.core.cutout import (
+    Band,
+    MultiBandCutout,
+    _restore,
+    tangent_wcs,
+)
 
-__all__ = ['BandStack', 'CutoutStack']
-
-_PLANES = ('data', 'mask', 'exposure', 'background')
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class BandStack:
-    """
-    The same band of many cutouts.
-
-    Parameters
-    ----------
-    name : str
-        Name of the band.
-    data : 3D `~numpy.ndarray`
-        Shape ``(n, ny, nx)``, kept as float32.
-    pixel_scale : `~astropy.units.Quantity`
-        Side of a pixel, the same for all.
-    unit : `~astropy.units.Unit`, optional
-        Unit of the data.
-    mask : 3D `~numpy.ndarray` of bool, optional
-        True marks bad pixels and those off the image. A band that is missing for a
-        cutout is masked throughout.
-    exposure, background : 3D `~numpy.ndarray`, optional
-        Of the same shape; the background in the unit of the data.
-    psf_fwhm : 1D `~numpy.ndarray`, optional
-        Width of the point spread function at each cutout in arcsec, NaN if not known.
-
-    Raises
-    ------
-    ValueError
-        If shapes or lengths differ, or an unmasked value is not finite.
-
-    Examples
-    --------
-    >>> from clustercnn.testing import tiny_stack
-    >>> band = tiny_stack().band('xray')
-    >>> band.data.shape, band.present.all()
-    ((6, 16, 16), np.True_)
-    """
-
-    name: str
-    data: np.ndarray
-    pixel_scale: u.Quantity
-    unit: u.UnitBase = u.dimensionless_unscaled
-    mask: np.ndarray | None = None
-    exposure: np.ndarray | None = None
-    background: np.ndarray | None = None
-    psf_fwhm: np.ndarray | None = None
-
-    def __post_init__(self):
-        put = object.__setattr__
-        put(self, 'name', _band_name(self.name))
-        data = check_image(f'{self.name} data', self.data, n_dim=3)
-        mask = self.mask
-        mask = lock(np.zeros(data.shape, bool)) if mask is None else mask
-        mask = check_image(f'{self.name} mask', mask, dtype=bool, n_dim=3, shape=data.shape)
-        finite = np.isfinite(data)
-        if not finite.all():
-            wrong = ~finite & ~mask
-            if wrong.any():
-                index, row, column = np.argwhere(wrong)[0]
-                msg = (
-                    f"band '{self.name}' has {wrong.sum()} values that are not finite, the first "
-                    f'in cutout {index} at (x, y) = ({column}, {row}); mask them'
-                )
-                raise ValueError(msg)
-            data = lock(np.where(finite, data, np.float32(0)))
-        put(self, 'data', data)
-        put(self, 'mask', mask)
-        for name in ('exposure', 'background'):
-            plane = check_image(
-                f'{self.name} {name}',
-                getattr(self, name),
-                n_dim=3,
-                shape=data.shape,
-                optional=True,
-            )
-            put(self, name, plane)
-        put(
-            self,
-            'psf_fwhm',
-            check_image('psf_fwhm', self.psf_fwhm, n_dim=1, shape=data.shape[:1], optional=True),
-        )
-        put(self, 'pixel_scale', check_angle('pixel_scale', self.pixel_scale))
-        put(self, 'unit', u.Unit(self.unit))
-
-    def __setstate__(self, state):
-        _restore(self, state)
-
-    def __len__(self):
-        return len(self.data)
-
-    @property
-    def shape(self):
-        """
-        Number of cutouts, rows and columns.
-        """
-        return self.data.shape
-
-    @property
-    def coverage(self):
-        """
-        Fraction of unmasked pixels of each cutout, 1D `~numpy.ndarray`.
-        """
-        return 1.0 - self.mask.mean(axis=(1, 2), dtype=np.float64)
-
-    @property
-    def present(self):
-        """
-        Whether a cutout has any pixel in this band, 1D `~numpy.ndarray` of bool.
-        """
-        return ~self.mask.all(axis=(1, 2))
-
-    def replace(self, **changes):
-        """
-        Return a copy with other values.
-
-        Parameters
-        ----------
-        **changes
-            New values by attribute name.
-
-        Returns
-        -------
-        band : BandStack
-            Validated anew.
-        """
-        return dataclasses.replace(self, **changes)
-
-    def __getitem__(self, item):
-        changes = {
-            name: None if getattr(self, name) is None else getattr(self, name)[item]
-            for name in (*_PLANES, 'psf_fwhm')
-        }
-        return self.replace(**changes)
-
-    def _facts(self):
-        n_cutouts, ny, nx = self.shape
-        return [
-            ('name', self.name),
-            ('cutouts', f'{n_cutouts}, {int(self.present.sum())} with data'),
-            ('size', f'{nx} x {ny} pixels of {self.pixel_scale.value:.3g} arcsec'),
-            ('unit', self.unit.to_string() or 'none'),
-        ]
-
-    def __repr__(self):
-        return text_summary(type(self).__name__, self._facts())
-
-    def _repr_html_(self):
-        return html_summary(type(self).__name__, self._facts())
+__all__ = ['CutoutStack']
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -215,12 +77,7 @@ class CutoutStack:
 
     def __post_init__(self):
         put = object.__setattr__
-        ids = tuple(str(name) for name in self.ids)
-        if len(set(ids)) != len(ids):
-            seen = set()
-            double = next(name for name in ids if name in seen or seen.add(name))
-            msg = f"identifiers must be unique, but '{double}' occurs more than once"
-            raise ValueError(msg)
+        ids = check_identifiers(self.ids)
         put(self, 'ids', ids)
         bands = list(self.bands.values() if isinstance(self.bands, dict) else self.bands)
         for band in bands:
@@ -244,6 +101,10 @@ class CutoutStack:
         }
         put(self, 'features', ReadOnlyDict(features))
         put(self, 'meta', ReadOnlyDict(self.meta))
+
+    def __setstate__(self, state):
+        features = {name: lock(values) for name, values in state['features'].items()}
+        _restore(self, {**state, 'features': ReadOnlyDict(features)})
 
     @classmethod
     def from_arrays(
@@ -336,12 +197,15 @@ class CutoutStack:
         Raises
         ------
         ValueError
-            If there is none, or a band has several shapes or scales.
+            If there is none, a band has several shapes or scales, or lies on another grid
+        than the north-up one that positions stand for in a stack.
         """
         cutouts = list(cutouts)
         if not cutouts:
             msg = 'a stack is made from at least one cutout, got none'
             raise ValueError(msg)
+        for cutout in cutouts:
+            _check_grids(cutout)
         names = list(dict.fromkeys(name for cutout in cutouts for name in cutout.band_names))
         bands = [_stack_band(name, cutouts) for name in names]
         features = {}
@@ -400,7 +264,7 @@ class CutoutStack:
                 raise ValueError(msg)
             planes = {
                 plane: np.concatenate([getattr(m, plane) for m in members])
-                for plane in (*_PLANES, 'psf_fwhm')
+                for plane in (*PLANES, 'psf_fwhm')
                 if all(getattr(m, plane) is not None for m in members)
             }
             bands.append(
@@ -423,8 +287,7 @@ class CutoutStack:
             bands=bands,
             positions=positions,
             features={
-                name: np.concatenate([stack.features[name] for stack in stacks])
-                for name in shared
+                name: np.concatenate([stack.features[name] for stack in stacks]) for name in shared
             },
             meta=first.meta,
         )
@@ -471,14 +334,7 @@ class CutoutStack:
             return self.band(item).data
         if isinstance(item, (int, np.integer)):
             return self._cutout(range(len(self))[item])
-        if not isinstance(item, slice):
-            item = np.asarray(item)
-            if item.size == 0 and item.dtype.kind != 'b':
-                item = item.astype(np.intp)
-            if item.ndim != 1 or item.dtype.kind not in 'bui':
-                msg = f'cutouts are chosen by number, slice, mask or index array, got {item!r}'
-                raise TypeError(msg)
-        rows = np.arange(len(self))[item]
+        rows = check_rows(item, len(self))
         return self.replace(
             ids=[self.ids[row] for row in rows],
             bands=[band[rows] for band in self.bands.values()],
@@ -565,6 +421,26 @@ class CutoutStack:
 
     def _repr_html_(self):
         return html_summary(type(self).__name__, self._facts())
+
+
+def _check_grids(cutout):
+    """
+    Refuse what a stack could not give back: a stack keeps positions, not every WCS.
+    """
+    for band in cutout:
+        if band.wcs is None or cutout.position is None:
+            continue
+        ny, nx = band.shape
+        x, y = np.array([0, nx - 1, 0, nx - 1]), np.array([0, 0, ny - 1, ny - 1])
+        sky = tangent_wcs(cutout.position, band.pixel_scale, band.shape).pixel_to_world(x, y)
+        offset = np.hypot(*(np.array(band.wcs.world_to_pixel(sky)) - [x, y])).max()
+        if not offset < 0.1:
+            msg = (
+                f"band '{band.name}' of cutout '{cutout.id}' lies up to {offset:.2f} pixels off "
+                f'the north-up grid round its position; expected less than 0.1. Make cutouts '
+                f'with CutoutMaker, or drop what is known of the grid with replace(wcs=None)'
+            )
+            raise ValueError(msg)
 
 
 def _stack_band(name, cutouts):
