@@ -38,7 +38,7 @@ def scaling_kernel(scale):
     return kernel
 
 
-def smooth(image, scale, *, squared=False):
+def smooth(image, scale, *, power=1):
     """
     Smooth with the scaling function, separably.
 
@@ -48,8 +48,9 @@ def smooth(image, scale, *, squared=False):
         Nothing is assumed beyond its border.
     scale : int
         Scale of the kernel.
-    squared : bool, optional
-        Whether to use the square of the kernel, as variances need.
+    power : int, optional
+        Power of the kernel: the cumulant of that order of a weighted sum of Poisson counts
+        is their expectation smoothed with it.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def smooth(image, scale, *, squared=False):
         Of the same shape.
     """
     kernel = scaling_kernel(scale)
-    kernel = kernel**2 if squared else kernel
+    kernel = kernel**power
     rows = ndimage.convolve1d(np.asarray(image, np.float64), kernel, axis=0, mode='constant')
     return ndimage.convolve1d(rows, kernel, axis=1, mode='constant')
 
@@ -96,9 +97,10 @@ def poisson_sigma(counts, background, scale):
     """
     Return how significant an excess of counts is at a scale.
 
-    The counts under the scaling function are rescaled so that mean and variance of the
-    background agree, as those of a Poisson variable do; its upper tail, continued to
-    fractional counts by the incomplete gamma function, is expressed in Gaussian sigma.
+    The counts under the scaling function are a weighted sum of Poisson variables. A Poisson
+    variable, scaled and shifted, stands for it that has the same mean, variance and third
+    moment; its upper tail, continued to fractional counts by the incomplete gamma function,
+    is expressed in Gaussian sigma.
 
     Parameters
     ----------
@@ -112,9 +114,8 @@ def poisson_sigma(counts, background, scale):
     sigma : 2D `~numpy.ndarray` of float64
         0 where there is no excess.
     """
-    mean = smooth(background, scale)
-    variance = smooth(background, scale, squared=True)
-    return _tail_sigma(smooth(counts, scale), mean, variance)
+    cumulants = [smooth(background, scale, power=power) for power in (1, 2, 3)]
+    return _tail_sigma(smooth(counts, scale), *cumulants)
 
 
 def poisson_sigma_at(counts, background, model, scale, column, row):
@@ -148,18 +149,19 @@ def poisson_sigma_at(counts, background, model, scale, column, row):
             (counts[rows, columns], weight),
             (expected, weight),
             (expected, weight**2),
+            (expected, weight**3),
         )
     ]
     return float(_tail_sigma(*sums)[0])
 
 
-def _tail_sigma(observed, mean, variance):
+def _tail_sigma(observed, mean, variance, third):
     """
-    Return the Gaussian sigma of the upper Poisson tail, moments matched.
+    Return the Gaussian sigma of the upper tail of a scaled and shifted Poisson variable.
     """
-    factor = mean / np.maximum(variance, 1e-30)
-    expected = mean * factor
-    observed = observed * factor
+    factor = variance / np.maximum(third, 1e-30)
+    expected = np.where(third > 0, variance * factor**2, 0)
+    observed = (observed - mean) * factor + expected
     excess = (observed > expected) & (expected > 0)
     sigma = np.zeros_like(expected)
     tail = special.gammainc(np.maximum(observed[excess], 1e-12), expected[excess])
@@ -167,7 +169,6 @@ def _tail_sigma(observed, mean, variance):
     # with a known background)
     ratio = observed[excess] * np.log(observed[excess] / expected[excess])
     ratio = np.sqrt(2 * np.maximum(ratio - observed[excess] + expected[excess], 0))
-    with np.errstate(divide='ignore'):
-        exact = -special.ndtri(np.maximum(tail, 1e-300))
+    exact = -special.ndtri(np.maximum(tail, 1e-300))
     sigma[excess] = np.where(tail > 1e-200, exact, ratio)
     return np.maximum(sigma, 0)

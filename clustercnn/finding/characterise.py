@@ -99,11 +99,17 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, meta=None):
         extent_err=np.array([fit.radius_err for fit in fits]) * scale,
         # the radius is at the edge of what is allowed for a point source, hence half the tail
         # (Chernoff 1954, Ann. Math. Stat. 25, 573)
-        ext_like=np.where(
-            extended, tail_likelihood(columns['extent_gain'], 1) + np.log(2), 0.0
-        ),
+        ext_like=np.where(extended, tail_likelihood(columns['extent_gain'], 1) + np.log(2), 0.0),
         flags=_flags(
-            image, x, y, ix, iy, size, [f.at_limit for f in fits], columns['counts'], psf_fwhm / scale
+            image,
+            x,
+            y,
+            ix,
+            iy,
+            size,
+            [f.at_limit for f in fits],
+            columns['counts'],
+            psf_fwhm / scale,
         ),
         meta=meta,
     )
@@ -121,7 +127,8 @@ def _relative(image):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _SourceFit:
     """
-    What a fit found: lengths in pixels, counts for the best exposure of the image.
+    What a fit found: lengths in pixels, the amplitude in counts for the best exposure of the
+    image, counts as they are on the detector.
     """
 
     x: float
@@ -129,6 +136,7 @@ class _SourceFit:
     pos_err: float
     model: int
     fwhm: float
+    amplitude: float
     counts: float
     counts_err: float
     radius: float
@@ -228,7 +236,10 @@ class SourceFitter:
                 for now, by, first in zip((x, y), step, start, strict=True)
             ]
             size = self.response.shape
-            moved = float(np.clip(moved[0], 0, size[1] - 1)), float(np.clip(moved[1], 0, size[0] - 1))
+            moved = (
+                float(np.clip(moved[0], 0, size[1] - 1)),
+                float(np.clip(moved[1], 0, size[0] - 1)),
+            )
             if np.hypot(moved[0] - x, moved[1] - y) < 0.1:
                 break
             x, y = moved
@@ -237,6 +248,7 @@ class SourceFitter:
             planes = counts[here], background[here], self.response[here]
             statistic, amplitude, error = fit_amplitudes(*planes, templates)
             best = int(np.argmax(statistic))
+        seen = self._seen(bank, x, y, best)
         radius, radius_err = _refined_radius(radii, statistic, best)
         return _SourceFit(
             x=x,
@@ -244,14 +256,23 @@ class SourceFitter:
             pos_err=float(np.sqrt(sum(0.5 / max(value, 1e-6) for value in information))),
             model=best,
             fwhm=fwhm,
-            counts=float(amplitude[best]),
-            counts_err=float(error[best]),
+            amplitude=float(amplitude[best]),
+            counts=float(amplitude[best]) * seen,
+            counts_err=float(error[best]) * seen,
             radius=radius,
             radius_err=radius_err,
             gain=float(statistic[best]),
             extent_gain=float(statistic[best] - statistic[0]),
             at_limit=best == len(radii) - 1,
         )
+
+    def _seen(self, bank, x, y, model):
+        """
+        Return which part of a model's photons the exposure lets through.
+        """
+        here, there = self._overlap(x, y, 2 * self.half)
+        template = bank.at(x - np.rint(x), y - np.rint(y))[model]
+        return float((template[there] * self.response[here]).sum())
 
     def paint(self, model, fit, *, factor=1.0):
         """
@@ -269,7 +290,7 @@ class SourceFitter:
         here, there = self._overlap(fit.x, fit.y, 2 * self.half)
         bank = self._bank(fit.x, fit.y)[0]
         template = bank.at(fit.x - np.rint(fit.x), fit.y - np.rint(fit.y))[fit.model]
-        model[here] += factor * fit.counts * template[there] * self.response[here]
+        model[here] += factor * fit.amplitude * template[there] * self.response[here]
         np.maximum(model[here], 0, out=model[here])
 
 
@@ -310,9 +331,7 @@ def _flags(image, x, y, ix, iy, radius, at_limit, amplitude, psf_pixels):
     flags |= np.where(peak > _SATURATED_COUNTS, int(CandidateFlag.SATURATED), 0)
     if image.exposure is None:
         flags |= int(CandidateFlag.NO_EXPOSURE)
-    flags |= np.where(
-        at_limit, int(CandidateFlag.EXTENT_AT_LIMIT), 0
-    )
+    flags |= np.where(at_limit, int(CandidateFlag.EXTENT_AT_LIMIT), 0)
     distance = np.hypot(x[:, None] - x, y[:, None] - y)
     np.fill_diagonal(distance, np.inf)
     close = distance < reach[:, None] + reach

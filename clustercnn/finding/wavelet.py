@@ -119,9 +119,7 @@ class WaveletFinder:
         peaks.sort(key=lambda peak: -peak[0])
         n_edge = sum(bool(peak[-1]) for peak in peaks)
         peaks = [peak for peak in peaks if not peak[-1]]
-        kept, n_explained = self._accept(
-            image, counts, background, peaks, pixels, threshold
-        )
+        kept, n_explained = self._accept(image, counts, background, peaks, pixels, threshold)
         reasons = {}
         if n_edge:
             reasons['peaks with less than half of their surroundings exposed'] = n_edge

@@ -18,16 +18,16 @@ import numpy as np
 from clustercnn import evaluation
 from clustercnn._utils.files import atomic_path, sha256
 from clustercnn.classifier import Classifier
-from clustercnn.models.sample import MISSION_SHARES, make_sample
+from clustercnn.models.sample import MISSION_SHARES, RANDOMISED_SHARE, make_sample
 
 __all__ = ['main', 'make_default']
 
-TRAINING_SEEDS = range(100_000, 100_032)
-VALIDATION_SEEDS = range(200_000, 200_008)
-N_POINT_MAX = 25
+TRAINING_SEEDS = range(100_000, 100_320)
+VALIDATION_SEEDS = range(200_000, 200_040)
+N_POINT_MAX = 30
 NETWORK = 'fusion'
-N_MEMBERS = 1
-N_EPOCHS = 4
+N_MEMBERS = 2
+N_EPOCHS = 14
 
 
 def make_default(output, *, samples, n_workers=2, quiet=None):
@@ -52,9 +52,7 @@ def make_default(output, *, samples, n_workers=2, quiet=None):
     """
     samples = Path(samples)
     options = {'n_workers': n_workers, 'quiet': quiet, 'n_point_max': N_POINT_MAX}
-    stack, label_set, groups, _ = make_sample(
-        samples / 'training', seeds=TRAINING_SEEDS, **options
-    )
+    stack, label_set, groups, _ = make_sample(samples / 'training', seeds=TRAINING_SEEDS, **options)
     validation = make_sample(samples / 'validation', seeds=VALIDATION_SEEDS, **options)[:2]
     classifier = Classifier(network=NETWORK, seed=1, n_epochs=N_EPOCHS, ensemble=N_MEMBERS)
     classifier.fit(stack, label_set, validation=validation, progress=quiet is not True)
@@ -79,7 +77,7 @@ def _card(classifier, output, label_set, validation, n_fields):
 | network | {classifier.network}, {classifier.n_parameters} parameters, {N_MEMBERS} members |
 | SHA-256 of the file | `{sha256(output)}` |
 | made by | `python -m clustercnn.models.make_default --samples FOLDER` |
-| training data | {n_fields} *simulated* fields, seeds {TRAINING_SEEDS[0]} to {TRAINING_SEEDS[-1]}, every nuisance drawn from a wide range; missions: {shares} |
+| training data | {n_fields} *simulated* fields, seeds {TRAINING_SEEDS[0]} to {TRAINING_SEEDS[-1]}, {RANDOMISED_SHARE:.0%} of them with every nuisance drawn from a wide range; missions: {shares} |
 | training labels | {counts} (from the origin of the photons; point sources beyond {N_POINT_MAX} a field stand in by weight) |
 | calibration | on {len(VALIDATION_SEEDS)} other *simulated* fields, seeds {VALIDATION_SEEDS[0]} to {VALIDATION_SEEDS[-1]} |
 | prior | {prior:.3f} of the detections are clusters, more than on the real sky: the simulator's density of clusters is raised |

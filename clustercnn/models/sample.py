@@ -18,7 +18,7 @@ from clustercnn.cutouts import DEFAULT_GEOMETRY, CutoutMaker
 from clustercnn.finding import WaveletFinder
 from clustercnn.simulate import SimulationConfig, simulate_field
 
-__all__ = ['MISSION_SHARES', 'make_field_sample', 'make_sample', 'mission_of']
+__all__ = ['MISSION_SHARES', 'RANDOMISED_SHARE', 'make_field_sample', 'make_sample', 'mission_of']
 
 MISSION_SHARES = {
     'xmm': 0.55,
@@ -31,6 +31,13 @@ MISSION_SHARES = {
 """
 Share of the fields that each mission gets; that of the mission most used for
 serendipitous clusters is the largest.
+"""
+
+
+RANDOMISED_SHARE = 0.7
+"""
+Share of the fields whose every nuisance is drawn; the others have the usual settings of
+their mission, which most users will have.
 """
 
 
@@ -59,7 +66,7 @@ def mission_of(seed):
     return list(MISSION_SHARES)[int(np.searchsorted(edges, draw * edges[-1], side='right'))]
 
 
-def make_field_sample(seed, *, mission=None, randomised=True, n_point_max=None):
+def make_field_sample(seed, *, mission=None, randomised=None, n_point_max=None):
     """
     Simulate a field, find its sources, cut them out and label them by their photons.
 
@@ -71,7 +78,7 @@ def make_field_sample(seed, *, mission=None, randomised=True, n_point_max=None):
         Drawn by `mission_of` if not given.
     randomised : bool, optional
         Whether every nuisance is drawn from its wide range, or the mission's usual
-        settings are used.
+        settings are used; drawn by `RANDOMISED_SHARE` if not given.
     n_point_max : int, optional
         Keep at most so many point sources; those kept carry the weight of the others,
         so that the prior of the classes stays that of the sky.
@@ -86,6 +93,8 @@ def make_field_sample(seed, *, mission=None, randomised=True, n_point_max=None):
         Truth of each detection.
     """
     mission = mission_of(seed) if mission is None else mission
+    if randomised is None:
+        randomised = np.random.default_rng([seed, 79]).random() < RANDOMISED_SHARE
     config = SimulationConfig.randomised(seed, mission=mission) if randomised else None
     field = simulate_field(seed=seed, mission=mission, config=config)
     catalog = WaveletFinder()(field.xray)

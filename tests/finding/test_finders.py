@@ -83,7 +83,6 @@ def test_nothing_found_is_an_empty_catalogue(finder):
     assert 'ext_like' in catalog
 
 
-@pytest.mark.xfail(reason='the rate is not calibrated yet: the tail of wide scales is too light')
 def test_fewer_false_alarms_need_a_higher_threshold():
     rng = np.random.default_rng(5)
     image = tiny_image(shape=(256, 256)).replace(counts=rng.poisson(0.2, (256, 256)))
