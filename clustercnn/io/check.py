@@ -8,7 +8,8 @@ from pathlib import Path
 
 from clustercnn.exceptions import ClusterCNNError
 from clustercnn.io.hdf5 import read_stack
-from clustercnn.io.images import _open_plane, read_image
+from clustercnn.io.images import read_image
+from clustercnn.io.planes import read_plane
 
 __all__ = ['FileReport', 'check_files']
 
@@ -79,7 +80,7 @@ def _check(path):
         if Path(path).suffix in ('.h5', '.hdf5'):
             stack = read_stack(path)
             return FileReport(path=name, kind='cutouts', facts={'cutouts': len(stack)})
-        data, header, _, number = _open_plane(path, None)
+        data, header, _, number, _ = read_plane(path)
         facts = {'HDU': number, 'shape': data.shape}
         words = f'{header.get("DSTYPE", "")} {header.get("CONTENT", "")} {Path(path).name}'
         if any(word in words.upper() for word in ('EXPM', 'EXPOSUREMAP', 'EXPOSURE')):

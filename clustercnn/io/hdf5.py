@@ -122,9 +122,7 @@ def read_stack(path):
                 positions = SkyCoord(
                     _plain(path, file, 'ra'), _plain(path, file, 'dec'), unit='deg'
                 )
-            features = {
-                name: _plain(path, file['features'], name) for name in file['features']
-            }
+            features = {name: _plain(path, file['features'], name) for name in file['features']}
             ids = [np.asarray(i).item().decode() for i in _plain(path, file, 'ids')]
             return CutoutStack(
                 ids=ids,

@@ -4,166 +4,183 @@ Reading X-ray and optical images from FITS files.
 """
 
 import warnings
-from pathlib import Path
 
 import astropy.units as u
 import numpy as np
-from astropy.io import fits
-from astropy.wcs import WCS
 
 from clustercnn.core import CandidateFlag, XrayImage
-from clustercnn.exceptions import (
-    DataQualityWarning,
-    FluxImageError,
-    ImageMismatchError,
-    ImageReadError,
-)
+from clustercnn.exceptions import DataQualityWarning, FluxImageError, ImageReadError
+from clustercnn.io.missions import PSF_FWHM, dispersion, mission_of, role_of, unit_of
+from clustercnn.io.planes import check_grid, first_wrong, read_plane
 
-__all__ = ['PSF_FWHM', 'read_image', 'read_optical']
+__all__ = ['read_image', 'read_map', 'read_optical']
 
-PSF_FWHM = {'XMM': 8.0, 'eROSITA': 26.0, 'Chandra': 2.0, 'ROSAT': 30.0, 'Einstein Probe': 24.0}
-"""
-Widths in arcsec that stand for a mission where nothing better is known: XMM-Newton EPIC
-with binning (Jansen et al. 2001: 6 arcsec FWHM), eROSITA in survey mode (Predehl et al.
-2021: 26 arcsec half-energy width, 30 averaged over the field), Chandra within some arcmin
-of the axis, ROSAT PSPC (about 25-30 arcsec), Einstein Probe FXT (about 24 arcsec).
-"""
-
-_SMALLEST = 2880
-_LARGEST_PIXELS = 20_000 * 20_000
-_MISSION_WORDS = {
-    'XMM': 'XMM',
-    'EROSITA': 'eROSITA',
-    'SRG': 'eROSITA',
-    'CHANDRA': 'Chandra',
-    'ROSAT': 'ROSAT',
-    'EP': 'Einstein Probe',
-}
+# counts in float files may carry the noise of a scaling; fluxes are small in themselves
+_WHOLE = 1e-3
+# a map of seconds seldom passes a year; one of cm2 s nearly always does
+_LONGEST_EXPOSURE = 3e7
 
 
-def _mission_of(header, path):
-    words = ' '.join(str(header.get(key, '')) for key in ('TELESCOP', 'MISSION', 'INSTRUME'))
-    for word, mission in _MISSION_WORDS.items():
-        if word in words.upper().replace('/', ' ').split():
-            return mission
-    # eROSITA products of several pipelines come without TELESCOP
-    if str(header.get('CREATOR', '')).lower().startswith(('evtool', 'expmap', 'ermldet')):
-        return 'eROSITA'
-    return 'generic'
-
-
-def _open_plane(path, hdu):
+def read_map(role, path, *, image_path, shape, wcs):
     """
-    Return data, header and number of the wanted image, or say what is wrong.
+    Read the exposure or background map of an image.
+
+    Parameters
+    ----------
+    role : {'exposure', 'background'}
+        What the map is of.
+    path : str or path-like
+        FITS file of the map.
+    image_path : str or path-like
+        Name of the image, for messages.
+    shape : 2-tuple of int
+        Shape of the image.
+    wcs : `~astropy.wcs.WCS`
+        World coordinates of the image.
+
+    Returns
+    -------
+    data : 2D `~numpy.ndarray` of float32
+        The map; 0 where it was not finite. Exposures are in s or cm2 s.
+    unit : `~astropy.units.Unit` or None
+        Unit of an exposure; None for a background.
+
+    Raises
+    ------
+    ImageReadError
+        If the file cannot be used as such a map.
+    ImageMismatchError
+        If it is on another grid.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from astropy.io import fits
+    >>> from clustercnn.io.images import read_map
+    >>> from clustercnn.testing import tiny_image
+    >>> image = tiny_image()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'exposure.fits'
+    ...     fits.writeto(path, image.exposure, image.wcs.to_header())
+    ...     data, unit = read_map('exposure', path, image_path='image.fits',
+    ...                           shape=image.shape, wcs=image.wcs)
+    >>> unit
+    Unit("s")
     """
-    path = Path(path)
-    if path.is_dir():
-        raise ImageReadError(path, 'is a folder, expected a FITS file')
-    if not path.exists():
-        raise ImageReadError(path, 'no such file; check the name')
-    size = path.stat().st_size
-    if size == 0:
-        raise ImageReadError(path, 'the file is empty; fetch it again')
-    with path.open('rb') as stream:
-        start = stream.read(512).lstrip().lower()
-    if start.startswith((b'<!doctype', b'<html', b'<?xml')):
-        reason = 'holds an HTML or XML page, not FITS; the download failed, fetch it again'
+    data, header, other_wcs, number, doubts = read_plane(path)
+    for doubt in doubts:
+        warnings.warn(f'{path}: {doubt}', DataQualityWarning, stacklevel=3)
+    where = f'HDU {number}'
+    stated = role_of(header) or _counts_by_header(header)
+    if stated is not None and not stated.startswith(role):
+        reason = f'{where}: its header says that it is {_article(stated)}; expected the {role} map'
         raise ImageReadError(path, reason)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            warnings.filterwarnings('error', message='.*(Checksum|Datasum) verification failed.*')
-            with fits.open(path, memmap=False, checksum=True) as hdus:
-                return _choose_plane(path, hdus, hdu)
-    except ImageReadError:
-        raise
-    except MemoryError as error:
-        raise ImageReadError(path, 'the header claims more data than memory holds') from error
-    except Exception as error:  # noqa: BLE001 - astropy raises many kinds for damaged files
-        reason = (
-            f'cannot be read as FITS ({type(error).__name__}: {error}); the file is truncated, '
-            f'damaged or of another format'
-        )
-        raise ImageReadError(path, ' '.join(reason.split())) from error
-
-
-def _choose_plane(path, hdus, hdu):
-    numbers = range(len(hdus)) if hdu is None else [hdu]
-    kinds = []
-    for number in numbers:
-        if isinstance(number, int) and not -len(hdus) <= number < len(hdus):
-            raise ImageReadError(path, f'has no HDU {number}; there are {len(hdus)}')
-        item = hdus[number]
-        header = item.header
-        axes = [header.get(f'NAXIS{axis + 1}', 0) for axis in range(header.get('NAXIS', 0))]
-        kinds.append(f'{number} {header.get("XTENSION", "PRIMARY").strip()} {axes}')
-        if not item.is_image or len([n for n in axes if n > 1]) != 2:
-            continue
-        if np.prod(axes, dtype=float) > _LARGEST_PIXELS:
-            raise ImageReadError(path, f'HDU {number} claims {axes} pixels, more than is sane')
-        data = np.asarray(item.data)
-        data = data.reshape([n for n in data.shape if n > 1])
-        wcs = WCS(header, naxis=2) if len(axes) == 2 else WCS(header).celestial
-        if not wcs.has_celestial:
-            if hdu is None and number + 1 < len(hdus):
-                continue
-            reason = (
-                f'HDU {number} has no celestial WCS (CTYPE1 = {header.get("CTYPE1", "absent")}); '
-                f'expected RA/DEC or GLON/GLAT axes'
-            )
-            raise ImageReadError(path, reason)
-        return data, header, wcs, number
-    listing = '; '.join(kinds[:6])
-    reason = f'has no two-dimensional image with a celestial WCS (HDUs: {listing})'
-    if any('BINTABLE' in kind for kind in kinds):
-        reason += '; it holds tables: is it an event list or a catalogue?'
-    raise ImageReadError(path, reason)
-
-
-def _check_grid(path, shape, wcs, other_path, other_shape, other_wcs):
-    if shape != other_shape:
-        msg = (
-            f'{other_path}: has shape {other_shape}, but {path} has {shape}; '
-            f'both must be on one pixel grid'
-        )
-        raise ImageMismatchError(msg)
-    ny, nx = shape
-    corners = np.array([[0, 0], [nx - 1, 0], [0, ny - 1], [nx - 1, ny - 1]], float)
-    sky = wcs.pixel_to_world(*corners.T)
-    offset = np.hypot(*(np.array(other_wcs.world_to_pixel(sky)) - corners.T)).max()
-    if not offset < 0.1:
-        msg = (
-            f'{other_path}: its WCS lies {offset:.2f} pixels off that of {path}; '
-            f'expected less than 0.1'
-        )
-        raise ImageMismatchError(msg)
-
-
-def _read_map(role, path, image_path, shape, wcs):
-    data, header, other_wcs, number = _open_plane(path, None)
-    _check_grid(image_path, shape, wcs, path, data.shape, other_wcs)
+    check_grid(image_path, shape, wcs, path, data.shape, other_wcs)
     data = data.astype(np.float32)
     bad = ~np.isfinite(data)
-    if (data[~bad] < 0).any():
-        raise ImageReadError(path, f'HDU {number}: the {role} map has negative values')
+    negative = ~bad & (data < 0)
+    if negative.any():
+        reason = (
+            f'{where}: {int(negative.sum())} negative values, the first '
+            f'{first_wrong(data, negative)}; expected a {role} map of 0 and above'
+        )
+        raise ImageReadError(path, reason)
     # outside the field of view maps are often NaN
     data = np.where(bad, np.float32(0), data)
     if not (data > 0).any():
-        reason = f'HDU {number}: the {role} map is zero everywhere; expected exposed sky'
+        reason = (
+            f'{where}: the {role} map is zero everywhere; leave it out or give the one that '
+            f'belongs to the image'
+        )
         raise ImageReadError(path, reason)
-    return data, header
+    if role == 'exposure':
+        return _exposure_in_known_unit(path, where, header, data)
+    return data, None
+
+
+def _article(role):
+    return f'{"an" if role[0] in "aeiou" else "a"} {role}'
+
+
+def _counts_by_header(header):
+    words = f'{header.get("DSTYPE", "")} {header.get("CONTENT", "")}'.upper().split()
+    return 'counts image' if words and words[-1] == 'IMAGE' else None
+
+
+def _exposure_in_known_unit(path, where, header, data):
+    """
+    Return an exposure map in s or cm2 s, and which of the two.
+    """
+    text = str(header.get('BUNIT', '')).lower()
+    unit = unit_of(header)
+    if unit is not None and unit.is_equivalent(u.s):
+        return (data * np.float32(unit.to(u.s))).astype(np.float32), u.s
+    if 'cm' in text:
+        return data, u.cm**2 * u.s
+    if unit is not None and unit != u.dimensionless_unscaled:
+        reason = (
+            f'{where}: BUNIT = {header["BUNIT"]!r}; expected an exposure in s or cm2 s: is it '
+            f'another map?'
+        )
+        raise ImageReadError(path, reason)
+    return data, u.cm**2 * u.s if data.max() > _LONGEST_EXPOSURE else u.s
 
 
 def _effective_gain(data):
     """
-    Return counts per unit from the noise: mean over variance of the faint half.
+    Return counts per unit, cautiously: from the noise, but at most one a faintest pixel.
 
-    A Poisson image scaled by 1 / g has mean m / g and variance m / g**2.
+    A Poisson image scaled by 1 / g has mean m / g and variance m / g**2, so that mean over
+    variance of the faint half is g. Smoothing takes noise away and makes that too large; but
+    where photons are few the faintest pixel of an image that is not empty holds about one.
     """
     values = data[np.isfinite(data) & (data > 0)]
     faint = values[values <= np.median(values)]
     spread = faint.var()
-    return float(faint.mean() / spread) if spread > 0 else 1.0
+    most = 1.0 / float(values.min())
+    return min(float(faint.mean() / spread), most) if spread > 0 else min(1.0, most)
+
+
+def _note(notes, path, text):
+    notes.append(text)
+    warnings.warn(f'{path}: {text}', DataQualityWarning, stacklevel=3)
+
+
+def _counts_of(path, where, header, data, mask, notes, *, allow_flux):
+    """
+    Return the counts of an image and its flags, or refuse what does not hold counts.
+    """
+    good = data[~mask]
+    tolerance = _WHOLE * min(1.0, np.abs(good).max())
+    share = (np.abs(good - np.rint(good)) > tolerance).mean()
+    negative = ~mask & (data < 0)
+    unit = unit_of(header)
+    if not share and not negative.any():
+        if unit is not None and not unit.is_equivalent(u.ct) and 's' in unit.to_string():
+            _note(notes, path, f'BUNIT is {header["BUNIT"]}, but the values are whole: counts')
+        index = dispersion(data)
+        if index < 0.02:
+            _note(notes, path, 'the image is smoother than photons can be: is it counts?')
+        return data, 0
+    if negative.any() and not allow_flux:
+        reason = (
+            f'{where}: {int(negative.sum())} negative values, the first '
+            f'{first_wrong(data, negative)}; a background-subtracted image is not counts. Give '
+            f'the counts image, or insist with allow_flux (--allow-flux)'
+        )
+        raise ImageReadError(path, reason)
+    if not allow_flux:
+        reason = (
+            f'{where}: {share:.0%} of the values are not whole, the smallest is {good.min():.3g}, '
+            f'the largest {good.max():.3g} (BUNIT {header.get("BUNIT", "absent")}): this is a '
+            f'flux, rate or smoothed image, whose noise is not that of counts. Give the counts '
+            f'image, or insist with allow_flux (--allow-flux)'
+        )
+        raise FluxImageError(path, reason)
+    gain = _effective_gain(data)
+    notes.append(f'not counts; scaled by {gain:.4g} counts per unit, from its noise')
+    return np.maximum(data, 0) * gain, int(CandidateFlag.FLUX_IMAGE)
 
 
 def read_image(
@@ -226,49 +243,37 @@ def read_image(
     ...     read_image(path, mission='XMM').psf_fwhm
     <Quantity 8. arcsec>
     """
-    data, header, wcs, number = _open_plane(path, hdu)
+    data, header, wcs, number, doubts = read_plane(path, hdu=hdu)
     where = f'HDU {number}'
+    role = role_of(header)
+    if role is not None:
+        reason = f'{where}: its header says that it is {_article(role)}; expected the counts image'
+        raise ImageReadError(path, reason)
     data = data.astype(np.float64)
     notes = []
+    for doubt in doubts:
+        _note(notes, path, doubt)
     mask = ~np.isfinite(data)
     if mask.all():
-        raise ImageReadError(path, f'{where}: every pixel is NaN')
+        raise ImageReadError(path, f'{where}: every pixel is NaN; expected counts')
     if mask.any():
-        notes.append(f'{int(mask.sum())} pixels are not finite and were masked')
-        warnings.warn(f'{path}: {notes[-1]}', DataQualityWarning, stacklevel=2)
-    good = data[~mask]
-    flags = 0
-    fractional = np.abs(good - np.rint(good)) > 1e-3
-    unit = str(header.get('BUNIT', 'absent'))
-    if fractional.any() or good.min() < 0:
-        share = fractional.mean()
-        reason = (
-            f'{where}: {share:.0%} of the values are not whole and the smallest is '
-            f'{good.min():.3g} (BUNIT {unit}); this is a flux, smoothed or background-subtracted '
-            f'image. Give the counts image, or insist with allow_flux (--allow-flux)'
-        )
-        if not allow_flux:
-            kind = FluxImageError if good.min() >= 0 else ImageReadError
-            if kind is ImageReadError:
-                reason = f'{where}: {int((good < 0).sum())} negative values; ' + reason
-            raise kind(path, reason)
-        gain = _effective_gain(data)
-        data = np.maximum(data, 0) * gain
-        flags |= int(CandidateFlag.FLUX_IMAGE)
-        notes.append(f'not counts; scaled by {gain:.4g} counts per unit, from its noise')
+        _note(notes, path, f'{int(mask.sum())} pixels are not finite and were masked')
+    data, flags = _counts_of(path, where, header, data, mask, notes, allow_flux=allow_flux)
     if not (data[~mask] > 0).any():
         raise ImageReadError(path, f'{where}: every pixel is zero; expected counts')
     planes = {}
     exposure_unit = u.s
+    grid = {'image_path': path, 'shape': data.shape, 'wcs': wcs}
     if exposure is not None:
-        planes['exposure'], map_header = _read_map('exposure', exposure, path, data.shape, wcs)
-        text = str(map_header.get('BUNIT', '')).lower()
-        if 'cm' in text or planes['exposure'].max() > 3e7:
-            exposure_unit = u.cm**2 * u.s
+        planes['exposure'], exposure_unit = read_map('exposure', exposure, **grid)
+        if exposure_unit != u.s:
             notes.append('the exposure map is in cm2 s')
+        outside = data[~mask & (planes['exposure'] == 0)].sum() / data[~mask].sum()
+        if outside > 0.5:
+            _note(notes, path, f'{outside:.0%} of the counts lie where {exposure} is zero')
     if background is not None:
-        planes['background'], _ = _read_map('background', background, path, data.shape, wcs)
-    mission = mission or _mission_of(header, path)
+        planes['background'], _ = read_map('background', background, **grid)
+    mission = mission or mission_of(header)
     if psf_fwhm is None and mission in PSF_FWHM:
         psf_fwhm = PSF_FWHM[mission] * u.arcsec
     return XrayImage(
@@ -323,12 +328,12 @@ def read_optical(path, *, hdu=None):
     """
     from astropy.nddata import CCDData
 
-    data, header, wcs, _ = _open_plane(path, hdu)
-    try:
-        unit = u.Unit(str(header.get('BUNIT', 'adu')).strip() or 'adu')
-    except ValueError:
-        # BUNIT may hold anything, such as 'Primary Array'
-        unit = u.adu
+    data, header, wcs, number, doubts = read_plane(path, hdu=hdu)
+    for doubt in doubts:
+        warnings.warn(f'{path}: {doubt}', DataQualityWarning, stacklevel=2)
+    unit = unit_of(header) or u.adu
     data = data.astype(np.float32)
     mask = ~np.isfinite(data)
+    if mask.all():
+        raise ImageReadError(path, f'HDU {number}: every pixel is NaN; expected an image')
     return CCDData(np.where(mask, 0, data), unit=unit, wcs=wcs, mask=mask)

@@ -41,7 +41,7 @@ def read_table(path, format_name):
         table = Table.read(path, format=_ASTROPY_FORMAT[format_name], **_hdu(format_name))
     except FileNotFoundError as error:
         raise TableReadError(path, 'no such file; check the name') from error
-    except Exception as error:  # noqa: BLE001 - astropy raises many kinds for damaged files
+    except Exception as error:
         reason = f'cannot be read as {format_name} ({type(error).__name__}: {error})'
         raise TableReadError(path, ' '.join(reason.split())) from error
     for name in table.colnames:
@@ -197,9 +197,7 @@ def _label_reader(format_name):
 
 
 def _matrix(table, names):
-    columns = [
-        np.ma.filled(np.ma.asarray(table[name], dtype=np.float32), np.nan) for name in names
-    ]
+    columns = [np.ma.filled(np.ma.asarray(table[name], dtype=np.float32), np.nan) for name in names]
     return np.stack(columns, axis=1).reshape(len(table), len(names))
 
 

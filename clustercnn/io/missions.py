@@ -1,0 +1,169 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+What headers and names of files say: mission, and what an image is of.
+"""
+
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+
+__all__ = ['PSF_FWHM', 'dispersion', 'mission_of', 'role_of', 'unit_of']
+
+PSF_FWHM = {'XMM': 8.0, 'eROSITA': 26.0, 'Chandra': 2.0, 'ROSAT': 30.0, 'Einstein Probe': 24.0}
+"""
+Widths in arcsec that stand for a mission where nothing better is known: XMM-Newton EPIC
+with binning (Jansen et al. 2001: 6 arcsec FWHM), eROSITA in survey mode (Predehl et al.
+2021: 26 arcsec half-energy width, 30 averaged over the field), Chandra within some arcmin
+of the axis, ROSAT PSPC (about 25-30 arcsec), Einstein Probe FXT (about 24 arcsec).
+"""
+
+_MISSION_WORDS = {
+    'XMM': 'XMM',
+    'EROSITA': 'eROSITA',
+    'SRG': 'eROSITA',
+    'CHANDRA': 'Chandra',
+    'ROSAT': 'ROSAT',
+    'EP': 'Einstein Probe',
+}
+# DSTYPE and CONTENT as eSASS and SAS write them (eROSITA DR1 "header keywords"; XMM DFHB)
+_ROLE_WORDS = (
+    ('exposure map', ('EXPOSURE MAP', 'EXPOSUREMAP', 'EXPMAP')),
+    ('background map', ('BACKGROUND MAP', 'BACKGRIMAGE', 'BKGMAP', 'BKG MAP')),
+    ('detection mask', ('DETECTION MASK', 'DETMASK', 'DETMSK')),
+)
+
+
+def mission_of(header):
+    """
+    Return the mission that made an image.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header` or dict
+        Its header.
+
+    Returns
+    -------
+    mission : str
+        ``'generic'`` where the header does not tell.
+
+    Examples
+    --------
+    >>> from clustercnn.io.missions import mission_of
+    >>> mission_of({'TELESCOP': 'XMM'}), mission_of({})
+    ('XMM', 'generic')
+    """
+    words = ' '.join(str(header.get(key, '')) for key in ('TELESCOP', 'MISSION', 'INSTRUME'))
+    for word, mission in _MISSION_WORDS.items():
+        if word in words.upper().replace('/', ' ').replace('-', ' ').split():
+            return mission
+    # eROSITA products of several pipelines come without TELESCOP
+    if str(header.get('CREATOR', '')).lower().startswith(('evtool', 'expmap', 'ermldet')):
+        return 'eROSITA'
+    return 'generic'
+
+
+def unit_of(header):
+    """
+    Return the unit of an image.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header` or dict
+        Its header.
+
+    Returns
+    -------
+    unit : `~astropy.units.Unit` or None
+        None where ``BUNIT`` is absent or means nothing, such as 'Primary Array'.
+
+    Examples
+    --------
+    >>> from clustercnn.io.missions import unit_of
+    >>> unit_of({'BUNIT': '/cm**2 /s'}), unit_of({'BUNIT': 'Primary Array'})
+    (Unit("1 / (s cm2)"), None)
+    """
+    text = str(header.get('BUNIT', '')).strip()
+    words = {'counts': 'ct', 'count': 'ct', 'cts': 'ct', 'sec': 's', 'seconds': 's', 'second': 's'}
+    text = words.get(text.lower(), text)
+    for spelling in (text, '1 ' + text.replace(' /', '/') if text.startswith('/') else text):
+        if not spelling:
+            continue
+        try:
+            return u.Unit(spelling.replace('counts', 'ct').replace('count', 'ct'))
+        except (ValueError, TypeError):
+            continue
+    return None
+
+
+def role_of(header, path=''):
+    """
+    Return what an image is of, as far as its header and the name of its file tell.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header` or dict
+        Its header.
+    path : str or path-like, optional
+        The file, whose name is looked at where the header is silent.
+
+    Returns
+    -------
+    role : str or None
+        ``'exposure map'``, ``'background map'``, ``'detection mask'`` or None.
+
+    Examples
+    --------
+    >>> from clustercnn.io.missions import role_of
+    >>> role_of({'CONTENT': 'EPIC EXPOSURE MAP'}), role_of({}, 'field_expmap.fits')
+    ('exposure map', 'exposure map')
+    """
+    header_words = f'{header.get("DSTYPE", "")} {header.get("CONTENT", "")}'.upper()
+    if str(header.get('HDUCLAS2', '')).upper() == 'MASK':
+        return 'detection mask'
+    for role, words in _ROLE_WORDS:
+        if any(word in header_words for word in words):
+            return role
+    if 'IMAGE' in header_words:
+        return None
+    name = Path(path).name.upper() if path else ''
+    for role, words in _ROLE_WORDS:
+        if any(word.replace(' ', '') in name for word in words):
+            return role
+    for role, start in (('exposure map', 'EXPOSURE'), ('background map', 'BACKGROUND')):
+        if name.startswith(start):
+            return role
+    return None
+
+
+def dispersion(data):
+    """
+    Return how much neighbours differ against what photons would do.
+
+    Parameters
+    ----------
+    data : 2D `~numpy.ndarray`
+        An image.
+
+    Returns
+    -------
+    index : float
+        Median of ``(a - b)**2 / (a + b)`` over neighbours in a row that have more than 20
+        together: about 0.45, the median of chi-square of one degree of freedom, for counts
+        of photons, far less for smooth maps; NaN where there are no such neighbours.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.io.missions import dispersion
+    >>> counts = np.random.default_rng(1).poisson(50.0, (64, 64))
+    >>> round(dispersion(counts), 1), dispersion(np.full((8, 8), 3000.0))
+    (0.4, 0.0)
+    """
+    left, right = np.asarray(data[:, :-1], float), np.asarray(data[:, 1:], float)
+    total = left + right
+    use = np.isfinite(total) & (left >= 0) & (right >= 0) & (total > 20)
+    if not use.any():
+        return np.nan
+    return float(np.median((left[use] - right[use]) ** 2 / total[use]))

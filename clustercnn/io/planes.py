@@ -1,0 +1,518 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The one place where FITS images of unknown origin are opened.
+
+Nothing in a file is believed before it is checked: sizes are compared with what is
+there before memory is asked for, compressed files are unpacked as a stream with an end,
+and whatever astropy raises becomes one sentence about the file.
+"""
+
+import bz2
+import gzip
+import itertools
+import lzma
+import stat
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from clustercnn.exceptions import ImageMismatchError, ImageReadError
+
+__all__ = ['Plane', 'check_file', 'check_grid', 'first_wrong', 'open_hdus', 'read_plane']
+
+_LARGEST_PIXELS = 20_000 * 20_000
+_LARGEST_STREAM = 4 << 30
+_LARGEST_HEADERS = 64 << 20
+_LARGEST_REST = 1 << 30
+_MOST_HDUS = 1000
+_BLOCK = 2880
+_UNPACKERS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}
+_OTHER_KINDS = {
+    b'<': 'an HTML or XML page; the download failed, fetch it again',
+    b'PK\x03\x04': 'a ZIP archive; unpack it first',
+    b'\x89HDF': 'an HDF5 file, not an image',
+    b'\x89PNG': 'a PNG picture without sky coordinates; use the FITS file it was made from',
+    b'\xff\xd8\xff': 'a JPEG picture without sky coordinates; use the FITS file it was made from',
+    b'%PDF': 'a PDF document',
+    b'version https://git-lfs': 'a Git LFS pointer; fetch the file itself with git lfs pull',
+}
+
+
+class Plane(NamedTuple):
+    """
+    One celestial image of a FITS file.
+
+    Parameters
+    ----------
+    data : 2D `~numpy.ndarray`
+        As stored.
+    header : `~astropy.io.fits.Header`
+        Of its HDU.
+    wcs : `~astropy.wcs.WCS`
+        Celestial, two-dimensional.
+    number : int
+        Number of its HDU, from 0.
+    doubts : tuple of str
+        What deserves a look although the image could be read.
+
+    Examples
+    --------
+    >>> from clustercnn.io.planes import Plane
+    >>> Plane._fields
+    ('data', 'header', 'wcs', 'number', 'doubts')
+    """
+
+    data: np.ndarray
+    header: fits.Header
+    wcs: WCS
+    number: int
+    doubts: tuple = ()
+
+
+class _LimitedStream:
+    """
+    A file to read that ends in an error rather than in all our memory or time.
+
+    It moves only when it is read, so that jumping over data costs nothing until what lies
+    behind them is asked for.
+    """
+
+    mode = 'rb'
+
+    def __init__(self, path, raw, size):
+        self._path = path
+        self._raw = raw
+        self._size = _LARGEST_STREAM if size is None else size
+        self._limit = _LARGEST_STREAM if size is None else max(size, _LARGEST_STREAM)
+        self._position = 0
+        self._header_bytes = 0
+        self.cut_off = False
+        self.closed = False
+
+    def read(self, size=-1):
+        if size is None or size < 0:
+            size = self._limit - self._position
+        if size <= _BLOCK:
+            # headers are read block by block; one without an end would go on for ever
+            self._header_bytes += size
+            if self._header_bytes > _LARGEST_HEADERS:
+                reason = f'its headers pass {_LARGEST_HEADERS >> 20} MiB, expected an END keyword'
+                raise ImageReadError(self._path, reason)
+        if self._position + size > self._limit:
+            # what astropy looks for here is a next header: for us the file ends before it
+            self.cut_off = True
+            return b''
+        self._raw.seek(self._position)
+        data = self._raw.read(size)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset, whence=0):
+        start = {0: 0, 1: self._position, 2: self._size}[whence]
+        self._position = max(start + offset, 0)
+        return self._position
+
+    def tell(self):
+        return self._position
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def writable(self):
+        return False
+
+    def flush(self):
+        pass
+
+    def close(self):
+        self.closed = True
+
+    def drain(self):
+        """
+        Read on to the end, which is where gzip keeps its checksum.
+        """
+        stop = self._raw.tell() + _LARGEST_REST
+        while self._raw.tell() < stop and self._raw.read(1 << 20):
+            pass
+
+
+def check_file(path):
+    """
+    Refuse what cannot be a file of data, whatever its format.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    start : bytes
+        Its first 512 bytes.
+
+    Raises
+    ------
+    ImageReadError
+        If it is absent, a folder, empty, closed to us or no plain file.
+
+    Examples
+    --------
+    >>> from clustercnn.io.planes import check_file
+    >>> check_file('nowhere.fits')
+    Traceback (most recent call last):
+        ...
+    clustercnn.exceptions.ImageReadError: nowhere.fits: no such file; check the name
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageReadError(path, 'no such file; check the name') from error
+    except (OSError, ValueError) as error:
+        raise ImageReadError(path, f'cannot be looked at ({error})') from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageReadError(path, 'is a folder, expected a FITS file')
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageReadError(path, 'is a pipe or device, expected a plain file')
+    if status.st_size == 0:
+        raise ImageReadError(path, 'the file is empty; fetch it again')
+    try:
+        with path.open('rb') as stream:
+            return stream.read(512)
+    except OSError as error:
+        reason = f'cannot be opened ({error.strerror}); check its permissions'
+        raise ImageReadError(path, reason) from error
+
+
+def _unpacker(start):
+    for magic, unpack in _UNPACKERS.items():
+        if start.startswith(magic):
+            return unpack
+    return None
+
+
+def _damaged(path, error):
+    reason = (
+        f'cannot be read as FITS ({type(error).__name__}: {error}); the file is truncated, '
+        f'damaged or of another format, fetch it again'
+    )
+    return ImageReadError(path, ' '.join(reason.split()))
+
+
+def open_hdus(path, work):
+    """
+    Open a FITS file and do something with its HDUs.
+
+    Parameters
+    ----------
+    path : str or path-like
+        FITS file, plain or compressed with gzip, bzip2 or xz.
+    work : callable
+        Called with an iterator over pairs of number and HDU, in their order; each is
+        loaded when it is asked for, so that nothing behind the one wanted is read.
+
+    Returns
+    -------
+    result : object
+        What ``work`` returned.
+
+    Raises
+    ------
+    ImageReadError
+        If the file cannot be opened or is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from astropy.io import fits
+    >>> from clustercnn.io.planes import open_hdus
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fits.PrimaryHDU().writeto(Path(folder) / 'a.fits')
+    ...     open_hdus(Path(folder) / 'a.fits', lambda hdus: [number for number, _ in hdus])
+    [0]
+    """
+    path = Path(path)
+    start = check_file(path)
+    unpack = _unpacker(start)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            with path.open('rb') if unpack is None else unpack(path, 'rb') as raw:
+                head = start if unpack is None else raw.read(512)
+                if unpack is not None:
+                    raw.seek(0)
+                _check_start(path, head)
+                size = path.stat().st_size if unpack is None else None
+                stream = _LimitedStream(path, raw, size)
+                try:
+                    with fits.open(stream, memmap=False, lazy_load_hdus=True) as hdus:
+                        result = work(_walk(path, hdus, size))
+                except ImageReadError as error:
+                    if not stream.cut_off:
+                        raise
+                    beyond = f'; beyond {_LARGEST_STREAM / (1 << 30):.3g} GiB nothing was read'
+                    raise ImageReadError(path, error.reason + beyond) from error
+                if unpack is not None:
+                    stream.drain()
+                return result
+    except (ImageReadError, ImageMismatchError):
+        raise
+    except MemoryError as error:
+        reason = 'needs more memory than there is; cut a smaller image out of it'
+        raise ImageReadError(path, reason) from error
+    except RecursionError as error:
+        raise _damaged(path, error) from error
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _check_start(path, head):
+    if head.startswith(b'SIMPLE  ='):
+        return
+    plain = head.lstrip(b'\xef\xbb\xbf \t\r\n')
+    for magic, words in _OTHER_KINDS.items():
+        if plain.startswith(magic):
+            raise ImageReadError(path, f'holds {words}; expected a FITS image')
+    reason = "is not FITS: it does not start with 'SIMPLE  ='; fetch it again or convert it"
+    raise ImageReadError(path, reason)
+
+
+def _walk(path, hdus, size):
+    """
+    Yield number and HDU one by one, each as long as it says.
+    """
+    last = -1
+    for number in itertools.count():
+        try:
+            item = hdus[number]
+        except IndexError:
+            return
+        place = item.fileinfo()
+        end = place['datLoc'] + (
+            # the size of what it unpacks to is another one; the last block may lack its padding
+            max(place['datSpan'] - _BLOCK + 1, 0)
+            if isinstance(item, fits.CompImageHDU)
+            else item.size
+        )
+        if number >= _MOST_HDUS or place['datLoc'] <= last or place['datSpan'] < 0:
+            reason = f'HDU {number}: the sizes in its headers contradict each other; fetch it again'
+            raise ImageReadError(path, reason)
+        last = place['datLoc']
+        claims_too_much = item.is_image and np.prod(item.shape, dtype=float) > _LARGEST_PIXELS
+        if size is not None and end > size and item.size and not claims_too_much:
+            reason = (
+                f'HDU {number}: its header promises data up to byte {end}, but the file ends at '
+                f'{size}; it is truncated, fetch it again'
+            )
+            raise ImageReadError(path, reason)
+        yield number, item
+
+
+def _describe(number, header):
+    axes = [header.get(f'NAXIS{axis + 1}', 0) for axis in range(int(header.get('NAXIS', 0)))]
+    kind = {'BINTABLE': 'table', 'TABLE': 'table'}.get(
+        str(header.get('XTENSION', 'IMAGE')).strip(), 'image'
+    )
+    size = 'empty' if not axes else ' x '.join(map(str, axes))
+    return kind, f'HDU {number} {kind} {size}'
+
+
+def read_plane(path, *, hdu=None):
+    """
+    Read the first celestial image of a FITS file, or the one asked for.
+
+    Parameters
+    ----------
+    path : str or path-like
+        FITS file, plain or compressed with gzip, bzip2 or xz.
+    hdu : int or str, optional
+        Number or name of the wanted HDU.
+
+    Returns
+    -------
+    plane : Plane
+        Axes of length 1 beside the two of the sky are dropped.
+
+    Raises
+    ------
+    ImageReadError
+        If there is none; says what the file holds instead.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from clustercnn.io.planes import read_plane
+    >>> from clustercnn.testing import tiny_wcs
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'image.fits'
+    ...     fits.writeto(path, np.ones((64, 64)), tiny_wcs().to_header())
+    ...     read_plane(path).data.shape
+    (64, 64)
+    """
+    return open_hdus(path, lambda hdus: _choose(path, hdus, hdu))
+
+
+def _choose(path, hdus, wanted):
+    seen, no_wcs = [], None
+    for number, item in hdus:
+        header = item.header
+        kind, text = _describe(number, header)
+        seen.append((kind, text))
+        if wanted is not None and wanted not in (number, item.name, item.name.lower()):
+            continue
+        axes = [header.get(f'NAXIS{axis + 1}', 0) for axis in range(int(header.get('NAXIS', 0)))]
+        if not item.is_image or len([n for n in axes if n > 1]) != 2 or 0 in axes:
+            continue
+        if np.prod(axes, dtype=float) > _LARGEST_PIXELS:
+            reason = (
+                f'{text}: more than {_LARGEST_PIXELS:.0e} pixels; cut a smaller image out of it'
+            )
+            raise ImageReadError(path, reason)
+        wcs = _wcs_of(path, header, text, len(axes))
+        if not wcs.has_celestial:
+            no_wcs = no_wcs or (
+                f'{text}: has no celestial WCS (CTYPE1 = {header.get("CTYPE1", "absent")}, '
+                f'CTYPE2 = {header.get("CTYPE2", "absent")}); expected RA/DEC or GLON/GLAT, '
+                f'add the WCS keywords or use the file they were lost from'
+            )
+            continue
+        scales = np.asarray(proj_plane_pixel_scales(wcs), float)
+        if not (np.isfinite(scales).all() and (scales > 0).all() and (scales < 1).all()):
+            reason = (
+                f'{text}: a pixel of {scales[0]:g} x {scales[1]:g} deg; expected less than 1 deg, '
+                f'check CDELT1 and CDELT2 or the CD matrix'
+            )
+            raise ImageReadError(path, reason)
+        return _load(path, item, number, text, wcs)
+    raise ImageReadError(path, no_wcs or _nothing_found(seen, wanted))
+
+
+def _wcs_of(path, header, text, n_axes):
+    try:
+        return WCS(header, naxis=2) if n_axes == 2 else WCS(header).celestial
+    except Exception as error:
+        words = ' '.join(str(error).split())
+        reason = f'{text}: its WCS cannot be used ({words[:200]}); correct the WCS keywords'
+        raise ImageReadError(path, reason) from error
+
+
+def _load(path, item, number, text, wcs):
+    header = item.header.copy()
+    doubts = ()
+    # a wrong sum alone does not condemn a file: tools change images and leave the old sums
+    if not isinstance(item, fits.CompImageHDU) and not _has_true_sum(item):
+        doubts = (f'HDU {number}: DATASUM does not fit the pixels: damaged, or changed since',)
+    data = np.asarray(item.data)
+    data = data.reshape([n for n in data.shape if n > 1])
+    if data.dtype.kind not in 'iuf':
+        raise ImageReadError(path, f'{text}: holds {data.dtype} values, expected numbers')
+    return Plane(data, header, wcs, number, doubts)
+
+
+def _has_true_sum(item):
+    try:
+        return item.verify_datasum() != 0
+    except (TypeError, ValueError, OSError):
+        # the padding of the last block is missing; reading will tell if it is more than that
+        return True
+
+
+def _nothing_found(seen, wanted):
+    listing = '; '.join(text for _, text in seen[:6]) + ('; ...' if len(seen) > 6 else '')
+    if wanted is not None:
+        return f'has no two-dimensional image in HDU {wanted!r}; there are: {listing}'
+    reason = f'has no two-dimensional image with a celestial WCS; there are: {listing}'
+    if any(kind == 'table' for kind, _ in seen):
+        return reason + '. It holds tables: an event list must be binned into an image first'
+    if any(text.count(' x ') > 1 for _, text in seen):
+        return reason + '. A cube must be cut into planes first'
+    return reason
+
+
+def check_grid(path, shape, wcs, other_path, other_shape, other_wcs):
+    """
+    Refuse a map that is not on the pixel grid of an image, to a tenth of a pixel.
+
+    Parameters
+    ----------
+    path, other_path : str or path-like
+        Names of image and map, for the message.
+    shape, other_shape : 2-tuple of int
+        Their shapes.
+    wcs, other_wcs : `~astropy.wcs.WCS`
+        Their world coordinates.
+
+    Raises
+    ------
+    ImageMismatchError
+        If shapes differ or positions disagree.
+
+    Examples
+    --------
+    >>> from clustercnn.io.planes import check_grid
+    >>> from clustercnn.testing import tiny_wcs
+    >>> check_grid('a', (64, 64), tiny_wcs(), 'b', (64, 64), tiny_wcs())
+    """
+    if tuple(shape) != tuple(other_shape):
+        msg = (
+            f'{other_path}: is {other_shape[1]} x {other_shape[0]} pixels, but {path} is '
+            f'{shape[1]} x {shape[0]}; make it on the pixel grid of the image'
+        )
+        raise ImageMismatchError(msg)
+    ny, nx = shape
+    y, x = (
+        axis.ravel() for axis in np.meshgrid(np.linspace(0, ny - 1, 5), np.linspace(0, nx - 1, 5))
+    )
+    longitude, latitude = wcs.all_pix2world(x, y, 0)
+    # the corners of very wide images lie beyond the sky
+    on_sky = np.isfinite(longitude) & np.isfinite(latitude)
+    offset = np.inf
+    if on_sky.any():
+        sky = wcs.pixel_to_world(x[on_sky], y[on_sky])
+        other = np.array(other_wcs.world_to_pixel(sky)) - np.array([x[on_sky], y[on_sky]])
+        offset = np.hypot(*other).max()
+    if not offset < 0.1:
+        msg = (
+            f'{other_path}: its WCS lies {offset:.2f} pixels off that of {path}; '
+            f'expected less than 0.1, make it on the pixel grid of the image'
+        )
+        raise ImageMismatchError(msg)
+
+
+def first_wrong(values, wrong):
+    """
+    Say where the first of some pixels is, and its value.
+
+    Parameters
+    ----------
+    values : 2D `~numpy.ndarray`
+        The image.
+    wrong : 2D `~numpy.ndarray` of bool
+        At least one pixel is True.
+
+    Returns
+    -------
+    text : str
+        Position from 0, as everywhere in the package.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.io.planes import first_wrong
+    >>> first_wrong(np.array([[0.0, -3.0]]), np.array([[False, True]]))
+    '-3 at (x, y) = (1, 0)'
+    """
+    row, column = np.argwhere(wrong)[0]
+    return f'{values[row, column]:g} at (x, y) = ({column}, {row})'
