@@ -72,7 +72,9 @@ def compare_with_truth(field, catalog):
     """
     matched = field.match(catalog)
     is_cluster = np.asarray(matched['class']) == 'cluster'
-    accepted = np.asarray(catalog['p_cluster']) > 0.5
+    accepted = np.zeros(len(catalog), bool)
+    if 'p_cluster' in catalog:
+        accepted = np.asarray(catalog['p_cluster']) > 0.5
     return {
         'clusters_found': int(is_cluster.sum()),
         'clusters_accepted': int((is_cluster & accepted).sum()),

@@ -130,12 +130,8 @@ def find_sources(
     """
     image = xray
     if not isinstance(xray, XrayImage):
-        image = read_image(
-            xray, exposure=exposure, background=background, allow_flux=allow_flux
-        )
-    finder = _make_finder(
-        method, psf_fwhm=psf_fwhm, threshold=threshold, false_alarms=false_alarms
-    )
+        image = read_image(xray, exposure=exposure, background=background, allow_flux=allow_flux)
+    finder = _make_finder(method, psf_fwhm=psf_fwhm, threshold=threshold, false_alarms=false_alarms)
     catalog = finder(image)
     if output is not None:
         catalog.write(output, overwrite=overwrite)
@@ -207,9 +203,7 @@ def make_cutouts(
     """
     if not isinstance(candidates, CandidateCatalog):
         candidates = CandidateCatalog.read(candidates)
-    images = _read_bands(
-        bands, exposure=exposure, background=background, allow_flux=allow_flux
-    )
+    images = _read_bands(bands, exposure=exposure, background=background, allow_flux=allow_flux)
     progress = None if quiet is None else not quiet
     stack = CutoutMaker(geometry=geometry)(images, candidates, progress=progress)
     if output is not None:
@@ -221,7 +215,7 @@ def _load_model(model):
     if isinstance(model, Classifier):
         return model
     path = Path(model)
-    if path.suffix == '.safetensors' or path.exists():
+    if path.suffix == '.safetensors' or path.is_file():
         return Classifier.load(path)
     return Classifier.from_pretrained(str(model))
 
@@ -290,7 +284,7 @@ def catalog_of(stack):
     )
 
 
-def classify_cutouts(cutouts, *, model='default', output=None, overwrite=False):
+def classify_cutouts(cutouts, *, model='default', output=None, overwrite=False, quiet=True):
     """
     Classify cutouts and rank them.
 
@@ -304,6 +298,8 @@ def classify_cutouts(cutouts, *, model='default', output=None, overwrite=False):
         Where to write the catalogue; the name gives the format.
     overwrite : bool, optional
         Whether an existing file may be replaced.
+    quiet : bool, optional
+        Whether to hide the progress bar; None: unless on a terminal.
 
     Returns
     -------
@@ -322,13 +318,24 @@ def classify_cutouts(cutouts, *, model='default', output=None, overwrite=False):
     [1, 2, 3, 4, 5, 6]
     """
     stack = cutouts if isinstance(cutouts, CutoutStack) else CutoutStack.read(cutouts)
-    prediction = _load_model(model).predict(stack)
+    progress = None if quiet is None else not quiet
+    prediction = _load_model(model).predict(stack, progress=progress)
     result = prediction
     if stack.positions is not None:
         result = rank_candidates(catalog_of(stack), prediction, flags=coverage_flags(stack))
     if output is not None:
         result.write(output, overwrite=overwrite)
     return result
+
+
+def _remove_states(folder):
+    """
+    Remove what a training left in its folder, and the folder if nothing else lies in it.
+    """
+    for state in folder.glob('member-*.safetensors'):
+        state.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def train_classifier(
@@ -340,6 +347,7 @@ def train_classifier(
     seed=0,
     output=None,
     overwrite=False,
+    checkpoint=None,
     quiet=None,
     **options,
 ):
@@ -362,6 +370,9 @@ def train_classifier(
         Model file to write.
     overwrite : bool, optional
         Whether an existing file may be replaced.
+    checkpoint : str or path-like, optional
+        Folder for the state after each epoch, from which a killed training goes on when
+        it is called again with the same arguments; removed once the model is written.
     quiet : bool, optional
         Whether to hide the progress bar.
     **options
@@ -388,9 +399,16 @@ def train_classifier(
     classifier = Classifier(
         network=network, schema=label_set.schema, seed=seed, ensemble=n_runs, **options
     )
-    classifier.fit(stack, label_set, progress=None if quiet is None else not quiet)
+    classifier.fit(
+        stack,
+        label_set,
+        checkpoint=checkpoint,
+        progress=None if quiet is None else not quiet,
+    )
     if output is not None:
         classifier.save(output, overwrite=overwrite)
+        if checkpoint is not None:
+            _remove_states(Path(checkpoint))
     return classifier
 
 

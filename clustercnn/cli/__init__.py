@@ -78,11 +78,13 @@ def main(args=None):
     >>> main(['find', 'no-such-image.fits', '-o', 'x.ecsv'])
     1
     """
-    parser = build_parser()
     try:
-        options = parser.parse_args(args)
+        options = build_parser().parse_args(args)
     except SystemExit as stop:
         return int(stop.code or 0)
+    except KeyboardInterrupt:
+        print('clustercnn: interrupted', file=sys.stderr)
+        return 130
     # preallocation would take most of a GPU for a program that needs little of it
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
     if hasattr(signal, 'SIGPIPE') and args is None:

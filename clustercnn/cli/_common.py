@@ -13,8 +13,10 @@ __all__ = [
     'add_xray_arguments',
     'bands_of',
     'finder_options',
+    'positive_number',
     'psf_of',
     'quiet_of',
+    'seed_number',
     'tell',
 ]
 
@@ -23,6 +25,48 @@ class UsageError(Exception):
     """
     The command line asks for something that cannot be.
     """
+
+
+def seed_number(text):
+    """
+    Return a seed, or refuse it as wrong usage.
+
+    Parameters
+    ----------
+    text : str
+        The argument.
+
+    Returns
+    -------
+    seed : int
+        From 0 to 2**32 - 1.
+    """
+    seed = int(text) if text.isascii() and text.isdigit() else -1
+    if not 0 <= seed < 2**32:
+        msg = f'expected a whole number from 0 to {2**32 - 1}, got {text}'
+        raise argparse.ArgumentTypeError(msg)
+    return seed
+
+
+def positive_number(text):
+    """
+    Return a number of things, or refuse it as wrong usage.
+
+    Parameters
+    ----------
+    text : str
+        The argument.
+
+    Returns
+    -------
+    number : int
+        At least 1.
+    """
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        msg = f'expected a whole number of at least 1, got {text}'
+        raise argparse.ArgumentTypeError(msg)
+    return number
 
 
 def add_common_arguments(parser, *, seed=True, overwrite=True):
@@ -45,7 +89,7 @@ def add_common_arguments(parser, *, seed=True, overwrite=True):
     )
     group.add_argument(
         '--seed',
-        type=int,
+        type=seed_number,
         default=None,
         help='seed of everything random' if seed else argparse.SUPPRESS,
     )

@@ -3,7 +3,7 @@
 The command ``clustercnn classify``.
 """
 
-from clustercnn.cli._common import add_common_arguments, tell
+from clustercnn.cli._common import add_common_arguments, quiet_of, tell
 
 __all__ = ['add_parser']
 
@@ -39,6 +39,7 @@ def add_parser(commands):
 
 
 def _execute(options):
+    from clustercnn import PredictionSet
     from clustercnn._utils.files import check_output
     from clustercnn.pipeline import classify_cutouts
 
@@ -48,5 +49,15 @@ def _execute(options):
         model=options.model,
         output=options.output,
         overwrite=options.overwrite,
+        quiet=quiet_of(options),
     )
-    tell(options, f'out: {len(result)} classified in {options.output}')
+    predicted = result.columns() if isinstance(result, PredictionSet) else result
+    accepted = int((predicted['p_cluster'] > 0.5).sum())
+    tell(
+        options,
+        f'in:  {len(result)} cutouts in {options.cutouts}',
+        f'out: {len(result)} classified in {options.output}, {accepted} with p_cluster above 0.5; '
+        f'none was left out',
+        f'next: {"ds9 IMAGE -regions" if options.output.endswith(".reg") else "topcat"} '
+        f'{options.output}',
+    )

@@ -38,9 +38,7 @@ def add_parser(commands):
         metavar='NAME=F',
         help='image of a band; repeatable; the X-ray band is called xray',
     )
-    parser.add_argument(
-        '-o', '--output', required=True, metavar='CUTOUTS.h5', help='file to write'
-    )
+    parser.add_argument('-o', '--output', required=True, metavar='CUTOUTS.h5', help='file to write')
     add_xray_arguments(parser)
     add_common_arguments(parser, seed=False)
     parser.set_defaults(execute=_execute)
@@ -65,7 +63,10 @@ def _execute(options):
         overwrite=options.overwrite,
         quiet=quiet_of(options),
     )
-    lines = [f'out: {len(stack)} cutouts in {options.output}']
+    lines = [
+        f'in:  {len(stack)} candidates of {options.candidates}',
+        f'out: {len(stack)} cutouts in {options.output}; none was left out',
+    ]
     for name in stack.band_names:
         coverage = stack.band(name).coverage
         lines.append(

@@ -59,6 +59,8 @@ def _execute(options):
     dropped = dict(catalog.meta.get('dropped', {}))
     tell(
         options,
+        f'in:  {options.xray}, {"no" if options.exposure is None else "with"} exposure map, '
+        f'{"no" if options.background is None else "with"} background map',
         f'out: {len(catalog)} sources in {options.output}',
         *(f'     {number} left out: {reason}' for reason, number in dropped.items()),
         f'next: clustercnn cut {options.output} --band xray={options.xray} -o cutouts.h5',

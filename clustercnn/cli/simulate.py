@@ -3,7 +3,7 @@
 The command ``clustercnn simulate``.
 """
 
-from clustercnn.cli._common import UsageError, add_common_arguments, tell
+from clustercnn.cli._common import UsageError, add_common_arguments, positive_number, tell
 
 __all__ = ['add_parser']
 
@@ -25,16 +25,18 @@ def add_parser(commands):
     )
     parser.add_argument('directory', metavar='DIR', help='folder to write to')
     parser.add_argument('--mission', default='xmm', metavar='NAME', help='default: %(default)s')
-    parser.add_argument('--fields', type=int, default=1, metavar='N', help='number of fields')
+    parser.add_argument(
+        '--fields', type=positive_number, default=1, metavar='N', help='number of fields'
+    )
     add_common_arguments(parser)
     parser.set_defaults(execute=_execute)
 
 
 def _execute(options):
-    from clustercnn.simulate import simulate_fields
+    from clustercnn.simulate import MISSIONS, simulate_fields
 
-    if options.fields < 1:
-        msg = f'--fields {options.fields}: must be at least 1'
+    if options.mission not in MISSIONS:
+        msg = f'--mission {options.mission}: there are {", ".join(MISSIONS)}'
         raise UsageError(msg)
     index = simulate_fields(
         options.directory,

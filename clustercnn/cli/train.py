@@ -3,7 +3,7 @@
 The command ``clustercnn train``.
 """
 
-from clustercnn.cli._common import add_common_arguments, quiet_of, tell
+from clustercnn.cli._common import UsageError, add_common_arguments, positive_number, quiet_of, tell
 
 __all__ = ['add_parser']
 
@@ -21,15 +21,20 @@ def add_parser(commands):
         'train',
         help='train a classifier on labelled cutouts',
         description='Train a classifier on labelled cutouts. An interrupted training goes on '
-        'where it stopped when the same command is given again.',
+        'where it stopped when the same command is given again; its state lies beside the '
+        'model, in a folder MODEL.checkpoint that is removed when all is done.',
     )
     parser.add_argument('cutouts', metavar='CUTOUTS', help='cutouts, HDF5')
     parser.add_argument('labels', metavar='LABELS', help='labels by identifier, ECSV or FITS')
     parser.add_argument('--network', default='cn', metavar='NAME', help='default: %(default)s')
     parser.add_argument(
-        '--runs', type=int, default=1, metavar='N', help='trainings that form one ensemble'
+        '--runs',
+        type=positive_number,
+        default=1,
+        metavar='N',
+        help='trainings that form one ensemble',
     )
-    parser.add_argument('--epochs', type=int, metavar='N', help='passes over the data')
+    parser.add_argument('--epochs', type=positive_number, metavar='N', help='passes over the data')
     parser.add_argument(
         '-o', '--output', required=True, metavar='MODEL.safetensors', help='model to write'
     )
@@ -38,8 +43,12 @@ def add_parser(commands):
 
 
 def _execute(options):
+    from clustercnn.network import network_names
     from clustercnn.pipeline import train_classifier
 
+    if options.network not in network_names():
+        msg = f'--network {options.network}: there are {", ".join(network_names())}'
+        raise UsageError(msg)
     epochs = {} if options.epochs is None else {'n_epochs': options.epochs}
     classifier = train_classifier(
         options.cutouts,
@@ -49,11 +58,18 @@ def _execute(options):
         seed=options.seed or 0,
         output=options.output,
         overwrite=options.overwrite,
+        checkpoint=f'{options.output}.checkpoint',
         quiet=quiet_of(options),
         **epochs,
     )
+    counts, validation = classifier.metadata['counts'], classifier.metadata['validation']['n']
     tell(
         options,
+        f'in:  {counts["cutouts"]} cutouts in {options.cutouts}',
+        f'out: {options.output}, trained on {counts["used"] - validation} and calibrated on '
+        f'{validation}',
+        f'     {counts["unlabelled"]} left out: without a label',
+        f'     {counts["unknown"]} left out: labelled unknown',
         repr(classifier),
         f'next: clustercnn classify CUTOUTS --model {options.output} -o catalog.ecsv',
     )

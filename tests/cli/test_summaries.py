@@ -1,0 +1,151 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+What commands say at the end, what they call wrong usage, and odd surroundings.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from clustercnn import LabelSet
+from clustercnn.cli import main
+from clustercnn.testing import tiny_image, tiny_labels, tiny_stack, tiny_wcs
+from clustercnn.training import loop
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """
+    A count image, cutouts, and labels of which one is unknown and two are absent.
+    """
+    image = tiny_image()
+    fits.writeto(tmp_path / 'xray.fits', image.counts.astype(np.int32), tiny_wcs().to_header())
+    tiny_stack(40).write(tmp_path / 'cutouts.h5')
+    labels = tiny_labels(40)[:38]
+    names = ['unknown', *labels.names()[1:]]
+    LabelSet.from_labels(labels.ids, names).write(tmp_path / 'labels.ecsv')
+    return tmp_path
+
+
+def training(folder, *more):
+    files = [str(folder / name) for name in ('cutouts.h5', 'labels.ecsv')]
+    return ['train', *files, '-o', str(folder / 'm.safetensors'), *more]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['run', 'x.fits', '--seed', '-1'], 'whole number from 0'),
+        (['run', 'x.fits', '--seed', 'one'], 'whole number from 0'),
+        (['simulate', 'sky', '--fields', '0'], 'at least 1'),
+        (['simulate', 'sky', '--mission', 'hubble'], 'there are xmm'),
+        (['train', 'a.h5', 'b.ecsv', '-o', 'm.safetensors', '--network', 'vgg'], 'there are'),
+        (['train', 'a.h5', 'b.ecsv', '-o', 'm.safetensors', '--runs', '0'], 'at least 1'),
+        (['train', 'a.h5', 'b.ecsv', '-o', 'm.safetensors', '--epochs', '0'], 'at least 1'),
+    ],
+)
+def test_wrong_values_are_wrong_usage(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_summaries_say_in_out_and_what_next(folder, capsys):
+    def said(*arguments):
+        assert main([*map(str, arguments)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith('in:  ')
+        assert any(line.startswith('out: ') for line in lines)
+        assert lines[-1].startswith('next: ')
+        return '\n'.join(lines)
+
+    xray, catalog, cutouts = folder / 'xray.fits', folder / 'c.ecsv', folder / 'c.h5'
+    assert 'no exposure map' in said('find', xray, '-o', catalog)
+    assert 'candidates of' in said('cut', catalog, '--band', f'xray={xray}', '-o', cutouts)
+    assert 'none was left out' in said('classify', cutouts, '-o', folder / 'r.ecsv')
+    text = said(*training(folder, '--epochs', '1'))
+    assert '2 left out: without a label' in text
+    assert '1 left out: labelled unknown' in text
+    assert said('run', xray, '-o', folder / 'out').endswith('report.html')
+
+
+def test_interrupted_training_goes_on_to_the_same_bits(folder, capsys, monkeypatch):
+    arguments = training(folder, '--epochs', '3', '--seed', '4', '-q')
+    assert main(arguments) == 0
+    model = folder / 'm.safetensors'
+    whole = model.read_bytes()
+    model.unlink()
+    save, n_saved = loop.save_checkpoint, []
+
+    def save_and_be_stopped(*args):
+        save(*args)
+        n_saved.append(1)
+        if len(n_saved) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, 'save_checkpoint', save_and_be_stopped)
+        assert main(arguments) == 130
+    assert not model.exists()
+    assert (folder / 'm.safetensors.checkpoint').is_dir()
+    n_before = len(n_saved)
+    assert main(arguments) == 0
+    assert n_before == 2
+    assert model.read_bytes() == whole
+    assert not (folder / 'm.safetensors.checkpoint').exists()
+
+
+def run_elsewhere(arguments, *, cwd, **environment):
+    kept = {name: value for name, value in os.environ.items() if name not in {'HOME', 'LANG'}}
+    kept |= {name: value for name, value in environment.items() if value is not None}
+    return subprocess.run(
+        [sys.executable, '-m', 'clustercnn', *arguments],
+        cwd=cwd,
+        env=kept,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    'environment',
+    [
+        {'HOME': None},
+        {'HOME': '/nowhere'},
+        {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'},
+        {'PYTHONWARNINGS': 'error'},
+    ],
+    ids=['no-home', 'home-nowhere', 'ascii', 'warnings'],
+)
+def test_odd_surroundings(environment, folder):
+    done = run_elsewhere(['run', 'xray.fits'], cwd=folder, **environment)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b'Traceback' not in done.stderr
+    assert (folder / 'clustercnn-run' / 'report.html').stat().st_size > 0
+
+
+@pytest.mark.skipif(not Path('/proc/self').is_dir(), reason='needs a folder nobody can write to')
+def test_folder_that_cannot_be_written_to(folder):
+    done = run_elsewhere(['run', str(folder / 'xray.fits')], cwd='/proc')
+    assert done.returncode == 1
+    assert done.stderr.count(b'\n') == 1
+    assert b'clustercnn-run' in done.stderr
+    # where the results may go is all that matters
+    target = str(folder / 'out')
+    done = run_elsewhere(['run', str(folder / 'xray.fits'), '-o', target], cwd='/proc')
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='pipes are those of POSIX')
+def test_reader_that_goes_away():
+    command = f'{sys.executable} -m clustercnn --help | true; echo ${{PIPESTATUS[0]}}'
+    done = subprocess.run(['bash', '-c', command], capture_output=True, text=True, check=True)
+    assert done.stderr == ''
+    assert done.stdout.strip() in {'0', '141'}
