@@ -22,6 +22,7 @@ version = '.'.join(release.split('.')[:2])
 
 extensions = [
     'sphinx.ext.autodoc',
+    'sphinx.ext.doctest',
     'sphinx.ext.intersphinx',
     'sphinx.ext.mathjax',
     'matplotlib.sphinxext.plot_directive',

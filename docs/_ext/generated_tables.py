@@ -5,10 +5,10 @@ Directives that write tables from the code, so that pages cannot fall behind it.
 
 import argparse
 import ast
+import json
 import re
 from pathlib import Path
 
-from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
 import clustercnn
@@ -219,12 +219,74 @@ class ModelCard(Generated):
         return lines
 
 
+class ModelValidation(Generated):
+    """
+    What ``validation/model/score_fields.py`` measured, where it was run.
+    """
+
+    folder = ROOT / 'validation' / 'model' / 'results'
+
+    def lines(self):
+        """
+        Return a table of the simulated fields and one of the real ones.
+        """
+        lines = [*self._simulated(), *self._real()]
+        return lines or [
+            'They have not been measured for this version yet: there is nothing in',
+            '``validation/model/results``.',
+        ]
+
+    def _load(self, name):
+        path = self.folder / name
+        self.env.note_dependency(str(path))
+        return json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+
+    def _simulated(self):
+        def interval(values):
+            return '{:.3f} ({:.3f} to {:.3f})'.format(*values)
+
+        rows = [
+            (
+                _plain(name),
+                f'{entry["fields"]} fields, {entry["clusters"]} clusters among '
+                f'{entry["detections"]} detections',
+                interval(entry['auc_p_cluster']),
+                interval(entry['auc_ext_like']),
+                f'{entry["ece"]:.3f}',
+            )
+            for name, entry in self._load('simulated_fields.json').items()
+        ]
+        heads = ('*simulated* fields', 'sample', 'AUC of p_cluster', 'AUC of ext_like', 'ECE')
+        if not rows:
+            return []
+        return [
+            *table(heads, rows, widths='22 28 20 20 10'),
+            'In brackets, 95 % intervals from resampling whole fields.',
+            '',
+        ]
+
+    def _real(self):
+        rows = []
+        for name, entry in self._load('real_fields.json').items():
+            for source in entry['within_60_arcsec']:
+                rows.append(
+                    (
+                        _plain(name),
+                        f'{source["rank"]} of {entry["candidates"]}',
+                        f'{source["separation_arcsec"]:.1f}"',
+                        f'{source["p_cluster"]:.2f}',
+                        f'{source["extent_arcsec"]:.0f}"',
+                    )
+                )
+        heads = ('real field', 'rank of the known cluster', 'distance', 'p_cluster', 'extent')
+        return table(heads, rows, widths='34 24 14 14 14') if rows else []
+
+
 class Layers(Generated):
     """
     The layers of the package, as the test that keeps them says.
     """
 
-    option_spec = {'third-parties': directives.flag}  # noqa: RUF012 - as docutils wants it
     source = ROOT / 'tests' / 'test_architecture.py'
     depends_on = (source,)
 
@@ -312,6 +374,7 @@ def setup(app):
         ('command-summary', CommandSummary),
         ('command-line', CommandLine),
         ('model-card', ModelCard),
+        ('model-validation', ModelValidation),
         ('layers', Layers),
     ):
         app.add_directive(name, directive)
