@@ -4,7 +4,7 @@ Where a result comes from: inputs, versions, options, timings.
 """
 
 import contextlib
-import datetime
+import datetime as dt
 import importlib.metadata
 import os
 import platform
@@ -167,7 +167,7 @@ def make_record(*, inputs, options, seed, timings, counts, notes=()):
     {'found': 2}
     """
     return {
-        'created': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+        'created': dt.datetime.now(dt.UTC).isoformat(timespec='seconds'),
         'inputs': {name: _describe_input(source) for name, source in inputs.items()},
         'versions': software_versions(),
         'options': dict(options),

@@ -41,6 +41,7 @@ PARTS = {
     '_classifier_data': 'classifier',
     '_classifier_file': 'classifier',
     '_classifier_measure': 'classifier',
+    '_pipeline_training': 'pipeline',
 }
 
 # The network and its training see arrays: what they use of ours must not bring the sky in.

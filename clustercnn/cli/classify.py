@@ -39,8 +39,8 @@ def add_parser(commands):
 
 
 def _execute(options):
-    from clustercnn import PredictionSet
     from clustercnn._utils.files import check_output
+    from clustercnn.core import PredictionSet
     from clustercnn.pipeline import classify_cutouts
 
     check_output(options.output, overwrite=options.overwrite)

@@ -413,7 +413,8 @@ def wilson_interval(n_successes, n_trials, *, confidence=0.95):
     Returns
     -------
     low, high : float or `~numpy.ndarray`
-        In the shape of the numbers; 0 and 1 without trials. Wilson (1927), J. Am. Stat. Assoc. 22, 209.
+        In the shape of the numbers; 0 and 1 without trials. Wilson (1927), J. Am. Stat.
+        Assoc. 22, 209.
 
     Examples
     --------

@@ -11,6 +11,7 @@ from clustercnn.core import (
     CandidateCatalog,
     CutoutStack,
     LabelSet,
+    MultiBandCutout,
     PredictionSet,
     XrayImage,
 )
@@ -66,16 +67,39 @@ def _register():
         for name in formats:
             reader = _later('tables', f'{stem}_reader', name)
             writer = _later('tables', f'{stem}_writer', name)
-            IO_REGISTRY.register_reader(name, data_class, reader)
-            IO_REGISTRY.register_writer(name, data_class, writer)
-            register_suffixes(data_class, name, _SUFFIXES[name])
-    IO_REGISTRY.register_writer('ds9', CandidateCatalog, _later('tables', 'write_regions'))
-    register_suffixes(CandidateCatalog, 'ds9', ('.reg',))
-    IO_REGISTRY.register_reader('hdf5', CutoutStack, _later('hdf5', 'read_stack'))
-    IO_REGISTRY.register_writer('hdf5', CutoutStack, _later('hdf5', 'write_stack'))
-    register_suffixes(CutoutStack, 'hdf5', ('.h5', '.hdf5'))
-    IO_REGISTRY.register_reader('fits', XrayImage, _later('images', 'read_image'))
-    register_suffixes(XrayImage, 'fits', ('',))
+            _add(data_class, name, _SUFFIXES[name], reader=reader, writer=writer)
+    _add(CandidateCatalog, 'ds9', ('.reg',), writer=_later('tables', 'write_regions'))
+    _add(
+        CutoutStack,
+        'hdf5',
+        ('.h5', '.hdf5'),
+        reader=_later('hdf5', 'read_stack'),
+        writer=_later('hdf5', 'write_stack'),
+    )
+    _add(
+        CutoutStack,
+        'fits',
+        _SUFFIXES['fits'],
+        reader=_later('fits', 'read_stack'),
+        writer=_later('fits', 'write_stack'),
+    )
+    _add(
+        MultiBandCutout,
+        'fits',
+        _SUFFIXES['fits'],
+        reader=_later('fits', 'read_cutout'),
+        writer=_later('fits', 'write_cutout'),
+    )
+    _add(XrayImage, 'fits', ('',), reader=_later('images', 'read_image'))
+
+
+def _add(data_class, name, suffixes, *, reader=None, writer=None):
+    # forced, because the examples are run by a loader that imports this module once more
+    if reader is not None:
+        IO_REGISTRY.register_reader(name, data_class, reader, force=True)
+    if writer is not None:
+        IO_REGISTRY.register_writer(name, data_class, writer, force=True)
+    register_suffixes(data_class, name, suffixes)
 
 
 _register()

@@ -4,9 +4,9 @@ Stacks of cutouts in HDF5 files.
 """
 
 import json
+from pathlib import Path
 
 import astropy.units as u
-import numpy as np
 from astropy.coordinates import SkyCoord
 
 from clustercnn._utils.files import atomic_path
@@ -16,6 +16,8 @@ from clustercnn.exceptions import TableReadError
 __all__ = ['read_stack', 'write_stack']
 
 _KIND = 'clustercnn cutouts'
+_VERSION = 1
+_LARGEST_UNPACKED = 256 << 20
 _PLANES = ('data', 'mask', 'exposure', 'background', 'psf_fwhm')
 
 
@@ -36,15 +38,18 @@ def write_stack(stack, path, *, overwrite=False):
 
     with atomic_path(path, overwrite=overwrite) as temporary, h5py.File(temporary, 'w') as file:
         file.attrs['kind'] = _KIND
-        file.attrs['version'] = 1
+        file.attrs['version'] = _VERSION
         file.attrs['meta'] = json.dumps(dict(stack.meta), default=str)
         file.create_dataset('ids', data=list(stack.ids), dtype=h5py.string_dtype())
         if stack.positions is not None:
             file['ra'] = stack.positions.ra.deg
             file['dec'] = stack.positions.dec.deg
         features = file.create_group('features')
-        for name, values in stack.features.items():
-            features[name] = values
+        for number, (name, values) in enumerate(stack.features.items()):
+            # a slash would make a folder
+            dataset = features.create_dataset(name.replace('/', '|'), data=values)
+            dataset.attrs['name'] = name
+            dataset.attrs['order'] = number
         bands = file.create_group('bands')
         for number, (name, band) in enumerate(stack.bands.items()):
             group = bands.create_group(name)
@@ -62,21 +67,72 @@ def write_stack(stack, path, *, overwrite=False):
                 group.create_dataset(plane, data=values, **options)
 
 
-def _plain(path, group, name):
+class _SafeFile:
     """
-    Return a dataset that lies in this file and is as large as it says.
+    An HDF5 file of which nothing is followed to elsewhere and nothing huge is believed.
     """
-    import h5py
 
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise TableReadError(path, f"'{name}' is a link to elsewhere, which is not followed")
-    dataset = group[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-        raise TableReadError(path, f"'{name}' keeps its data elsewhere, which is not followed")
-    stored = max(dataset.id.get_storage_size(), 1)
-    if dataset.nbytes > 1 << 30 and dataset.nbytes > 1000 * stored:
-        raise TableReadError(path, f"'{name}' claims {dataset.nbytes} bytes but stores {stored}")
-    return dataset[()]
+    def __init__(self, path, file):
+        self._path = path
+        self._file = file
+
+    def has(self, group, name):
+        return group.id.links.exists(name.encode())
+
+    def member(self, group, name, kind):
+        """
+        Return a group or dataset that lies in this file.
+        """
+        import h5py
+
+        if not self.has(group, name):
+            raise TableReadError(self._path, f"has no '{name}' in '{group.name}'")
+        if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+            reason = f"'{name}' in '{group.name}' is a link, which is not followed; copy the data"
+            raise TableReadError(self._path, reason)
+        member = group[name]
+        if not isinstance(member, kind):
+            raise TableReadError(self._path, f"'{member.name}' is no {kind.__name__.lower()}")
+        return member
+
+    def group(self, group, name):
+        import h5py
+
+        return self.member(group, name, h5py.Group)
+
+    def read(self, group, name, *, kinds='iufb', n_rows=None):
+        """
+        Return the content of a dataset, which must be as large as it says.
+        """
+        import h5py
+
+        dataset = self.member(group, name, h5py.Dataset)
+        if dataset.is_virtual or dataset.external:
+            reason = f"'{dataset.name}' keeps its data in another file, which is not followed"
+            raise TableReadError(self._path, reason)
+        if dataset.dtype.kind not in kinds:
+            reason = f"'{dataset.name}' holds {dataset.dtype}, expected other values"
+            raise TableReadError(self._path, reason)
+        if n_rows is not None and dataset.shape[:1] != (n_rows,):
+            reason = f"'{dataset.name}' has shape {dataset.shape}, but there are {n_rows} ids"
+            raise TableReadError(self._path, reason)
+        stored = max(dataset.id.get_storage_size(), 1)
+        if dataset.nbytes > _LARGEST_UNPACKED and dataset.nbytes > 1000 * stored:
+            reason = f"'{dataset.name}' claims {dataset.nbytes} bytes but stores {stored}"
+            raise TableReadError(self._path, reason)
+        return dataset[()]
+
+    def in_order(self, group):
+        """
+        List the names in a group in the order in which they were written.
+        """
+        import h5py
+
+        orders = {}
+        for name in group:
+            member = self.member(group, name, (h5py.Group, h5py.Dataset))
+            orders[name] = int(member.attrs.get('order', 0))
+        return sorted(orders, key=orders.get)
 
 
 def read_stack(path):
@@ -100,41 +156,61 @@ def read_stack(path):
     """
     import h5py
 
+    if not Path(path).is_file():
+        words = 'is a folder' if Path(path).is_dir() else 'no such file; check the name'
+        raise TableReadError(path, words)
     try:
         with h5py.File(path, 'r') as file:
-            if file.attrs.get('kind') != _KIND:
-                raise TableReadError(path, 'is an HDF5 file, but not of cutouts')
-            bands = []
-            groups = file['bands']
-            for name in sorted(groups, key=lambda item: groups[item].attrs['order']):
-                group = groups[name]
-                planes = {p: _plain(path, group, p) for p in _PLANES if p in group}
-                bands.append(
-                    BandStack(
-                        name=name,
-                        pixel_scale=float(group.attrs['pixel_scale_arcsec']) * u.arcsec,
-                        unit=u.Unit(group.attrs['unit']),
-                        **planes,
-                    )
-                )
-            positions = None
-            if 'ra' in file:
-                positions = SkyCoord(
-                    _plain(path, file, 'ra'), _plain(path, file, 'dec'), unit='deg'
-                )
-            features = {name: _plain(path, file['features'], name) for name in file['features']}
-            ids = [np.asarray(i).item().decode() for i in _plain(path, file, 'ids')]
-            return CutoutStack(
-                ids=ids,
-                bands=bands,
-                positions=positions,
-                features=features,
-                meta=json.loads(file.attrs['meta']),
+            return _read_stack(path, file)
+    except TableReadError:
+        raise
+    except Exception as error:
+        reason = (
+            f'cannot be read as HDF5 cutouts ({type(error).__name__}: {error}); it is truncated, '
+            f'damaged or of another format'
+        )
+        raise TableReadError(path, ' '.join(reason.split())) from error
+
+
+def _read_stack(path, file):
+    safe = _SafeFile(path, file)
+    if file.attrs.get('kind') != _KIND:
+        reason = 'is an HDF5 file, but not one of cutouts; make them with clustercnn cut'
+        raise TableReadError(path, reason)
+    if file.attrs.get('version', 0) > _VERSION:
+        reason = f'has layout {file.attrs["version"]}, newer than this program; update clustercnn'
+        raise TableReadError(path, reason)
+    ids = [bytes(name).decode() for name in safe.read(file, 'ids', kinds='O')]
+    bands = []
+    groups = safe.group(file, 'bands')
+    for name in safe.in_order(groups):
+        group = safe.group(groups, name)
+        planes = {
+            plane: safe.read(group, plane, n_rows=len(ids))
+            for plane in _PLANES
+            if safe.has(group, plane)
+        }
+        bands.append(
+            BandStack(
+                name=name,
+                pixel_scale=float(group.attrs['pixel_scale_arcsec']) * u.arcsec,
+                unit=u.Unit(group.attrs['unit']),
+                **planes,
             )
-    except FileNotFoundError as error:
-        raise TableReadError(path, 'no such file; check the name') from error
-    except (OSError, KeyError, ValueError) as error:
-        if isinstance(error, TableReadError):
-            raise
-        reason = f'cannot be read as HDF5 cutouts ({" ".join(str(error).split())})'
-        raise TableReadError(path, reason) from error
+        )
+    positions = None
+    if safe.has(file, 'ra'):
+        ra, dec = (safe.read(file, name, n_rows=len(ids)) for name in ('ra', 'dec'))
+        positions = SkyCoord(ra, dec, unit='deg')
+    features = {}
+    group = safe.group(file, 'features')
+    for name in safe.in_order(group):
+        full_name = str(group[name].attrs.get('name', name))
+        features[full_name] = safe.read(group, name, n_rows=len(ids))
+    return CutoutStack(
+        ids=ids,
+        bands=bands,
+        positions=positions,
+        features=features,
+        meta=json.loads(file.attrs['meta']),
+    )

@@ -281,7 +281,7 @@ def _check_start(path, head):
     plain = head.lstrip(b'\xef\xbb\xbf \t\r\n')
     for magic, words in _OTHER_KINDS.items():
         if plain.startswith(magic):
-            raise ImageReadError(path, f'holds {words}; expected a FITS image')
+            raise ImageReadError(path, f'holds {words}; expected FITS')
     reason = "is not FITS: it does not start with 'SIMPLE  ='; fetch it again or convert it"
     raise ImageReadError(path, reason)
 
@@ -447,12 +447,18 @@ def check_grid(path, shape, wcs, other_path, other_shape, other_wcs):
 
     Parameters
     ----------
-    path, other_path : str or path-like
-        Names of image and map, for the message.
-    shape, other_shape : 2-tuple of int
-        Their shapes.
-    wcs, other_wcs : `~astropy.wcs.WCS`
-        Their world coordinates.
+    path : str or path-like
+        Name of the image, for the message.
+    shape : 2-tuple of int
+        Its shape.
+    wcs : `~astropy.wcs.WCS`
+        Its world coordinates.
+    other_path : str or path-like
+        Name of the map, for the message.
+    other_shape : 2-tuple of int
+        Its shape.
+    other_wcs : `~astropy.wcs.WCS`
+        Its world coordinates.
 
     Raises
     ------

@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The command that makes the shipped model::
+The command that makes the shipped model.
+
+Run it as::
 
     python -m clustercnn.models.make_default --samples FOLDER
 
@@ -91,7 +93,7 @@ without a red optical image.
 Supernova remnants, nearby galaxies with hot gas and very bright point sources with readout streaks
 are rarer in the training sky than their variety deserves; look at `ood` and at the cutouts.
 Figures on fresh fields are in the documentation, page *The shipped model*.
-"""
+"""  # noqa: E501 - rows of a table
 
 
 def main(args=None):
@@ -108,7 +110,7 @@ def main(args=None):
     status : int
         0 when done.
     """
-    parser = argparse.ArgumentParser(description=__doc__.split('::')[0])
+    parser = argparse.ArgumentParser(description=__doc__.strip().split('\n')[0])
     parser.add_argument('--samples', required=True, help='folder for the simulated samples')
     parser.add_argument('--workers', type=int, default=2, help='processes that simulate')
     parser.add_argument(

@@ -74,9 +74,9 @@ def xray_background(counts, exposure):
 
     Notes
     -----
-    A mean over blocks of 8 x 8 pixels (smaller ones in a small cutout) in the outskirts, from which blocks more
-    than three sigma above it are removed, five times. A median would be zero at
-    the low rates of X-ray images. A source that fills the cutout raises it.
+    A mean over blocks of 8 x 8 pixels (smaller ones in a small cutout) in the outskirts,
+    from which blocks more than three sigma above it are removed, five times. A median
+    would be zero at the low rates of X-ray images. A source that fills the cutout raises it.
 
     Examples
     --------

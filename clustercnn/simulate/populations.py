@@ -197,8 +197,18 @@ def draw_galaxies(sources, *, area, half_side, counts_per_flux, config, rng, tar
     ----------
     sources : `~clustercnn.simulate._sources.SourceList`
         Changed in place.
-    area, half_side, counts_per_flux, config, rng, target
-        As for `draw_point_sources`.
+    area : float
+        In deg2, for the mean number.
+    half_side : float
+        Half of the side of the square they are spread over, in arcsec.
+    counts_per_flux : float
+        On-axis counts of the exposure for 1 erg/s/cm2.
+    config : `~clustercnn.simulate.SimulationConfig`
+        Density.
+    rng : `~numpy.random.Generator`
+        Source of the draws.
+    target : bool, optional
+        Add one bright source near the axis instead.
     """
     n = 1 if target else rng.poisson(config.galaxy_rate * area / 0.25)
     for _ in range(n):
@@ -268,8 +278,18 @@ def draw_shells(sources, *, area, half_side, counts_per_flux, config, rng, targe
     ----------
     sources : `~clustercnn.simulate._sources.SourceList`
         Changed in place.
-    area, half_side, counts_per_flux, config, rng, target
-        As for `draw_point_sources`.
+    area : float
+        In deg2, for the mean number.
+    half_side : float
+        Half of the side of the square they are spread over, in arcsec.
+    counts_per_flux : float
+        On-axis counts of the exposure for 1 erg/s/cm2.
+    config : `~clustercnn.simulate.SimulationConfig`
+        Density.
+    rng : `~numpy.random.Generator`
+        Source of the draws.
+    target : bool, optional
+        Add one bright source near the axis instead.
     """
     n = 1 if target else rng.poisson(config.shell_rate * area / 0.25)
     for _ in range(n):
@@ -324,8 +344,12 @@ def draw_artefacts(sources, *, half_side, pixel, roll, area, config, rng):
         Pixel size in arcsec.
     roll : float
         Angle of the detector columns in rad.
-    area, config, rng
-        As for `draw_point_sources`.
+    area : float
+        In deg2, for the mean number.
+    config : `~clustercnn.simulate.SimulationConfig`
+        Density.
+    rng : `~numpy.random.Generator`
+        Source of the draws.
     """
     rate = config.artefact_rate
     for _ in range(rng.poisson(0.5 * rate)):

@@ -200,7 +200,7 @@ class TrainingSet:
 
     See Also
     --------
-    simulate_training_set : makes one.
+    simulate_training_set : Makes one.
 
     Examples
     --------

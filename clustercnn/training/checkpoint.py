@@ -18,10 +18,10 @@ from clustercnn.exceptions import ModelFileError, TrainingError
 __all__ = [
     'differences',
     'digest',
+    'load_checkpoint',
     'read_arrays',
     'restore',
     'save_checkpoint',
-    'load_checkpoint',
     'write_arrays',
 ]
 

@@ -92,9 +92,10 @@ def _batch_size(config, n_items):
     return min(config.batch_size, n_items)
 
 
-# compilation takes longer than many an epoch: runs that differ in seed or data only share
+# compilation takes longer than many an epoch: runs that differ in seed or data only share;
+# the size of the batch is part of the key
 @functools.lru_cache(maxsize=8)
-def _training_steps(network, config, n_steps, batch_size):  # noqa: ARG001 - part of the key
+def _training_steps(network, config, n_steps, batch_size):
     return Steps(network, config=config, n_steps=n_steps)
 
 

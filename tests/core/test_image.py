@@ -37,7 +37,7 @@ def test_masked_pixels_have_no_counts():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'counts': np.full((64, 64), np.nan)}, r"not finite, the first at \(x, y\) = \(0, 0\)"),
+        ({'counts': np.full((64, 64), np.nan)}, r'not finite, the first at \(x, y\) = \(0, 0\)'),
         ({'counts': np.full((64, 64), -1.0)}, 'counts cannot be negative'),
         ({'counts': np.zeros((0, 4))}, 'at least one pixel'),
         ({'counts': np.zeros(4)}, 'must have 2 dimensions'),

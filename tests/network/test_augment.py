@@ -20,7 +20,7 @@ from clustercnn.network import (
 )
 
 THIN = jax.jit(thin_counts)
-ONLY = {name: 0.0 for name in ('band_dropout', 'feature_dropout', 'background_dropout')}
+ONLY = dict.fromkeys(('band_dropout', 'feature_dropout', 'background_dropout'), 0.0)
 
 
 def moved(batch, inputs, **options):

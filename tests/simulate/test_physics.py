@@ -106,7 +106,8 @@ def test_agn_counts_are_recovered():
 
 def test_agn_counts_of_the_paper():
     # Moretti et al. 2003 normalise at 2e-15, where the two slopes meet the normalisation
-    assert 6150 / (1 + (14.8 / 2) ** 1.22) == pytest.approx(float(agn_number_counts(2e-15)))
+    expected = 6150 / (1 + (14.8 / 2) ** 1.22)
+    assert float(agn_number_counts(2e-15)) == pytest.approx(expected)
 
 
 def test_cluster_counts_against_efeds(shared_data):

@@ -1,0 +1,97 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The verb that makes a model of cutouts and labels, part of `clustercnn.pipeline`.
+"""
+
+import contextlib
+from pathlib import Path
+
+from clustercnn._utils.files import check_output
+from clustercnn.classifier import Classifier
+from clustercnn.core import CutoutStack, LabelSet
+
+__all__ = ['train_classifier']
+
+
+def _remove_states(folder):
+    """
+    Remove what a training left in its folder, and the folder if nothing else lies in it.
+    """
+    for state in folder.glob('member-*.safetensors'):
+        state.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def train_classifier(
+    cutouts,
+    labels,
+    *,
+    network='cn',
+    n_runs=1,
+    seed=0,
+    output=None,
+    overwrite=False,
+    checkpoint=None,
+    quiet=None,
+    **options,
+):
+    """
+    Train a classifier on labelled cutouts.
+
+    Parameters
+    ----------
+    cutouts : str, path-like or CutoutStack
+        The cutouts.
+    labels : str, path-like or LabelSet
+        Labels by identifier; cutouts without one are left out and counted.
+    network : str, optional
+        Name of the network.
+    n_runs : int, optional
+        Number of trainings, which become the members of one ensemble.
+    seed : int, optional
+        For initial weights, shuffling and augmentation.
+    output : str or path-like, optional
+        Model file to write.
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+    checkpoint : str or path-like, optional
+        Folder for the state after each epoch, from which a killed training goes on when
+        it is called again with the same arguments; removed once the model is written.
+    quiet : bool, optional
+        Whether to hide the progress bar.
+    **options
+        See `~clustercnn.Classifier`.
+
+    Returns
+    -------
+    classifier : Classifier
+        Trained.
+
+    Examples
+    --------
+    >>> from clustercnn.pipeline import train_classifier
+    >>> from clustercnn.testing import tiny_labels, tiny_stack
+    >>> classifier = train_classifier(tiny_stack(), tiny_labels(), n_epochs=1, quiet=True,
+    ...                               validation_fraction=0)
+    >>> classifier.schema.positive
+    ('cluster',)
+    """
+    stack = cutouts if isinstance(cutouts, CutoutStack) else CutoutStack.read(cutouts)
+    label_set = labels if isinstance(labels, LabelSet) else LabelSet.read(labels)
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+    classifier = Classifier(
+        network=network, schema=label_set.schema, seed=seed, ensemble=n_runs, **options
+    )
+    classifier.fit(
+        stack,
+        label_set,
+        checkpoint=checkpoint,
+        progress=None if quiet is None else not quiet,
+    )
+    if output is not None:
+        classifier.save(output, overwrite=overwrite)
+        if checkpoint is not None:
+            _remove_states(Path(checkpoint))
+    return classifier
