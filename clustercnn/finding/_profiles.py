@@ -3,13 +3,16 @@
 PSF-convolved beta models against a point source on small stamps, plain arrays.
 """
 
+import functools
+
 import numpy as np
 from scipy import fft, special
 
-__all__ = ['TemplateBank', 'fit_amplitudes', 'position_step']
+__all__ = ['TemplateBank', 'fit_amplitudes', 'position_step', 'tail_likelihood', 'template_bank']
 
-# pixels are divided into this many along each side: positions are right to a tenth of a pixel
-_PHASES = 5
+# pixels are divided into this many along each side: positions are right to a sixth of a pixel,
+# an odd number so that one place is the middle
+_PHASES = 3
 
 
 class TemplateBank:
@@ -64,14 +67,34 @@ class TemplateBank:
         """
         phase = tuple(int(np.rint(np.clip(s, -0.5, 0.5) * _PHASES)) for s in (shift_y, shift_x))
         if phase not in self._ready:
-            n_pixels = 2 * self.half + 1
-            rows, columns = (
-                slice(_PHASES - step, _PHASES - step + n_pixels * _PHASES) for step in phase
-            )
+            n_fine = (2 * self.half + 1) * _PHASES
+            rows, columns = (slice(_PHASES - step, _PHASES - step + n_fine) for step in phase)
             part = self._fine[:, rows, columns]
-            part = part.reshape(len(part), n_pixels, _PHASES, n_pixels, _PHASES).sum(axis=(2, 4))
+            # strided sums are several times faster than those over a reshaped array
+            part = sum(part[:, step::_PHASES] for step in range(_PHASES))
+            part = sum(part[:, :, step::_PHASES] for step in range(_PHASES))
             self._ready[phase] = part / part.sum(axis=(1, 2), keepdims=True)
         return self._ready[phase]
+
+
+@functools.lru_cache(maxsize=8)
+def template_bank(radii, core_radius, slope, half):
+    """
+    Return a bank of templates, that made before for the same arguments if there is one.
+
+    Parameters
+    ----------
+    radii : tuple of float
+        Core radii in pixels.
+    core_radius, slope, half : float
+        As for `TemplateBank`.
+
+    Returns
+    -------
+    bank : TemplateBank
+        Shared: not to be changed.
+    """
+    return TemplateBank(np.array(radii), core_radius=core_radius, slope=slope, half=half)
 
 
 def fit_amplitudes(counts, background, response, templates):

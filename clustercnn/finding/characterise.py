@@ -10,10 +10,10 @@ from scipy import ndimage
 
 from clustercnn.core import CandidateCatalog, CandidateFlag
 from clustercnn.finding._profiles import (
-    TemplateBank,
     fit_amplitudes,
     position_step,
     tail_likelihood,
+    template_bank,
 )
 from clustercnn.finding._psf import axis_of, point_spread_of
 
@@ -25,7 +25,7 @@ _LARGEST_RADIUS = 120.0  # arcsec; what is larger does not fit on a stamp
 _SATURATED_COUNTS = 60_000
 
 
-def characterise(image, x, y, significance, background, *, psf_fwhm, meta=None):
+def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, meta=None):
     """
     Fit a point source and beta models near given positions and make a catalogue.
 
@@ -44,6 +44,8 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, meta=None):
         Expected background counts per pixel.
     psf_fwhm : float
         On axis, in arcsec.
+    fits : list, optional
+        First fits of the sources, as from `SourceFitter.fit`, made here if not given.
     meta : dict, optional
         Provenance.
 
@@ -51,6 +53,17 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, meta=None):
     -------
     catalog : CandidateCatalog
         In the order of significance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.finding import characterise, estimate_background
+    >>> from clustercnn.testing import tiny_image
+    >>> image = tiny_image()
+    >>> catalog = characterise(image, np.array([31.5]), np.array([31.5]), np.array([9.0]),
+    ...                        estimate_background(image, psf_pixels=2.0), psf_fwhm=8.0)
+    >>> len(catalog), catalog['counts'].unit
+    (1, Unit("ct"))
     """
     if len(x) == 0:
         return CandidateCatalog.empty(meta=meta)
@@ -60,9 +73,11 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, meta=None):
     fitter = SourceFitter(image, psf_fwhm=psf_fwhm)
     counts = np.where(image.valid, image.counts, 0).astype(np.float64)
     model = np.zeros(image.shape)
+    first = None if fits is None else [fits[number] for number in order]
     fits = []
-    for at in zip(x, y, strict=True):
-        fits.append(fitter.fit(counts, background + model, *at))
+    for number, at in enumerate(zip(x, y, strict=True)):
+        made = None if first is None else first[number]
+        fits.append(fitter.fit(counts, background + model, *at) if made is None else made)
         fitter.paint(model, fits[-1])
     for number, fit in enumerate(fits):
         fitter.paint(model, fit, factor=-1)
@@ -179,11 +194,11 @@ class SourceFitter:
             unit = max(self.psf.fwhm * growth, 1.5)
             radii = _RADII * unit
             radii = radii[radii <= min(self.largest, self.half)]
-            bank = TemplateBank(
-                radii,
-                core_radius=self.psf.core_radius * growth,
-                slope=self.psf.slope,
-                half=2 * self.half,
+            bank = template_bank(
+                tuple(radii.tolist()),
+                float(self.psf.core_radius * growth),
+                self.psf.slope,
+                2 * self.half,
             )
             self._banks[step] = bank, radii, self.psf.fwhm * growth
         return self._banks[step]

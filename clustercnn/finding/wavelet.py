@@ -95,9 +95,9 @@ class WaveletFinder:
         pixels = fwhm / image.pixel_scale.value
         background = estimate_background(image, psf_pixels=pixels)
         counts = np.where(image.valid, image.counts, 0).astype(np.float64)
-        x, y, sigma, dropped = self._detect(image, counts, background, pixels)
+        x, y, sigma, fits, dropped = self._detect(image, counts, background, pixels)
         meta = {'finder': repr(self), 'psf_fwhm_arcsec': float(fwhm), 'dropped': dropped}
-        return characterise(image, x, y, sigma, background, psf_fwhm=fwhm, meta=meta)
+        return characterise(image, x, y, sigma, background, psf_fwhm=fwhm, fits=fits, meta=meta)
 
     def _detect(self, image, counts, background, pixels):
         """
@@ -126,9 +126,10 @@ class WaveletFinder:
         if n_explained:
             reasons['peaks that the models of brighter sources explain'] = n_explained
         if not kept:
-            return np.zeros(0), np.zeros(0), np.zeros(0), reasons
-        x, y, sigma = np.array(kept).T
-        return x, y, sigma, reasons
+            return np.zeros(0), np.zeros(0), np.zeros(0), [], reasons
+        fits = [fit for fit, _ in kept]
+        x, y = np.array([(fit.x, fit.y) for fit in fits]).T
+        return x, y, np.array([value for _, value in kept]), fits, reasons
 
     def _accept(self, image, counts, background, peaks, pixels, threshold):
         """
@@ -149,9 +150,9 @@ class WaveletFinder:
                 continue
             x, y = self._centre(counts, background, model, scale, column, row)
             fit = fitter.fit(counts, background + model, x, y)
-            if any(np.hypot(fit.x - x, fit.y - y) < 0.7 * pixels for x, y, _ in kept):
+            if any(np.hypot(fit.x - o.x, fit.y - o.y) < 0.7 * pixels for o, _ in kept):
                 continue
-            kept.append((fit.x, fit.y, value))
+            kept.append((fit, value))
             fitter.paint(model, fit)
             fitter.paint(doubt, fit, factor=1.2)
         return kept, len(peaks) - len(kept)
