@@ -30,6 +30,7 @@ extensions = [
     'sphinx_automodapi.automodapi',
     'sphinx_copybutton',
     'sphinx_design',
+    'field_docs',
     'generated_tables',
     'one_place_a_name',
 ]
@@ -56,6 +57,7 @@ if os.environ.get('CLUSTERCNN_DOCS_INTERSPHINX'):
 automodapi_toctreedirnm = 'reference/api'
 automodapi_inheritance_diagram = False
 automodsumm_inherited_members = False
+autodoc_default_options = {'no-value': True}
 autodoc_typehints = 'none'
 autodoc_member_order = 'bysource'
 numpydoc_show_class_members = False
@@ -82,6 +84,7 @@ html_copy_source = False
 html_theme_options = {
     'logo': {'text': 'clustercnn'},
     'navbar_align': 'left',
+    'header_links_before_dropdown': 7,
     'navigation_with_keys': False,
     'show_nav_level': 1,
     'show_toc_level': 2,

@@ -38,7 +38,7 @@ def table(heads, rows, *, widths):
     lines : list of str
         A ``list-table``.
     """
-    lines = ['.. list-table::', f'   :widths: {widths}']
+    lines = ['.. list-table::', '   :class: generated', f'   :widths: {widths}']
     if heads:
         lines.append('   :header-rows: 1')
     lines.append('')
@@ -82,10 +82,10 @@ class CatalogueColumns(Generated):
         for column in which[self.arguments[0]]:
             kind = 'str' if column.dtype is str else column.dtype.__name__
             unit = f'``{column.unit.to_string()}``' if column.unit else ''
-            rows.append(
-                (f'``{column.name}``', kind, unit, f'``{column.ucd}``', column.description)
-            )
-        return table(('name', 'type', 'unit', 'UCD', 'meaning'), rows, widths='15 9 14 26 36')
+            # the parts of a UCD may stand on lines of their own
+            ucd = '; '.join(f'``{word}``' for word in column.ucd.split(';'))
+            rows.append((f'``{column.name}``', kind, unit, ucd, column.description))
+        return table(('name', 'type', 'unit', 'UCD', 'meaning'), rows, widths='19 11 13 25 32')
 
 
 class CandidateFlags(Generated):
@@ -174,10 +174,15 @@ class CommandLine(Generated):
             title = f'clustercnn {name}'
             lines += [f'.. _command-{name}:', '', title, '-' * len(title), '']
             lines += [_plain(parser.description or ''), '']
-            formatter = argparse.HelpFormatter(prog=parser.prog, width=88)
+            formatter = argparse.HelpFormatter(prog=parser.prog, width=68)
             formatter.add_usage(parser.usage, parser._actions, parser._mutually_exclusive_groups)  # noqa: SLF001
-            usage = formatter.format_help().strip().splitlines()
-            lines += ['.. code-block:: text', '', *(f'    {line}' for line in usage), '']
+            usage = formatter.format_help().strip().removeprefix('usage: ').splitlines()
+            lines += [
+                '.. code-block:: text',
+                '',
+                *(f'    {line.removeprefix(" " * 7)}' for line in usage),
+                '',
+            ]
             rows = []
             for group in parser._action_groups:  # noqa: SLF001
                 for action in group._group_actions:  # noqa: SLF001
@@ -314,13 +319,16 @@ class Layers(Generated):
                         ', '.join(_names(values, values['THIRD_PARTIES'], unit)) or 'none',
                         ', '.join(
                             name
-                            for key in ('THIRD_PARTIES_INSIDE_FUNCTIONS', 'THIRD_PARTIES_IN_KERNELS')
+                            for key in (
+                                'THIRD_PARTIES_INSIDE_FUNCTIONS',
+                                'THIRD_PARTIES_IN_KERNELS',
+                            )
                             for name in _names(values, values[key], unit)
                         ),
                     )
                 )
         heads = ('layer', 'unit', 'what it is', 'may import', 'in places')
-        return table(heads, rows, widths='8 16 40 22 14')
+        return table(heads, rows, widths='8 17 37 20 18')
 
 
 def _summary(unit):
