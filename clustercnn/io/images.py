@@ -241,7 +241,7 @@ def read_image(
     ...     path = Path(folder) / 'image.fits'
     ...     fits.writeto(path, image.counts, image.wcs.to_header())
     ...     read_image(path, mission='XMM').psf_fwhm
-    <Quantity 8. arcsec>
+    <Quantity 7.7 arcsec>
     """
     data, header, wcs, number, doubts = read_plane(path, hdu=hdu)
     where = f'HDU {number}'

@@ -10,12 +10,13 @@ import numpy as np
 
 __all__ = ['PSF_FWHM', 'dispersion', 'mission_of', 'role_of', 'unit_of']
 
-PSF_FWHM = {'XMM': 8.0, 'eROSITA': 26.0, 'Chandra': 2.0, 'ROSAT': 30.0, 'Einstein Probe': 24.0}
+PSF_FWHM = {'XMM': 7.7, 'eROSITA': 15.5, 'Chandra': 0.7, 'ROSAT': 23.0, 'Einstein Probe': 11.8}
 """
-Widths in arcsec that stand for a mission where nothing better is known: XMM-Newton EPIC
-with binning (Jansen et al. 2001: 6 arcsec FWHM), eROSITA in survey mode (Predehl et al.
-2021: 26 arcsec half-energy width, 30 averaged over the field), Chandra within some arcmin
-of the axis, ROSAT PSPC (about 25-30 arcsec), Einstein Probe FXT (about 24 arcsec).
+Widths on axis in arcsec that stand for a mission where nothing better is known, those of the
+King profiles that the finders use: XMM-Newton EPIC (core radius 5 arcsec, slope 1.5), eROSITA
+averaged over a survey (half-energy width of about 30 arcsec, Predehl et al. 2021), Chandra
+(half-energy radius of 0.5 arcsec), ROSAT PSPC, Einstein Probe FXT (half-energy width of 22 to
+24 arcsec). Off axis the finders let them grow.
 """
 
 _MISSION_WORDS = {

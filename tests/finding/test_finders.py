@@ -83,6 +83,18 @@ def test_nothing_found_is_an_empty_catalogue(finder):
     assert 'ext_like' in catalog
 
 
+@pytest.mark.parametrize('level', [0.02, 0.2, 2.0])
+def test_false_alarms_come_as_often_as_asked(level):
+    n_fields, asked = 8, 3
+    found = 0
+    for seed in range(n_fields):
+        rng = np.random.default_rng([5, seed])
+        image = tiny_image(shape=(256, 256)).replace(counts=rng.poisson(level, (256, 256)))
+        found += len(WaveletFinder(false_alarms=asked)(image))
+    # 24 are expected; a factor of 2 either way is more than three times their scatter
+    assert n_fields * asked / 2 < found < n_fields * asked * 2
+
+
 def test_fewer_false_alarms_need_a_higher_threshold():
     rng = np.random.default_rng(5)
     image = tiny_image(shape=(256, 256)).replace(counts=rng.poisson(0.2, (256, 256)))
