@@ -90,7 +90,13 @@ def _register():
         reader=_later('fits', 'read_cutout'),
         writer=_later('fits', 'write_cutout'),
     )
-    _add(XrayImage, 'fits', ('',), reader=_later('images', 'read_image'))
+    _add(
+        XrayImage,
+        'fits',
+        ('',),
+        reader=_later('images', 'read_image'),
+        writer=_later('written', 'write_image'),
+    )
 
 
 def _add(data_class, name, suffixes, *, reader=None, writer=None):

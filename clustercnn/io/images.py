@@ -12,6 +12,7 @@ from clustercnn.core import CandidateFlag, XrayImage
 from clustercnn.exceptions import DataQualityWarning, FluxImageError, ImageReadError
 from clustercnn.io.missions import PSF_FWHM, dispersion, mission_of, role_of, unit_of
 from clustercnn.io.planes import check_grid, first_wrong, read_plane
+from clustercnn.io.written import is_ours, read_written
 
 __all__ = ['read_image', 'read_map', 'read_optical']
 
@@ -245,6 +246,15 @@ def read_image(
     """
     data, header, wcs, number, doubts = read_plane(path, hdu=hdu)
     where = f'HDU {number}'
+    if is_ours(header):
+        given = {'energy_band': energy_band, 'psf_fwhm': psf_fwhm, 'mission': mission}
+        given = {name: value for name, value in given.items() if value is not None}
+        grid = {'image_path': path, 'shape': data.shape, 'wcs': wcs}
+        if exposure is not None:
+            given['exposure'], given['exposure_unit'] = read_map('exposure', exposure, **grid)
+        if background is not None:
+            given['background'], _ = read_map('background', background, **grid)
+        return read_written(path).replace(**given)
     role = role_of(header)
     if role is not None:
         reason = f'{where}: its header says that it is {_article(role)}; expected the counts image'
