@@ -4,9 +4,9 @@ Settings of Sphinx: ``tox -e docs``, or ``sphinx-build -W --keep-going -b html .
 in this folder.
 """
 
-import datetime
 import os
 import sys
+import time
 from pathlib import Path
 
 import clustercnn
@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE / '_ext'))
 
 project = 'clustercnn'
 author = 'The clustercnn developers'
-project_copyright = f'{datetime.date.today().year}, {author}'
+project_copyright = f'{time.gmtime().tm_year}, {author}'
 release = clustercnn.__version__
 version = '.'.join(release.split('.')[:2])
 

@@ -15,6 +15,7 @@ import clustercnn
 from clustercnn.cli import build_parser
 from clustercnn.core.columns import CANDIDATE_COLUMNS, PREDICTION_COLUMNS
 from clustercnn.core.flags import FLAG_DESCRIPTIONS, CandidateFlag
+from clustercnn.io.missions import PSF_FWHM
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(clustercnn.__file__).parent
@@ -224,6 +225,21 @@ class ModelCard(Generated):
         return lines
 
 
+class MissionWidths(Generated):
+    """
+    The widths of the PSF that stand for missions.
+    """
+
+    depends_on = (PACKAGE / 'io' / 'missions.py',)
+
+    def lines(self):
+        """
+        Return the table.
+        """
+        rows = [(name, f'{width:g}"') for name, width in PSF_FWHM.items()]
+        return table(('mission', 'FWHM on axis'), rows, widths='50 50')
+
+
 class ModelValidation(Generated):
     """
     What ``validation/model/score_fields.py`` measured, where it was run.
@@ -273,16 +289,16 @@ class ModelValidation(Generated):
     def _real(self):
         rows = []
         for name, entry in self._load('real_fields.json').items():
-            for source in entry['within_60_arcsec']:
-                rows.append(
-                    (
-                        _plain(name),
-                        f'{source["rank"]} of {entry["candidates"]}',
-                        f'{source["separation_arcsec"]:.1f}"',
-                        f'{source["p_cluster"]:.2f}',
-                        f'{source["extent_arcsec"]:.0f}"',
-                    )
+            rows += [
+                (
+                    _plain(name),
+                    f'{source["rank"]} of {entry["candidates"]}',
+                    f'{source["separation_arcsec"]:.1f}"',
+                    f'{source["p_cluster"]:.2f}',
+                    f'{source["extent_arcsec"]:.0f}"',
                 )
+                for source in entry['within_60_arcsec']
+            ]
         heads = ('real field', 'rank of the known cluster', 'distance', 'p_cluster', 'extent')
         return table(heads, rows, widths='34 24 14 14 14') if rows else []
 
@@ -382,6 +398,7 @@ def setup(app):
         ('command-summary', CommandSummary),
         ('command-line', CommandLine),
         ('model-card', ModelCard),
+        ('mission-widths', MissionWidths),
         ('model-validation', ModelValidation),
         ('layers', Layers),
     ):

@@ -5,7 +5,6 @@ Purity against completeness and the calibration of simulated scores.
 
 import numpy as np
 
-
 rng = np.random.default_rng(3)
 truth = rng.random(1500) < 0.2
 # calibrated by construction: the odds are those of the two normal densities
