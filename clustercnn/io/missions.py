@@ -88,14 +88,13 @@ def unit_of(header):
     text = str(header.get('BUNIT', '')).strip()
     words = {'counts': 'ct', 'count': 'ct', 'cts': 'ct', 'sec': 's', 'seconds': 's', 'second': 's'}
     text = words.get(text.lower(), text)
-    for spelling in (text, '1 ' + text.replace(' /', '/') if text.startswith('/') else text):
-        if not spelling:
-            continue
-        try:
-            return u.Unit(spelling.replace('counts', 'ct').replace('count', 'ct'))
-        except (ValueError, TypeError):
-            continue
-    return None
+    if text.startswith('/'):
+        # CIAO leaves out the one
+        text = '1' + text.replace(' ', '')
+    try:
+        return u.Unit(text) if text else None
+    except (ValueError, TypeError):
+        return None
 
 
 def role_of(header, path=''):

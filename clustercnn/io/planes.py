@@ -21,7 +21,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from clustercnn.exceptions import ImageMismatchError, ImageReadError
+from clustercnn.exceptions import ClusterCNNError, ImageMismatchError, ImageReadError
 
 __all__ = ['Plane', 'check_file', 'check_grid', 'first_wrong', 'open_hdus', 'read_plane']
 
@@ -29,7 +29,9 @@ _LARGEST_PIXELS = 20_000 * 20_000
 _LARGEST_STREAM = 4 << 30
 _LARGEST_HEADERS = 64 << 20
 _LARGEST_REST = 1 << 30
-_MOST_HDUS = 1000
+_MOST_HDUS = 10_000
+# of a table, by the FITS standard
+_MOST_COLUMNS = 999
 _BLOCK = 2880
 _UNPACKERS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}
 _OTHER_KINDS = {
@@ -179,7 +181,7 @@ def check_file(path):
     except (OSError, ValueError) as error:
         raise ImageReadError(path, f'cannot be looked at ({error})') from error
     if stat.S_ISDIR(status.st_mode):
-        raise ImageReadError(path, 'is a folder, expected a FITS file')
+        raise ImageReadError(path, 'is a folder, expected a file')
     if not stat.S_ISREG(status.st_mode):
         raise ImageReadError(path, 'is a pipe or device, expected a plain file')
     if status.st_size == 0:
@@ -264,7 +266,7 @@ def open_hdus(path, work):
                 if unpack is not None:
                     stream.drain()
                 return result
-    except (ImageReadError, ImageMismatchError):
+    except ClusterCNNError:
         raise
     except MemoryError as error:
         reason = 'needs more memory than there is; cut a smaller image out of it'
@@ -307,6 +309,13 @@ def _walk(path, hdus, size):
             reason = f'HDU {number}: the sizes in its headers contradict each other; fetch it again'
             raise ImageReadError(path, reason)
         last = place['datLoc']
+        n_fields = item.header.get('TFIELDS', 0)
+        if not isinstance(n_fields, int) or not 0 <= n_fields <= _MOST_COLUMNS:
+            reason = (
+                f'HDU {number}: TFIELDS = {n_fields}; expected 0 to {_MOST_COLUMNS} columns, the '
+                f'file is damaged: fetch it again'
+            )
+            raise ImageReadError(path, reason)
         claims_too_much = item.is_image and np.prod(item.shape, dtype=float) > _LARGEST_PIXELS
         if size is not None and end > size and item.size and not claims_too_much:
             reason = (

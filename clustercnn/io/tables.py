@@ -9,7 +9,8 @@ from astropy.table import Column, QTable, Table
 from clustercnn._utils.files import atomic_path
 from clustercnn.core import CandidateCatalog, LabelSchema, LabelSet, PredictionSet
 from clustercnn.core.columns import column_definition
-from clustercnn.exceptions import TableReadError
+from clustercnn.exceptions import ImageReadError, TableReadError
+from clustercnn.io.planes import check_file, open_hdus
 
 __all__ = ['read_table', 'write_table']
 
@@ -38,12 +39,19 @@ def read_table(path, format_name):
         If it cannot be read.
     """
     try:
-        table = Table.read(path, format=_ASTROPY_FORMAT[format_name], **_hdu(format_name))
-    except FileNotFoundError as error:
-        raise TableReadError(path, 'no such file; check the name') from error
+        check_file(path)
+        if format_name == 'fits':
+            table = open_hdus(path, lambda hdus: _first_table(path, hdus))
+        else:
+            table = Table.read(path, format=_ASTROPY_FORMAT[format_name])
+    except ImageReadError as error:
+        raise TableReadError(path, error.reason) from error
     except Exception as error:
-        reason = f'cannot be read as {format_name} ({type(error).__name__}: {error})'
-        raise TableReadError(path, ' '.join(reason.split())) from error
+        reason = (
+            f'cannot be read as {format_name} ({type(error).__name__}: {error}); it is truncated, '
+            f'damaged or of another format'
+        )
+        raise TableReadError(path, ' '.join(reason.split())[:800]) from error
     for name in table.colnames:
         if table[name].dtype.kind in 'SOU':
             # empty text comes back masked from ECSV
@@ -54,8 +62,13 @@ def read_table(path, format_name):
     return table
 
 
-def _hdu(format_name):
-    return {'hdu': 1} if format_name == 'fits' else {}
+def _first_table(path, hdus):
+    from astropy.io import fits
+
+    for _, item in hdus:
+        if isinstance(item, (fits.BinTableHDU, fits.TableHDU)) and not item.is_image:
+            return Table.read(item)
+    raise TableReadError(path, 'has no table in any HDU; expected a catalogue')
 
 
 def write_table(table, path, format_name, *, overwrite=False):
