@@ -24,7 +24,6 @@ extensions = [
     'sphinx.ext.autodoc',
     'sphinx.ext.doctest',
     'sphinx.ext.intersphinx',
-    'sphinx.ext.mathjax',
     'matplotlib.sphinxext.plot_directive',
     'numpydoc',
     'sphinx_automodapi.automodapi',
