@@ -126,9 +126,7 @@ def main():
     parser.add_argument('--batch', type=int, default=64)
     options = parser.parse_args()
     rows = [
-        measure(
-            name, batch_size=options.batch, n_repeats=options.repeats, n_steps=options.steps
-        )
+        measure(name, batch_size=options.batch, n_repeats=options.repeats, n_steps=options.steps)
         for name in ('fusion', 'cn')
     ]
     print_rows(rows, options.json)

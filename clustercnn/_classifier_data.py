@@ -139,9 +139,7 @@ def choose_validation(codes, groups, *, fraction, seed):
     if len(names) < 2:
         return None
     sizes = np.bincount(member)
-    shared = {
-        code for code in np.unique(codes) if len(np.unique(member[codes == code])) > 1
-    }
+    shared = {code for code in np.unique(codes) if len(np.unique(member[codes == code])) > 1}
     chosen = None
     for attempt in range(20):
         order = np.random.default_rng([seed, 2, attempt]).permutation(len(names))

@@ -216,8 +216,7 @@ def read_model(path):
     kept = {
         name: value
         for name, value in description.items()
-        if name
-        not in ('kind', 'version', 'name', 'network', 'schema', 'n_members', 'n_references')
+        if name not in ('kind', 'version', 'name', 'network', 'schema', 'n_members', 'n_references')
     }
     model = {
         'network': network,

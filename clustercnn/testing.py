@@ -192,9 +192,7 @@ def tiny_stack(n_cutouts=6, *, seed=1, optical=True, noise=True):
     ]
     if optical:
         sky = rng.normal(1000, 10, (n_cutouts, 32, 32))
-        bands.append(
-            BandStack(name='optical', data=sky, pixel_scale=2 * u.arcsec, unit=u.adu)
-        )
+        bands.append(BandStack(name='optical', data=sky, pixel_scale=2 * u.arcsec, unit=u.adu))
     extended = np.arange(n_cutouts) % 2 == 0
     return CutoutStack(
         ids=[str(index + 1) for index in range(n_cutouts)],
@@ -298,9 +296,7 @@ def _compare(name, one, other):
             _compare(f'{name}[{column!r}]', one[column], other[column])
     elif dataclasses.is_dataclass(one):
         for field in dataclasses.fields(one):
-            _compare(
-                f'{name}.{field.name}', getattr(one, field.name), getattr(other, field.name)
-            )
+            _compare(f'{name}.{field.name}', getattr(one, field.name), getattr(other, field.name))
     elif isinstance(one, SkyCoord):
         np.testing.assert_array_equal(one.ra.deg, other.ra.deg, err_msg=name)
         np.testing.assert_array_equal(one.dec.deg, other.dec.deg, err_msg=name)

@@ -234,9 +234,7 @@ def augment(key, batch, inputs, settings):
     n_bands = len(inputs.bands)
     key_decisions, key_counts = jax.random.split(key)
     # all decisions in one draw, since each draw in a program costs a second of compilation
-    draw = iter(
-        lax.optimization_barrier(jax.random.uniform(key_decisions, (5 + n_bands, n_items)))
-    )
+    draw = iter(lax.optimization_barrier(jax.random.uniform(key_decisions, (5 + n_bands, n_items))))
     bands = {name: dict(planes) for name, planes in batch['bands'].items()}
 
     def whole(low, high):

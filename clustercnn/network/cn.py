@@ -69,7 +69,7 @@ def cn_plan(shape, *, n_stages=5, padding='auto'):
             height, width = height - 2, width - 2
             if min(height, width) < 1:
                 msg = (
-                    f"pictures of {shape[1]} x {shape[0]} pixels are too small for padding "
+                    f'pictures of {shape[1]} x {shape[0]} pixels are too small for padding '
                     f"'valid' and {n_stages} stages; use 'same' or fewer"
                 )
                 raise ValueError(msg)

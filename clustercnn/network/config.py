@@ -543,6 +543,6 @@ def registered(name):
     'CNConfig'
     """
     if name not in _REGISTRY:
-        msg = f"there is no network {name!r}; there are {', '.join(network_names())}"
+        msg = f'there is no network {name!r}; there are {", ".join(network_names())}'
         raise ValueError(msg)
     return _REGISTRY[name]

@@ -21,9 +21,7 @@ def _centre_weight(shape):
     """
     Gaussian weight of a map around its centre, a sixth of the side wide, of sum one.
     """
-    y, x = (
-        np.exp(-0.5 * ((np.arange(size) - (size - 1) / 2) / (size / 6)) ** 2) for size in shape
-    )
+    y, x = (np.exp(-0.5 * ((np.arange(size) - (size - 1) / 2) / (size / 6)) ** 2) for size in shape)
     weight = y[:, None] * x[None]
     return (weight / weight.sum()).astype(np.float32)
 

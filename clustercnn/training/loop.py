@@ -128,9 +128,7 @@ def make_steps(network, config, n_items):
     True
     """
     batch_size = _batch_size(config, n_items)
-    return _training_steps(
-        network, config, config.n_epochs * -(-n_items // batch_size), batch_size
-    )
+    return _training_steps(network, config, config.n_epochs * -(-n_items // batch_size), batch_size)
 
 
 @functools.lru_cache(maxsize=8)

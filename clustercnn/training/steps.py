@@ -149,9 +149,7 @@ class Steps:
             return loss + network.penalty(params), (weight * entropy).sum()
 
         (value, total), gradient = jax.value_and_grad(objective, has_aux=True)(state['params'])
-        updates, optimizer = self.optimizer.update(
-            gradient, state['optimizer'], state['params']
-        )
+        updates, optimizer = self.optimizer.update(gradient, state['optimizer'], state['params'])
         params = optax.apply_updates(state['params'], updates)
         finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
         new = {

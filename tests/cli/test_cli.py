@@ -198,8 +198,7 @@ def test_train_writes_a_model_that_classifies(tmp_path):
     assert main([*arguments, '--epochs', '2', '-o', model, '-q']) == 1
     catalog = tmp_path / 'catalog.ecsv'
     assert (
-        main(['classify', str(tmp_path / 'cutouts.h5'), '--model', model, '-o', str(catalog)])
-        == 0
+        main(['classify', str(tmp_path / 'cutouts.h5'), '--model', model, '-o', str(catalog)]) == 0
     )
     assert len(CandidateCatalog.read(catalog)) == 40
 

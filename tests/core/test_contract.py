@@ -44,11 +44,7 @@ def arrays_of(instance):
 
 
 def test_attributes_cannot_be_set(instance):
-    name = (
-        dataclasses.fields(instance)[0].name
-        if dataclasses.is_dataclass(instance)
-        else 'table'
-    )
+    name = dataclasses.fields(instance)[0].name if dataclasses.is_dataclass(instance) else 'table'
     with pytest.raises(AttributeError):
         setattr(instance, name, None)
 

@@ -85,6 +85,12 @@ def test_prediction_must_be_probabilities():
 def test_predictions_become_columns():
     table = tiny_prediction(3).to_table()
     assert table.colnames == [
-        'id', 'p_cluster', 'p_point', 'p_galaxy', 'p_other', 'p_cluster_std', 'ood',
+        'id',
+        'p_cluster',
+        'p_point',
+        'p_galaxy',
+        'p_other',
+        'p_cluster_std',
+        'ood',
     ]
     assert len(tiny_prediction(0).to_table()) == 0

@@ -105,9 +105,7 @@ def test_dropouts_hit_the_stated_share(inputs):
     n = 400
     band = BandArrays(data=np.ones((n, 16, 16)), pixel_scale=4.0, background=np.ones((n, 16, 16)))
     picture = BandArrays(data=np.ones((n, 32, 32)), pixel_scale=2.0)
-    made = make_dataset(
-        inputs, {'xray': band, 'optical': picture}, features={'counts': np.ones(n)}
-    )
+    made = make_dataset(inputs, {'xray': band, 'optical': picture}, features={'counts': np.ones(n)})
     after = moved(
         take(made, np.arange(n), n),
         inputs,

@@ -84,9 +84,7 @@ def test_cn_copes_with_smaller_pictures(shape, n_flat):
 
 
 def test_cn_says_when_pictures_are_too_small_for_valid_padding():
-    network = build_network(
-        'cn', pictures((64, 64)), n_classes=2, options={'padding': 'valid'}
-    )
+    network = build_network('cn', pictures((64, 64)), n_classes=2, options={'padding': 'valid'})
     with pytest.raises(ValueError, match="too small for padding 'valid'"):
         _ = network.template
 
@@ -99,9 +97,7 @@ def test_cn_penalises_the_dense_kernel(inputs):
 
 
 def test_fusion_is_small():
-    network = build_network(
-        'fusion', InputSpec(bands=FIELD, features=tuple(FEATURES)), n_classes=4
-    )
+    network = build_network('fusion', InputSpec(bands=FIELD, features=tuple(FEATURES)), n_classes=4)
     assert network.n_parameters < 400_000
 
 
@@ -206,7 +202,7 @@ def test_absurd_options_fail(config, values):
 
 
 def test_unknown_network():
-    with pytest.raises(ValueError, match=f"there are {', '.join(network_names())}"):
+    with pytest.raises(ValueError, match=f'there are {", ".join(network_names())}'):
         build_network('resnet', pictures((8, 8)), n_classes=2)
 
 

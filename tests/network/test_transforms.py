@@ -17,12 +17,8 @@ from clustercnn.network.transforms import (
 
 SPEC = BandSpec(name='xray', kind='xray', shape=(64, 64), pixel_scale=4.0)
 XRAY = InputSpec(bands=(SPEC,))
-FINE = InputSpec(
-    bands=(BandSpec(name='xray', kind='xray', shape=(128, 128), pixel_scale=2.0),)
-)
-PICTURE = InputSpec(
-    bands=(BandSpec(name='g', kind='optical', shape=(32, 32), pixel_scale=1.0),)
-)
+FINE = InputSpec(bands=(BandSpec(name='xray', kind='xray', shape=(128, 128), pixel_scale=2.0),))
+PICTURE = InputSpec(bands=(BandSpec(name='g', kind='optical', shape=(32, 32), pixel_scale=1.0),))
 
 
 # jitted once for all tests that share a number of cutouts
@@ -75,9 +71,7 @@ def test_a_gradient_of_exposure_is_no_source():
     counts = np.random.default_rng(1).poisson(2 * exposure)
     flat, _ = planes_of(XRAY, data=counts)
     right, _ = planes_of(XRAY, data=counts, exposure=exposure)
-    tilt = [
-        abs(p[:, :, 40:56, 3].mean() - p[:, :, 8:24, 3].mean()) for p in (flat, right)
-    ]
+    tilt = [abs(p[:, :, 40:56, 3].mean() - p[:, :, 8:24, 3].mean()) for p in (flat, right)]
     assert tilt[0] > 1 and tilt[1] < 0.1
 
 

@@ -191,9 +191,7 @@ def test_padding_has_no_effect_on_a_step(network, data, calm):
     steps = Steps(still, config=TrainingConfig(augmentation=calm), n_steps=3)
     batch = take(data(16, seed=1), np.arange(9), 16)
     rubbish = take(data(16, seed=2), np.arange(16), 16) | {'_mask': batch['_mask']}
-    mixed = jax.tree.map(
-        lambda one, other: np.concatenate([one[:9], other[9:]]), batch, rubbish
-    )
+    mixed = jax.tree.map(lambda one, other: np.concatenate([one[:9], other[9:]]), batch, rubbish)
     results = []
     for each in (batch, mixed):
         state = steps.initial_state(1)
@@ -231,9 +229,7 @@ def test_auc_is_that_of_counting_pairs():
     rng = np.random.default_rng(1)
     score = rng.integers(0, 20, 100)
     truth = rng.random(100) < 0.3
-    pairs = (score[truth][:, None] > score[~truth]) + 0.5 * (
-        score[truth][:, None] == score[~truth]
-    )
+    pairs = (score[truth][:, None] > score[~truth]) + 0.5 * (score[truth][:, None] == score[~truth])
     assert binary_auc(score, truth) == pytest.approx(pairs.mean())
     assert binary_auc([1, 2], [True, True]) is None
 

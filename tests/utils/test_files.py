@@ -27,9 +27,10 @@ def test_file_appears_only_at_the_end(tmp_path):
 def test_failure_leaves_nothing_and_keeps_the_old(tmp_path):
     target = tmp_path / 'out.txt'
     target.write_text('old')
-    with pytest.raises(RuntimeError, match='half way'), atomic_path(
-        target, overwrite=True
-    ) as temporary:
+    with (
+        pytest.raises(RuntimeError, match='half way'),
+        atomic_path(target, overwrite=True) as temporary,
+    ):
         temporary.write_text('half')
         raise RuntimeError('half way')
     assert target.read_text() == 'old'
@@ -43,8 +44,9 @@ def test_existing_file_is_kept(tmp_path):
         pytest.fail('the block must not run')
     with pytest.raises(IsADirectoryError, match='is a folder'), atomic_path(tmp_path):
         pytest.fail('the block must not run')
-    with pytest.raises(FileNotFoundError, match='does not exist'), atomic_path(
-        tmp_path / 'a' / 'b.txt'
+    with (
+        pytest.raises(FileNotFoundError, match='does not exist'),
+        atomic_path(tmp_path / 'a' / 'b.txt'),
     ):
         pytest.fail('the block must not run')
 

@@ -87,8 +87,7 @@ def _with_interval(truth, score, field):
 
 def _difference(truth, one, other, field):
     values = [
-        _auc(truth[rows], one[rows]) - _auc(truth[rows], other[rows])
-        for rows in _resamples(field)
+        _auc(truth[rows], one[rows]) - _auc(truth[rows], other[rows]) for rows in _resamples(field)
     ]
     difference = _auc(truth, one) - _auc(truth, other)
     return [difference, *np.percentile(values, [2.5, 97.5]).tolist()]
@@ -115,9 +114,7 @@ def score_real(data):
     results = {}
     for name, source in REAL.items():
         started = time.perf_counter()
-        result = run_field(
-            data / source['xray'], exposure=data / source['exposure'], quiet=True
-        )
+        result = run_field(data / source['xray'], exposure=data / source['exposure'], quiet=True)
         seconds = time.perf_counter() - started
         target = SkyCoord(*source['position'], unit='deg')
         separation = result.catalog.positions.separation(target).arcsec
