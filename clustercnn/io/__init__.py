@@ -68,6 +68,8 @@ def _register():
             reader = _later('tables', f'{stem}_reader', name)
             writer = _later('tables', f'{stem}_writer', name)
             _add(data_class, name, _SUFFIXES[name], reader=reader, writer=writer)
+    for name in ('esass', '4xmm', 'emldetect'):
+        _add(CandidateCatalog, name, (), reader=_later('surveys', 'survey_reader', name))
     _add(CandidateCatalog, 'ds9', ('.reg',), writer=_later('tables', 'write_regions'))
     _add(
         CutoutStack,

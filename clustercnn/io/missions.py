@@ -88,9 +88,10 @@ def unit_of(header):
     text = str(header.get('BUNIT', '')).strip()
     words = {'counts': 'ct', 'count': 'ct', 'cts': 'ct', 'sec': 's', 'seconds': 's', 'second': 's'}
     text = words.get(text.lower(), text)
-    if text.startswith('/'):
-        # CIAO leaves out the one
-        text = '1' + text.replace(' ', '')
+    over, *under = (part.strip() for part in text.split('/'))
+    if under:
+        # CIAO writes '/cm**2 /s' where the standard has 'cm**(-2) s**(-1)'
+        text = f'{over or 1} / ({" ".join(under)})'
     try:
         return u.Unit(text) if text else None
     except (ValueError, TypeError):

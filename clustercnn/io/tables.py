@@ -3,14 +3,23 @@
 Catalogues, labels and predictions as ECSV, FITS and VOTable files.
 """
 
+import json
+
 import numpy as np
-from astropy.table import Column, QTable, Table
+from astropy.table import Column, MaskedColumn, QTable, Table
 
 from clustercnn._utils.files import atomic_path
-from clustercnn.core import CandidateCatalog, LabelSchema, LabelSet, PredictionSet
+from clustercnn.core import (
+    UNKNOWN_NAME,
+    CandidateCatalog,
+    LabelSchema,
+    LabelSet,
+    PredictionSet,
+)
 from clustercnn.core.columns import column_definition
 from clustercnn.exceptions import ImageReadError, TableReadError
 from clustercnn.io.planes import check_file, open_hdus
+from clustercnn.io.surveys import likely_survey
 
 __all__ = ['read_table', 'write_table']
 
@@ -103,6 +112,16 @@ def _write_fits(table, path):
     from astropy.io import fits
 
     plain = Table(table, copy=False)
+    for name in plain.colnames:
+        column = plain[name]
+        if column.dtype.kind == 'U' and not all(str(text).isascii() for text in column):
+            msg = f"FITS holds plain ASCII text, but column '{name}' does not; write ECSV (.ecsv)"
+            raise ValueError(msg)
+        if column.dtype.kind == 'b' and getattr(column, 'mask', np.False_).any():
+            # a masked boolean would come back as True
+            plain[name] = MaskedColumn(
+                np.ma.asarray(column).astype(np.int16), fill_value=-1, description='1 yes, 0 no'
+            )
     keep = {key: value for key, value in table.meta.items() if np.isscalar(value)}
     plain.meta = {key[:8].upper(): value for key, value in keep.items()}
     hdu = fits.table_to_hdu(plain)
@@ -139,7 +158,9 @@ def _catalog_reader(format_name):
         try:
             return CandidateCatalog(QTable(table))
         except ValueError as error:
-            raise TableReadError(path, str(error)) from error
+            hint = likely_survey(table.colnames)
+            words = f". It looks like a list of '{hint}': read it with format='{hint}'"
+            raise TableReadError(path, str(error) + (words if hint else '')) from error
 
     return read
 
@@ -182,31 +203,54 @@ def write_regions(catalog, path, *, overwrite=False):
             temporary.write_text('# Region file format: DS9\nicrs\n')
 
 
+def _table_of(path, format_name, build):
+    """
+    Read a table and make an object of it; name the file in what goes wrong.
+    """
+    table = read_table(path, format_name)
+    if 'id' not in table.colnames:
+        listing = ', '.join(table.colnames[:8])
+        raise TableReadError(path, f"has no column 'id'; there are {listing}")
+    try:
+        return build(table, {str(key).lower(): value for key, value in table.meta.items()})
+    except TableReadError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        words = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+        raise TableReadError(path, words) from error
+
+
 def _label_reader(format_name):
     def read(path):
-        table = read_table(path, format_name)
-        if 'id' not in table.colnames:
-            raise TableReadError(path, "has no column 'id'")
-        ids = [str(name) for name in table['id']]
-        shares = [name for name in table.colnames if name.startswith('p_')]
-        if not shares:
-            if 'label' not in table.colnames:
-                raise TableReadError(path, "has neither a column 'label' nor columns 'p_<class>'")
-            return LabelSet.from_labels(ids, list(table['label']))
-        meta = {str(key).lower(): value for key, value in table.meta.items()}
-        classes = tuple(name[2:] for name in shares)
-        positive = tuple(str(meta.get('positive', classes[0])).split(','))
-        votes = [f'n_{name}' for name in classes]
-        return LabelSet(
-            ids=ids,
-            schema=LabelSchema(classes, positive),
-            probability=_matrix(table, shares),
-            votes=_matrix(table, votes) if set(votes) <= set(table.colnames) else None,
-            weight=np.asarray(table['weight'], np.float32) if 'weight' in table.colnames else None,
-            source=[str(s) for s in table['source']] if 'source' in table.colnames else None,
-        )
+        def build(table, meta):
+            ids = [str(name) for name in table['id']]
+            shares = [name for name in table.colnames if name.startswith('p_')]
+            if not shares:
+                if 'label' not in table.colnames:
+                    words = "has neither a column 'label' nor columns 'p_<class>'"
+                    raise TableReadError(path, words)
+                # a cell left empty is no class
+                return LabelSet.from_labels(ids, [str(n) or UNKNOWN_NAME for n in table['label']])
+            classes = tuple(name[2:] for name in shares)
+            votes = [f'n_{name}' for name in classes]
+            has = set(table.colnames)
+            return LabelSet(
+                ids=ids,
+                schema=LabelSchema(classes, _names(meta.get('positive', classes[0]))),
+                probability=_matrix(table, shares),
+                votes=_matrix(table, votes) if set(votes) <= has else None,
+                weight=np.asarray(table['weight'], np.float32) if 'weight' in has else None,
+                source=[str(s) for s in table['source']] if 'source' in has else None,
+                meta=json.loads(meta.get('meta', '{}')),
+            )
+
+        return _table_of(path, format_name, build)
 
     return read
+
+
+def _names(text):
+    return tuple(str(text).split(','))
 
 
 def _matrix(table, names):
@@ -214,39 +258,63 @@ def _matrix(table, names):
     return np.stack(columns, axis=1).reshape(len(table), len(names))
 
 
+def _text(values):
+    # a column of no rows must still be able to take names
+    return Column(list(values), dtype=None if values else 'U16')
+
+
+def _header(meta, **words):
+    """
+    Return what is kept of an object beside its rows.
+    """
+    header = {name: ','.join(names) for name, names in words.items()}
+    return header | ({'meta': json.dumps(dict(meta), default=str)} if meta else {})
+
+
 def _label_writer(format_name):
     def write(labels, path, *, overwrite=False):
         table = Table()
-        table['id'] = Column(list(labels.ids), dtype=None if labels.ids else 'U16')
-        table['label'] = Column(labels.names(), dtype=None if labels.ids else 'U16')
+        table['id'] = _text(labels.ids)
+        table['label'] = _text(labels.names())
         for code, name in enumerate(labels.schema.classes):
             table[f'p_{name}'] = labels.probability[:, code]
             if labels.votes is not None:
                 table[f'n_{name}'] = labels.votes[:, code]
         table['weight'] = labels.weight
-        table['source'] = Column(list(labels.source), dtype=None if labels.ids else 'U16')
-        table.meta['positive'] = ','.join(labels.schema.positive)
+        table['source'] = _text(labels.source)
+        table.meta = _header(labels.meta, positive=labels.schema.positive)
         write_table(table, path, format_name, overwrite=overwrite)
 
     return write
 
 
+# 'p_cluster' is the probability of all positive classes; a class that is called cluster and
+# is not all of them has a column of its own
+_CLUSTER_ALONE = 'p_class_cluster'
+
+
 def _prediction_reader(format_name):
     def read(path):
-        table = read_table(path, format_name)
-        meta = {str(key).lower(): value for key, value in table.meta.items()}
-        if 'classes' not in meta:
-            raise TableReadError(path, "its header has no 'classes'; is it a prediction?")
-        schema = LabelSchema(
-            tuple(str(meta['classes']).split(',')), tuple(str(meta['positive']).split(','))
-        )
-        return PredictionSet(
-            ids=[str(name) for name in table['id']],
-            schema=schema,
-            probability=_matrix(table, [f'p_{name}' for name in schema.classes]),
-            std=np.asarray(table['p_cluster_std']) if 'p_cluster_std' in table.colnames else None,
-            ood=np.asarray(table['ood']) if 'ood' in table.colnames else None,
-        )
+        def build(table, meta):
+            if 'classes' not in meta:
+                raise TableReadError(path, "its header has no 'classes'; is it a prediction?")
+            schema = LabelSchema(_names(meta['classes']), _names(meta['positive']))
+            has = set(table.colnames)
+            columns = [f'p_{name}' for name in schema.classes]
+            if _CLUSTER_ALONE in has:
+                columns[columns.index('p_cluster')] = _CLUSTER_ALONE
+            logits = [f'logit_{name}' for name in schema.classes]
+            return PredictionSet(
+                ids=[str(name) for name in table['id']],
+                schema=schema,
+                probability=_matrix(table, columns),
+                std=_matrix(table, ['p_cluster_std'])[:, 0] if 'p_cluster_std' in has else None,
+                ood=_matrix(table, ['ood'])[:, 0] if 'ood' in has else None,
+                logits=_matrix(table, logits) if set(logits) <= has else None,
+                meta=json.loads(meta.get('meta', '{}')),
+            )
+
+        return _table_of(path, format_name, build)
 
     return read
 
@@ -254,10 +322,13 @@ def _prediction_reader(format_name):
 def _prediction_writer(format_name):
     def write(prediction, path, *, overwrite=False):
         table = prediction.to_table()
-        table.meta = {
-            'classes': ','.join(prediction.schema.classes),
-            'positive': ','.join(prediction.schema.positive),
-        }
+        schema = prediction.schema
+        if 'cluster' in schema.classes and schema.positive != ('cluster',):
+            table[_CLUSTER_ALONE] = prediction.probability[:, schema.code('cluster')]
+        if prediction.logits is not None:
+            for code, name in enumerate(schema.classes):
+                table[f'logit_{name}'] = prediction.logits[:, code]
+        table.meta = _header(prediction.meta, classes=schema.classes, positive=schema.positive)
         write_table(table, path, format_name, overwrite=overwrite)
 
     return write

@@ -24,7 +24,7 @@ from clustercnn.exceptions import (
     ImageReadError,
 )
 from clustercnn.io import read_image, read_optical
-from clustercnn.io.missions import mission_of, role_of, unit_of
+from clustercnn.io.missions import PSF_FWHM, mission_of, role_of, unit_of
 from clustercnn.testing import tiny_image, tiny_wcs
 
 
@@ -99,7 +99,7 @@ def test_chandra(shared_data, name, n_counts, pixel_scale):
     assert image.mission == 'Chandra'
     assert image.n_counts == n_counts
     assert image.pixel_scale.value == pytest.approx(pixel_scale, rel=1e-6)
-    assert image.psf_fwhm == 2 * u.arcsec
+    assert image.psf_fwhm == PSF_FWHM['Chandra'] * u.arcsec
 
 
 def test_chandra_flux_is_refused_unless_insisted(shared_data):
