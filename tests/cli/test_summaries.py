@@ -110,7 +110,7 @@ def run_elsewhere(arguments, *, cwd, **environment):
         env=kept,
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
 
 
