@@ -19,9 +19,10 @@ def add_parser(commands):
     """
     parser = commands.add_parser(
         'check',
-        help='what is wrong with these files, and what to do',
-        description='Say what each file is, what is wrong with it and what to do. The status is '
-        '1 if anything is wrong.',
+        help='what these files are, what is wrong with them, and what to do',
+        description='Say what each file is, what is wrong with it and what to do. Exposure and '
+        'background maps are compared with the first counts image. The status is 1 if any file '
+        'cannot be used.',
     )
     parser.add_argument('files', nargs='+', metavar='FILE', help='files of any kind')
     add_common_arguments(parser, seed=False, overwrite=False)
@@ -38,7 +39,10 @@ def _execute(options):
         print(f'{report.path}: {report.kind}' + (f' ({facts})' if facts else ''))
         for problem in report.problems:
             print(f'  problem: {problem}')
-    bad = sum(not report.ok for report in reports)
+        if not options.quiet:
+            for doubt in report.doubts:
+                print(f'  note: {doubt}')
+    bad = [report.path for report in reports if not report.ok]
     if bad:
-        msg = f'{bad} of {len(reports)} files have problems'
+        msg = f'{len(bad)} of {len(reports)} files have problems: {", ".join(bad)}'
         raise ClusterCNNError(msg)

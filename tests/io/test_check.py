@@ -1,0 +1,133 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Files are named for what they are, with what is wrong and what to do.
+"""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from clustercnn.io import check_files
+from clustercnn.testing import (
+    tiny_catalog,
+    tiny_image,
+    tiny_labels,
+    tiny_prediction,
+    tiny_stack,
+    tiny_wcs,
+)
+
+
+def test_real_files(shared_data):
+    folder = shared_data / 'xmm_a1835_mos2'
+    names = (
+        folder / 'P0098010101M2X000BKGMAP3000.FTZ',
+        folder / 'P0098010101M2U009IMAGE_3000.FTZ',
+        folder / 'P0098010101M2U009EXPMAP3000.FTZ',
+        shared_data / 'chandra' / '333_5_evt2_05_8keV.fits.gz',
+        shared_data / 'optical' / 'dss_hd219829.fits.gz',
+        shared_data / 'optical' / 'ngc2207_spitzer_irac.fits.gz',
+        shared_data / 'chandra' / 'ngc2207_chandra_broad_flux.fits.gz',
+        shared_data / 'sim_support' / 'xmm_PN_mask.fits.gz',
+        shared_data / 'sim_support' / 'SIMULATED_statix_pnevt-imgexp.fits.gz',
+        shared_data / 'sim_support' / 'SIMULATED_statix_pnevt-summarylist_DETML6.fits.gz',
+        shared_data / 'zooniverse' / 'andromeda-aas229.csv',
+        shared_data / 'erosita_efeds_patch' / 'mask.fits.gz',
+    )
+    reports = check_files(names)
+    assert [report.kind for report in reports] == [
+        'background map',
+        'counts image',
+        'exposure map',
+        'event list',
+        'optical image',
+        'optical image',
+        'flux image',
+        'detection mask',
+        'exposure map',
+        'source list of emldetect',
+        'Zooniverse export',
+        'mask',
+    ]
+    assert [report.ok for report in reports] == [True] * 3 + [False] + [True] * 2 + [False] + [
+        True,
+        False,
+    ] + [True] * 3
+    counts = reports[1].facts
+    assert counts['mission'] == 'XMM' and counts['counts'] == 36174
+    assert counts['size'] == '648 x 648' and counts['pixels of'] == '4 arcsec'
+    assert counts['projection'] == 'TAN' and counts['EXPOSURE'].startswith('28337')
+    # maps are compared with the first counts image, whatever the order
+    assert reports[0].facts['on the grid of'] == str(names[1])
+    assert '596 x 596' in reports[8].problems[0]
+
+
+def test_files_of_ours(tmp_path):
+    tiny_catalog().write(tmp_path / 'catalog.fits')
+    tiny_catalog().write(tmp_path / 'catalog.ecsv')
+    tiny_catalog().write(tmp_path / 'catalog.vot')
+    tiny_catalog().write(tmp_path / 'candidates.reg')
+    tiny_labels().write(tmp_path / 'labels.ecsv')
+    tiny_prediction().write(tmp_path / 'prediction.fits')
+    tiny_stack().write(tmp_path / 'cutouts.h5')
+    tiny_stack().write(tmp_path / 'cutouts.fits')
+    tiny_stack()[0].write(tmp_path / 'cutout.fits')
+    tiny_image().write(tmp_path / 'image.fits')
+    kinds = {
+        'catalog.fits': 'catalogue',
+        'catalog.ecsv': 'catalogue',
+        'catalog.vot': 'catalogue',
+        'candidates.reg': 'regions',
+        'labels.ecsv': 'labels',
+        'prediction.fits': 'predictions',
+        'cutouts.h5': 'cutouts',
+        'cutouts.fits': 'cutouts',
+        'cutout.fits': 'cutout',
+        'image.fits': 'counts image',
+    }
+    reports = check_files([tmp_path / name for name in kinds])
+    assert {report.path.split('/')[-1]: report.kind for report in reports} == kinds
+    assert all(report.ok for report in reports)
+    by_kind = {report.kind: report.facts for report in reports}
+    assert by_kind['cutouts']['cutouts'] == 6
+    assert by_kind['labels']['cluster'] == 3
+
+
+def test_shipped_model():
+    from importlib.resources import files
+
+    models = [str(p) for p in files('clustercnn.models').iterdir() if p.suffix == '.safetensors']
+    for report in check_files(models):
+        assert report.kind == 'model' and report.ok and report.facts['arrays'] > 1
+
+
+@pytest.mark.parametrize(
+    'content', [b'', b'12', bytes(8), b'\xff' * 40, b'\x02' + bytes(7) + b'{}']
+)
+def test_damaged_model(tmp_path, content):
+    (tmp_path / 'a.safetensors').write_bytes(content)
+    (report,) = check_files([tmp_path / 'a.safetensors'])
+    assert report.ok == (content[8:] == b'{}')
+
+
+def test_tables_of_others(tmp_path):
+    Table({'a': [1], 'b': [2]}).write(tmp_path / 'a.fits')
+    Table({'a': [1], 'b': [2]}).write(tmp_path / 'a.csv')
+    (tmp_path / 'b.csv').write_bytes(b'\x00\xff\xfe"')
+    for report in check_files(sorted(tmp_path.iterdir())):
+        assert not report.ok
+        assert report.path in report.problems[0]
+
+
+def test_maps_without_words_in_the_header(tmp_path):
+    header = tiny_wcs().to_header()
+    fits.writeto(tmp_path / 'smooth.fits', np.full((64, 64), 5000.0), header)
+    fits.writeto(tmp_path / 'expmap_zero.fits', np.zeros((64, 64)), header)
+    fits.writeto(tmp_path / 'bkgmap_negative.fits', np.full((64, 64), -1.0), header)
+    smooth, zero, negative = check_files(
+        [tmp_path / n for n in ('smooth.fits', 'expmap_zero.fits', 'bkgmap_negative.fits')]
+    )
+    assert smooth.kind.startswith('smooth image') and smooth.ok
+    assert zero.kind == 'exposure map' and 'zero everywhere' in zero.problems[0]
+    assert negative.kind == 'background map' and 'negative' in negative.problems[0]
