@@ -355,7 +355,8 @@ def _summary(unit):
     path = path / '__init__.py' if path.is_dir() else PACKAGE / f'{unit}.py'
     text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
     paragraph = ' '.join(text.split('\n\n')[0].split())
-    return paragraph.replace('``', '').removesuffix('.').removesuffix('::')
+    # a command that ends a sentence is code, which says little here
+    return re.sub(r':+ ``.*', '', paragraph).replace('``', '').removesuffix('.')
 
 
 def _names(values, node, unit):
