@@ -24,7 +24,7 @@ from clustercnn.exceptions import (
     ImageReadError,
 )
 from clustercnn.io import read_image, read_optical
-from clustercnn.io.missions import PSF_FWHM, mission_of, role_of, unit_of
+from clustercnn.io.missions import PSF_FWHM
 from clustercnn.testing import tiny_image, tiny_wcs
 
 
@@ -577,24 +577,6 @@ def test_bomb_ends_at_the_limit(tmp_path, monkeypatch):
 def test_errors_can_be_caught_as_one(tmp_path):
     with pytest.raises(OSError, match='no such file'):
         read_optical(tmp_path / 'a.fits')
-
-
-# what headers say
-
-
-def test_words_of_headers():
-    assert mission_of({'TELESCOP': 'XMM-Newton'}) == 'XMM'
-    assert mission_of({'MISSION': 'SRG', 'TELESCOP': 'eROSITA'}) == 'eROSITA'
-    assert mission_of({'TELESCOP': 'EP'}) == 'Einstein Probe'
-    assert mission_of({'TELESCOP': 'TELEPHONE'}) == 'generic'
-    assert mission_of({'CREATOR': 'evtool v1'}) == 'eROSITA'
-    assert role_of({'DSTYPE': 'ExposureMap'}) == 'exposure map'
-    assert role_of({'DSTYPE': 'BackgrImage'}) == 'background map'
-    assert role_of({'DSTYPE': 'Image'}, 'expmap.fits') is None
-    assert role_of({}, 'P0_BKGMAP3000.FTZ') == 'background map'
-    assert role_of({}, 'image.fits') is None
-    assert unit_of({'BUNIT': 'counts'}) == u.ct
-    assert unit_of({'BUNIT': '  '}) is None
 
 
 def test_written_image_of_ours_is_read_again(tmp_path):
