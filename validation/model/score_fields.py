@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 FIRST_SEED = 900_000
 SETTINGS = {
     'xmm, usual settings': {'mission': 'xmm', 'randomised': False},
-    'all missions, randomised': {},
+    'all missions, randomised': {'randomised': True},
 }
 
 
@@ -36,10 +36,10 @@ def score_simulated(n_fields):
     classifier = Classifier.from_pretrained()
     results = {}
     for number, (name, options) in enumerate(SETTINGS.items()):
-        score, extent, ext_like, truth, field = [], [], [], [], []
+        score, extent, ext_like, truth, field, real = [], [], [], [], [], []
         for seed in range(n_fields):
             seed += FIRST_SEED + 1000 * number
-            stack, labels, _ = make_field_sample(seed, **options)
+            stack, labels, matched = make_field_sample(seed, **options)
             if stack is None:
                 continue
             score.append(classifier.predict(stack).p_positive)
@@ -47,15 +47,21 @@ def score_simulated(n_fields):
             ext_like.append(np.nan_to_num(stack.features['ext_like']))
             truth.append(labels.binary())
             field.append(np.full(len(stack), seed))
-        score, extent, ext_like, truth, field = map(
-            np.concatenate, (score, extent, ext_like, truth, field)
+            # what stands on no source at all has no counterpart in the truth catalogue
+            real.append(np.asarray(matched['source_id']) > 0)
+        score, extent, ext_like, truth, field, real = map(
+            np.concatenate, (score, extent, ext_like, truth, field, real)
         )
         results[name] = {
             'fields': n_fields,
             'first_seed': FIRST_SEED + 1000 * number,
             'detections': len(truth),
             'clusters': int(truth.sum()),
+            'matched': int(real.sum()),
             'auc_p_cluster': _with_interval(truth, score, field),
+            'auc_p_cluster_of_matched': _with_interval(truth[real], score[real], field[real]),
+            'auc_extent_of_matched': _with_interval(truth[real], extent[real], field[real]),
+            'auc_ext_like_of_matched': _with_interval(truth[real], ext_like[real], field[real]),
             'auc_extent': _with_interval(truth, extent, field),
             'auc_ext_like': _with_interval(truth, ext_like, field),
             'gain_over_extent': _difference(truth, score, extent, field),
