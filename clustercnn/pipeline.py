@@ -444,6 +444,9 @@ def run_field(
                 prediction = classifier.predict(stack)
                 catalog = rank_candidates(found, prediction, flags=coverage_flags(stack))
             stack = stack.select(catalog.ids)
+        else:
+            # a table that others read has its columns whether it has rows or not
+            catalog = rank_candidates(found, classifier.predict(CutoutMaker()(images, found)))
         record = provenance.make_record(
             inputs={name: path for name, path in sources.items() if path is not None},
             options={

@@ -4,6 +4,7 @@ Catalogues, labels and predictions as ECSV, FITS and VOTable files.
 """
 
 import json
+import re
 
 import numpy as np
 from astropy.table import Column, MaskedColumn, QTable, Table
@@ -71,12 +72,19 @@ def read_table(path, format_name):
     return table
 
 
+# what the writer says of columns is no fact about the table
+_DESCRIBES_COLUMN = re.compile(r'EXTNAME|CHECKSUM|DATASUM|(TUCD|TCOMM)\d+')
+
+
 def _first_table(path, hdus):
     from astropy.io import fits
 
     for _, item in hdus:
         if isinstance(item, (fits.BinTableHDU, fits.TableHDU)) and not item.is_image:
-            return Table.read(item)
+            table = Table.read(item)
+            for key in [key for key in table.meta if _DESCRIBES_COLUMN.fullmatch(key)]:
+                del table.meta[key]
+            return table
     raise TableReadError(path, 'has no table in any HDU; expected a catalogue')
 
 
@@ -191,7 +199,8 @@ def write_regions(catalog, path, *, overwrite=False):
     regions = []
     for candidate in catalog:
         extent = candidate.extent.value
-        extended = bool(extent > 0)
+        # what eRASS1 calls extended (Merloni et al. 2024): EXT_LIKE of at least 3
+        extended = bool(extent > 0 and not candidate.ext_like < 3)
         region = CircleSkyRegion(candidate.position, max(15.0, 2 * extent) * u.arcsec)
         region.meta['text'] = candidate.name
         region.visual['color'] = 'green' if extended else 'red'
@@ -236,7 +245,7 @@ def _label_reader(format_name):
             has = set(table.colnames)
             return LabelSet(
                 ids=ids,
-                schema=LabelSchema(classes, _names(meta.get('positive', classes[0]))),
+                schema=LabelSchema(classes, _names(meta['positive']) if 'positive' in meta else ()),
                 probability=_matrix(table, shares),
                 votes=_matrix(table, votes) if set(votes) <= has else None,
                 weight=np.asarray(table['weight'], np.float32) if 'weight' in has else None,
