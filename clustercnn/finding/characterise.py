@@ -150,6 +150,7 @@ class _SourceFit:
     y: float
     pos_err: float
     model: int
+    psf_step: int
     fwhm: float
     amplitude: float
     counts: float
@@ -182,12 +183,17 @@ class SourceFitter:
         self.largest = _LARGEST_RADIUS / scale
         self._banks = {}
 
-    def _bank(self, x, y):
+    def _step(self, x, y):
         """
-        Return the models for a place and their core radii; widths go in steps of a tenth.
+        Return how much the PSF has grown at a place, in steps of a tenth.
         """
         growth = self.psf.growth(np.hypot(x - self.axis[0], y - self.axis[1]))
-        step = round(np.log(growth) / np.log(1.1))
+        return round(np.log(growth) / np.log(1.1))
+
+    def _bank(self, step):
+        """
+        Return the models for a growth of the PSF, their core radii, and its FWHM.
+        """
         if step not in self._banks:
             growth = 1.1**step
             # half a pixel of width is what the grid itself adds
@@ -236,7 +242,9 @@ class SourceFitter:
         fit : object
             Position, model, counts and what the models gained.
         """
-        bank, radii, fwhm = self._bank(x, y)
+        # that of the start, so that one fit compares models of one PSF
+        psf_step = self._step(x, y)
+        bank, radii, fwhm = self._bank(psf_step)
         start = x, y
         for _ in range(3):
             here, templates = self._stamps(bank, x, y)
@@ -270,6 +278,7 @@ class SourceFitter:
             y=y,
             pos_err=float(np.sqrt(sum(0.5 / max(value, 1e-6) for value in information))),
             model=best,
+            psf_step=psf_step,
             fwhm=fwhm,
             amplitude=float(amplitude[best]),
             counts=float(amplitude[best]) * seen,
@@ -303,7 +312,7 @@ class SourceFitter:
             -1 takes it away.
         """
         here, there = self._overlap(fit.x, fit.y, 2 * self.half)
-        bank = self._bank(fit.x, fit.y)[0]
+        bank = self._bank(fit.psf_step)[0]
         template = bank.at(fit.x - np.rint(fit.x), fit.y - np.rint(fit.y))[fit.model]
         model[here] += factor * fit.amplitude * template[there] * self.response[here]
         np.maximum(model[here], 0, out=model[here])

@@ -24,8 +24,8 @@ from clustercnn.models.sample import MISSION_SHARES, RANDOMISED_SHARE, make_samp
 
 __all__ = ['main', 'make_default']
 
-TRAINING_SEEDS = range(100_000, 100_320)
-VALIDATION_SEEDS = range(200_000, 200_040)
+TRAINING_SEEDS = range(100_000, 100_240)
+VALIDATION_SEEDS = range(200_000, 200_030)
 N_POINT_MAX = 30
 NETWORK = 'fusion'
 N_MEMBERS = 2
