@@ -51,21 +51,45 @@ class TemplateBank:
             image = np.roll(image, (reach, reach), axis=(0, 1))[:side, :side]
             self._fine[number] = np.maximum(image, 0)
 
-    def at(self, shift_x, shift_y):
+    @staticmethod
+    def phase(shift):
+        """
+        Return the step of the sub-pixel grid that is nearest to a shift in pixels.
+
+        Parameters
+        ----------
+        shift : float
+            Off the middle pixel.
+
+        Returns
+        -------
+        phase : int
+            In units of one over the number of steps a pixel.
+        """
+        return int(np.rint(shift * _PHASES))
+
+    @property
+    def step(self):
+        """
+        Distance of two phases in pixels (float).
+        """
+        return 1 / _PHASES
+
+    def at(self, phase_x, phase_y):
         """
         Return the models centred off the middle pixel.
 
         Parameters
         ----------
-        shift_x, shift_y : float
-            At most half a pixel either way.
+        phase_x, phase_y : int
+            From `phase`, at most a pixel either way.
 
         Returns
         -------
         templates : 3D `~numpy.ndarray` of float32
             Each of sum 1.
         """
-        phase = tuple(int(np.rint(np.clip(s, -0.5, 0.5) * _PHASES)) for s in (shift_y, shift_x))
+        phase = phase_y, phase_x
         if phase not in self._ready:
             n_fine = (2 * self.half + 1) * _PHASES
             rows, columns = (slice(_PHASES - step, _PHASES - step + n_fine) for step in phase)
@@ -146,37 +170,45 @@ def fit_amplitudes(counts, background, response, templates):
     return statistic, value, 1 / np.sqrt(np.maximum(curvature, 1e-12))
 
 
-def position_step(counts, background, response, template, amplitude):
+def position_step(counts, background, response, template, slopes, amplitude):
     """
     Return the shift that a model wants, and the information in it.
 
-    One step of Fisher scoring for the position, the amplitude held.
+    Fisher scoring for the position, the amplitude held.
 
     Parameters
     ----------
     counts, background, response, template : 2D `~numpy.ndarray`
         As for `fit_amplitudes`, one template.
+    slopes : tuple of 2D `~numpy.ndarray`
+        Change of the template when its centre moves along x and along y, per pixel.
     amplitude : float
         Its counts.
 
     Returns
     -------
-    step : tuple of float
-        Along x and y in pixels.
+    shift : tuple of float
+        Along x and y in pixels, at most half a pixel.
     information : tuple of float
         Inverse variances of x and y, in 1/pixel**2.
     """
-    gradient = np.gradient(template)
-    model = np.maximum(background, 1e-6) + amplitude * template * response
-    steps, informations = [], []
-    for slope in (gradient[1], gradient[0]):
-        # the template moves with the source, hence the sign
-        change = -amplitude * slope * response
-        score = (change * (counts / model - 1)).sum()
-        information = (change**2 / model).sum()
-        steps.append(float(score / max(information, 1e-12)))
-        informations.append(float(information))
-    return tuple(steps), tuple(informations)
+    shift, reach = np.zeros(2), 1.0
+    for _ in range(6):
+        # within a phase the template changes linearly
+        moved = np.maximum(template + shift[0] * slopes[0] + shift[1] * slopes[1], 0)
+        model = np.maximum(background, 1e-6) + amplitude * moved * response
+        steps, informations = np.zeros(2), np.zeros(2)
+        for axis, slope in enumerate(slopes):
+            change = amplitude * slope * response
+            informations[axis] = (change**2 / model).sum()
+            score = (change * (counts / model - 1)).sum()
+            steps[axis] = score / max(informations[axis], 1e-12)
+        # where the PSF is not that of the model steps are too long; halving ends that
+        shift = np.clip(shift + np.clip(steps, -reach, reach), -0.5, 0.5)
+        if np.abs(steps).max() < 0.01:
+            break
+        reach *= 0.5
+    return tuple(shift.tolist()), tuple(informations.tolist())
 
 
 def tail_likelihood(gain, n_parameters):

@@ -83,6 +83,12 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
         fitter.paint(model, fit, factor=-1)
         fits[number] = fitter.fit(counts, background + model, fit.x, fit.y)
         fitter.paint(model, fits[number])
+    kept, reasons = _distinct(fits)
+    fits, significance = [fits[number] for number in kept], significance[kept]
+    meta = dict(meta or {})
+    meta['dropped'] = {**meta.get('dropped', {}), **reasons}
+    if not fits:
+        return CandidateCatalog.empty(meta=meta)
     columns = {
         name: np.array([getattr(fit, name) for fit in fits])
         for name in ('x', 'y', 'pos_err', 'counts', 'counts_err', 'gain', 'extent_gain')
@@ -128,6 +134,29 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
         ),
         meta=meta,
     )
+
+
+def _distinct(fits):
+    """
+    Return which fits stand for sources of their own, and why the others do not.
+
+    Where the PSF is not quite that of the image, what a bright source leaves behind can be
+    significant; its fit ends upon the source, or on nothing.
+    """
+    kept, n_merged, n_nothing = [], 0, 0
+    for number, fit in enumerate(fits):
+        others = (fits[other] for other in kept)
+        if any(np.hypot(fit.x - o.x, fit.y - o.y) < 0.7 * max(o.fwhm, 1.5) for o in others):
+            n_merged += 1
+        elif fit.counts < fit.counts_err:
+            n_nothing += 1
+        else:
+            kept.append(number)
+    reasons = {
+        'detections whose fit ended on a more significant source': n_merged,
+        'detections whose fit found fewer counts than their error': n_nothing,
+    }
+    return kept, {reason: n for reason, n in reasons.items() if n}
 
 
 def _relative(image):
@@ -220,11 +249,25 @@ class SourceFitter:
             pairs.append((slice(low, high), slice(low - start, high - start)))
         return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
 
-    def _stamps(self, bank, x, y):
-        here, there = self._overlap(x, y, self.half)
-        whole = bank.at(x - np.rint(x), y - np.rint(y))
-        inner = whole[:, self.half : -self.half, self.half : -self.half]
-        return here, inner[:, there[0], there[1]]
+    def _stamps(self, bank, x, y, there):
+        """
+        Return the models at a position on that part of a stamp that the image covers.
+        """
+        inner = bank.at(*_phases(bank, x, y))[:, self.half : -self.half, self.half : -self.half]
+        return inner[:, there[0], there[1]]
+
+    def _slopes(self, bank, x, y, there, model):
+        """
+        Return how a model changes as it moves along x and y.
+        """
+        phase_x, phase_y = _phases(bank, x, y)
+        inner = slice(self.half, -self.half)
+        slopes = []
+        for dx, dy in ((1, 0), (0, 1)):
+            ahead = bank.at(phase_x + dx, phase_y + dy)[model, inner, inner]
+            behind = bank.at(phase_x - dx, phase_y - dy)[model, inner, inner]
+            slopes.append((ahead - behind)[there] / (2 * bank.step))
+        return slopes
 
     def fit(self, counts, background, x, y):
         """
@@ -246,31 +289,25 @@ class SourceFitter:
         psf_step = self._step(x, y)
         bank, radii, fwhm = self._bank(psf_step)
         start = x, y
-        for _ in range(3):
-            here, templates = self._stamps(bank, x, y)
+        for _ in range(5):
+            here, there = self._overlap(x, y, self.half)
             planes = counts[here], background[here], self.response[here]
+            templates = self._stamps(bank, x, y, there)
             statistic, amplitude, error = fit_amplitudes(*planes, templates)
             best = int(np.argmax(statistic))
-            step, information = position_step(*planes, templates[best], amplitude[best])
-            # no further away than the source is wide
+            slopes = self._slopes(bank, x, y, there, best)
+            steps, information = position_step(*planes, templates[best], slopes, amplitude[best])
+            # no further away than the source is wide, and not out of the image
             reach = max(0.5 * fwhm + 0.5 * radii[best], 1.0)
-            moved = [
-                float(np.clip(now + np.clip(by, -1, 1), first - reach, first + reach))
-                for now, by, first in zip((x, y), step, start, strict=True)
-            ]
-            size = self.response.shape
-            moved = (
-                float(np.clip(moved[0], 0, size[1] - 1)),
-                float(np.clip(moved[1], 0, size[0] - 1)),
-            )
-            if np.hypot(moved[0] - x, moved[1] - y) < 0.1:
-                break
+            before, moved = _grid_place(bank, x, y), []
+            for middle, step, first, size in zip(
+                before, steps, start, self.response.shape[::-1], strict=True
+            ):
+                at = np.clip(middle + np.clip(step, -1, 1), first - reach, first + reach)
+                moved.append(float(np.clip(at, 0, size - 1)))
             x, y = moved
-        else:
-            here, templates = self._stamps(bank, x, y)
-            planes = counts[here], background[here], self.response[here]
-            statistic, amplitude, error = fit_amplitudes(*planes, templates)
-            best = int(np.argmax(statistic))
+            if _grid_place(bank, x, y) == before:
+                break
         seen = self._seen(bank, x, y, best)
         radius, radius_err = _refined_radius(radii, statistic, best)
         return _SourceFit(
@@ -295,7 +332,7 @@ class SourceFitter:
         Return which part of a model's photons the exposure lets through.
         """
         here, there = self._overlap(x, y, 2 * self.half)
-        template = bank.at(x - np.rint(x), y - np.rint(y))[model]
+        template = bank.at(*_phases(bank, x, y))[model]
         return float((template[there] * self.response[here]).sum())
 
     def paint(self, model, fit, *, factor=1.0):
@@ -313,9 +350,23 @@ class SourceFitter:
         """
         here, there = self._overlap(fit.x, fit.y, 2 * self.half)
         bank = self._bank(fit.psf_step)[0]
-        template = bank.at(fit.x - np.rint(fit.x), fit.y - np.rint(fit.y))[fit.model]
+        template = bank.at(*_phases(bank, fit.x, fit.y))[fit.model]
         model[here] += factor * fit.amplitude * template[there] * self.response[here]
         np.maximum(model[here], 0, out=model[here])
+
+
+def _phases(bank, x, y):
+    return tuple(bank.phase(at - np.rint(at)) for at in (x, y))
+
+
+def _grid_place(bank, x, y):
+    """
+    Return where the models nearest to a position are centred.
+    """
+    return tuple(
+        float(np.rint(at) + phase * bank.step)
+        for at, phase in zip((x, y), _phases(bank, x, y), strict=True)
+    )
 
 
 def _refined_radius(radii, statistic, best):

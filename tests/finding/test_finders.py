@@ -17,6 +17,7 @@ from clustercnn.finding._starlet import (
     smooth,
     starlet_transform,
 )
+from clustercnn.finding.characterise import SourceFitter
 from clustercnn.io import read_image
 from clustercnn.testing import tiny_image
 
@@ -125,3 +126,41 @@ def test_real_cluster_is_one_extended_source(name, shared_data):
     assert separation[near[0]] < 20 * u.arcsec
     assert np.argmax(catalog['ext_like']) == near[0]
     assert catalog['extent'][near[0]] > 5 * u.arcsec
+
+
+def test_every_fit_can_be_painted_where_the_psf_grows():
+    # positions move across the steps in which the width of the PSF is tabulated
+    rng = np.random.default_rng(7)
+    image = tiny_image(shape=(300, 300)).replace(
+        counts=rng.poisson(0.05, (300, 300)), mission='Chandra', psf_fwhm=0.7 * u.arcsec
+    )
+    fitter = SourceFitter(image, psf_fwhm=0.7)
+    counts = np.array(image.counts, float)
+    background = np.full(image.shape, 0.05)
+    model = np.zeros(image.shape)
+    steps = set()
+    for x in range(150, 295, 3):
+        fit = fitter.fit(counts, background, x, 150.0)
+        fitter.paint(model, fit)
+        fitter.paint(model, fit, factor=-1)
+        steps.add(fit.psf_step)
+    assert len(steps) > 5
+    np.testing.assert_allclose(model, 0, atol=1e-9)
+
+
+def test_positions_and_counts_of_sources_between_pixels():
+    rng = np.random.default_rng(8)
+    for seed in range(6):
+        x, y = 48 + rng.uniform(-0.5, 0.5, 2)
+        image = tiny_image(shape=(96, 96))
+        yy, xx = np.mgrid[:96, :96]
+        # a Gaussian of the width of the PSF
+        sigma = image.psf_fwhm.value / 4 / 2.3548
+        shape = np.exp(-0.5 * ((xx - x) ** 2 + (yy - y) ** 2) / sigma**2)
+        expected = 0.05 + 500 * shape / shape.sum()
+        noise = np.random.default_rng([8, seed])
+        catalog = WaveletFinder()(image.replace(counts=noise.poisson(expected)))
+        assert len(catalog) == 1
+        offset = np.hypot(catalog['x'][0].value - x, catalog['y'][0].value - y) * 4
+        assert offset < 4 * max(catalog['pos_err'][0].value, 0.67)
+        assert catalog['ext_like'][0] < 6
