@@ -15,9 +15,10 @@ import numpy as np
 
 from clustercnn import provenance
 from clustercnn._pipeline_training import train_classifier
-from clustercnn._utils.files import output_folder
+from clustercnn._utils.files import check_output, output_folder
 from clustercnn.classifier import Classifier
-from clustercnn.core import CandidateCatalog, CutoutStack, XrayImage
+from clustercnn.core import CandidateCatalog, CutoutStack, PredictionSet, XrayImage
+from clustercnn.core.connect import guess_format
 from clustercnn.cutouts import CutoutMaker, coverage_flags
 from clustercnn.finding import SegmentationFinder, WaveletFinder
 from clustercnn.io import read_image, read_optical
@@ -50,8 +51,8 @@ class FieldResult:
         The image as read.
     catalog : CandidateCatalog
         Candidates ranked by ``p_cluster``.
-    stack : CutoutStack or None
-        Their cutouts, None if nothing was found.
+    stack : CutoutStack
+        Their cutouts.
     record : dict
         Inputs, versions, options, timings, counts in and out: what ``run.json`` holds.
     files : dict of str to `~pathlib.Path`
@@ -66,7 +67,7 @@ class FieldResult:
 
     image: XrayImage
     catalog: CandidateCatalog
-    stack: CutoutStack | None
+    stack: CutoutStack
     record: dict
     files: dict
 
@@ -78,6 +79,15 @@ def _make_finder(method, *, psf_fwhm, threshold, false_alarms):
     if false_alarms is not None:
         options['false_alarms'] = false_alarms
     return _FINDERS[method](**options)
+
+
+def _check_file(data_class, output, overwrite):
+    """
+    Refuse a file that cannot be written, or whose name gives no format, before long work.
+    """
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+        guess_format(data_class, output)
 
 
 def find_sources(
@@ -129,6 +139,7 @@ def find_sources(
     >>> len(find_sources(tiny_image()))
     1
     """
+    _check_file(CandidateCatalog, output, overwrite)
     image = xray
     if not isinstance(xray, XrayImage):
         image = read_image(xray, exposure=exposure, background=background, allow_flux=allow_flux)
@@ -202,6 +213,7 @@ def make_cutouts(
     >>> make_cutouts(tiny_catalog(), {'xray': tiny_image()}).band_names
     ('xray',)
     """
+    _check_file(CutoutStack, output, overwrite)
     if not isinstance(candidates, CandidateCatalog):
         candidates = CandidateCatalog.read(candidates)
     images = _read_bands(bands, exposure=exposure, background=background, allow_flux=allow_flux)
@@ -319,6 +331,8 @@ def classify_cutouts(cutouts, *, model='default', output=None, overwrite=False, 
     [1, 2, 3, 4, 5, 6]
     """
     stack = cutouts if isinstance(cutouts, CutoutStack) else CutoutStack.read(cutouts)
+    kind = PredictionSet if stack.positions is None else CandidateCatalog
+    _check_file(kind, output, overwrite)
     progress = None if quiet is None else not quiet
     prediction = _load_model(model).predict(stack, progress=progress)
     result = prediction
@@ -435,18 +449,14 @@ def run_field(
                 method, psf_fwhm=psf_fwhm, threshold=threshold, false_alarms=false_alarms
             )
             found = finder(image)
-        stack, catalog = None, found
-        if len(found):
-            with clock('cut'):
-                progress = None if quiet is None else not quiet
-                stack = CutoutMaker()(images, found, progress=progress)
-            with clock('classify'):
-                prediction = classifier.predict(stack)
-                catalog = rank_candidates(found, prediction, flags=coverage_flags(stack))
-            stack = stack.select(catalog.ids)
-        else:
-            # a table that others read has its columns whether it has rows or not
-            catalog = rank_candidates(found, classifier.predict(CutoutMaker()(images, found)))
+        # also where nothing is found: files that others read have their columns all the same
+        with clock('cut'):
+            progress = None if quiet is None else not quiet
+            stack = CutoutMaker()(images, found, progress=progress)
+        with clock('classify'):
+            prediction = classifier.predict(stack)
+            catalog = rank_candidates(found, prediction, flags=coverage_flags(stack))
+        stack = stack.select(catalog.ids)
         record = provenance.make_record(
             inputs={name: path for name, path in sources.items() if path is not None},
             options={
@@ -460,15 +470,14 @@ def run_field(
             seed=seed,
             timings=clock.seconds,
             counts=_account(image, found, catalog, stack),
-            notes=[*image.meta.get('notes', ()), *_missing_notes(images, classifier)],
+            notes=[*image.meta.get('notes', ()), *_missing_notes(stack, classifier)],
         )
         files = {}
         if folder is not None:
             with clock('write'):
                 for name in _CATALOG_FILES:
                     catalog.write(folder / name)
-                if stack is not None:
-                    stack.write(folder / 'cutouts.h5')
+                stack.write(folder / 'cutouts.h5')
                 write_report(
                     folder / 'report.html',
                     catalog=catalog,
@@ -494,17 +503,15 @@ def _account(image, found, catalog, stack):
         'pixels_exposed': int(image.valid.sum()),
         'counts_in_image': round(image.n_counts),
         'found': len(found),
-        'cut_out': 0 if stack is None else len(stack),
-        'classified': len(catalog) if 'p_cluster' in catalog else 0,
-        'p_cluster_above_0.5': (
-            int((np.asarray(catalog['p_cluster']) > 0.5).sum()) if 'p_cluster' in catalog else 0
-        ),
+        'cut_out': len(stack),
+        'classified': len(catalog),
+        'p_cluster_above_0.5': int((np.asarray(catalog['p_cluster']) > 0.5).sum()),
         'without_optical': int(catalog.flagged('NO_OPTICAL').sum()),
         'dropped': dict(found.meta.get('dropped', {})),
     }
 
 
-def _missing_notes(images, classifier):
+def _missing_notes(stack, classifier):
     """
     Say in words which bands the model knows and this field lacks, and the reverse.
     """
@@ -512,10 +519,15 @@ def _missing_notes(images, classifier):
     notes = [
         f"band '{name}' is not there: the model judged without it"
         for name in classifier.inputs.band_names
-        if name not in images
+        if name not in stack.bands
+    ]
+    notes += [
+        f"band '{name}' has no pixel at any candidate: is it an image of this field?"
+        for name, band in stack.bands.items()
+        if len(stack) and not (band.coverage > 0).any()
     ]
     return notes + [
         f"band '{name}' was cut out but the model does not know it"
-        for name in images
+        for name in stack.bands
         if name not in known
     ]

@@ -39,11 +39,9 @@ def add_parser(commands):
 
 
 def _execute(options):
-    from clustercnn._utils.files import check_output
     from clustercnn.core import PredictionSet
     from clustercnn.pipeline import classify_cutouts
 
-    check_output(options.output, overwrite=options.overwrite)
     result = classify_cutouts(
         options.cutouts,
         model=options.model,

@@ -45,14 +45,12 @@ def add_parser(commands):
 
 
 def _execute(options):
-    from clustercnn._utils.files import check_output
     from clustercnn.pipeline import make_cutouts
 
     bands = bands_of(options)
     if 'xray' not in bands and (options.exposure or options.background):
         msg = '--exposure and --background belong to the band xray, which is not given'
         raise UsageError(msg)
-    check_output(options.output, overwrite=options.overwrite)
     stack = make_cutouts(
         options.candidates,
         bands,

@@ -3,6 +3,8 @@
 The command ``clustercnn find``.
 """
 
+import shlex
+
 from clustercnn.cli._common import (
     add_common_arguments,
     add_finder_arguments,
@@ -43,10 +45,8 @@ def add_parser(commands):
 
 
 def _execute(options):
-    from clustercnn._utils.files import check_output
     from clustercnn.pipeline import find_sources
 
-    check_output(options.output, overwrite=options.overwrite)
     catalog = find_sources(
         options.xray,
         exposure=options.exposure,
@@ -57,11 +57,19 @@ def _execute(options):
         **finder_options(options),
     )
     dropped = dict(catalog.meta.get('dropped', {}))
+    command = ['clustercnn', 'cut', options.output, '--band', f'xray={options.xray}']
+    for name in ('exposure', 'background'):
+        if getattr(options, name) is not None:
+            command += [f'--{name}', getattr(options, name)]
+    command += ['--allow-flux'] if options.allow_flux else []
+    following = shlex.join([*command, '-o', 'cutouts.h5'])
+    if options.output.lower().endswith('.reg'):
+        following = shlex.join(['ds9', options.xray, '-regions', options.output])
     tell(
         options,
         f'in:  {options.xray}, {"no" if options.exposure is None else "with"} exposure map, '
         f'{"no" if options.background is None else "with"} background map',
         f'out: {len(catalog)} sources in {options.output}',
         *(f'     {number} left out: {reason}' for reason, number in dropped.items()),
-        f'next: clustercnn cut {options.output} --band xray={options.xray} -o cutouts.h5',
+        f'next: {following}',
     )

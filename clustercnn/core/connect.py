@@ -8,7 +8,7 @@ so that this package imports none of them.
 
 from pathlib import Path
 
-from astropy.io.registry import UnifiedIORegistry, UnifiedReadWrite
+from astropy.io.registry import IORegistryError, UnifiedIORegistry, UnifiedReadWrite
 
 __all__ = ['IO_REGISTRY', 'guess_format', 'make_reader', 'make_writer', 'register_suffixes']
 
@@ -97,6 +97,16 @@ def make_reader(summary):
 
         def __call__(self, path, *args, format=None, **kwargs):  # noqa: A002 - astropy's name
             name = format or guess_format(self._cls, path)
+            try:
+                self.registry.get_reader(name, self._cls)
+            except IORegistryError as error:
+                if format is not None:
+                    raise
+                msg = (
+                    f'{path}: files of this kind (format {name!r}) are written, not read; give '
+                    f'the {self._cls.__name__} in another format'
+                )
+                raise ValueError(msg) from error
             return self.registry.read(self._cls, path, *args, format=name, **kwargs)
 
     # astropy appends the table of formats and needs an indented body to do so

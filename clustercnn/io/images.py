@@ -84,7 +84,7 @@ def read_map(role, path, *, image_path, shape, wcs):
     if negative.any():
         reason = (
             f'{where}: {int(negative.sum())} negative values, the first '
-            f'{first_wrong(data, negative)}; expected a {role} map of 0 and above'
+            f'{first_wrong(data, negative)}; expected {_article(role)} map of 0 and above'
         )
         raise ImageReadError(path, reason)
     # outside the field of view maps are often NaN

@@ -4,15 +4,17 @@ Bad input through the command line: one line, status 1, no traceback, nothing ha
 """
 
 import gzip
+import json
+import shlex
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from clustercnn import CandidateCatalog
+from clustercnn import CandidateCatalog, CutoutStack
 from clustercnn.cli import main
-from clustercnn.testing import tiny_image, tiny_wcs
+from clustercnn.testing import tiny_catalog, tiny_image, tiny_stack, tiny_wcs
 
 HEADER = tiny_wcs().to_header()
 COUNTS = np.random.default_rng(1).poisson(0.5, (64, 64)).astype(np.int32)
@@ -164,6 +166,58 @@ def test_no_detections_is_a_result(tmp_path, suffix):
         assert len(CandidateCatalog.read(out)) == 0
 
 
+def test_no_detections_replace_an_earlier_run(field):
+    out = field / 'out'
+    arguments = ['run', str(field / 'xray.fits'), '-o', str(out), '-q']
+    assert main(arguments) == 0
+    assert len(CutoutStack.read(out / 'cutouts.h5')) >= 1
+    names = {item.name for item in out.iterdir()}
+    assert main([*arguments, '--overwrite', '--threshold', '1000']) == 0
+    assert len(CandidateCatalog.read(out / 'catalog.fits')) == 0
+    assert len(CutoutStack.read(out / 'cutouts.h5')) == 0
+    assert {item.name for item in out.iterdir()} == names
+
+
+def test_regions_are_not_read_and_a_line_says_so(field, capsys):
+    regions, xray = str(field / 'c.reg'), str(field / 'xray.fits')
+    assert main(['find', xray, '-o', regions]) == 0
+    assert 'next: ds9 ' in capsys.readouterr().out
+    assert main(['cut', regions, '--band', f'xray={xray}', '-o', str(field / 'c.h5')]) == 1
+    line, _ = one_line(capsys)
+    assert 'c.reg' in line and 'written, not read' in line and 'not foreseen' not in line
+
+
+@pytest.mark.parametrize('command', ['find', 'cut', 'classify'])
+def test_a_name_without_a_format_is_told_before_the_work(field, capsys, monkeypatch, command):
+    def work(*args, **kwargs):
+        raise AssertionError
+
+    for name in ('WaveletFinder.__call__', 'CutoutMaker.__call__', 'Classifier.predict'):
+        monkeypatch.setattr(f'clustercnn.{name}', work)
+    xray, stack = str(field / 'xray.fits'), field / 'stack.h5'
+    tiny_stack().write(stack)
+    tiny_catalog().write(field / 'c.ecsv')
+    arguments = {
+        'find': ['find', xray],
+        'cut': ['cut', str(field / 'c.ecsv'), '--band', f'xray={xray}'],
+        'classify': ['classify', str(stack)],
+    }
+    assert main([*arguments[command], '-o', str(field / 'out.xyz')]) == 1
+    line, _ = one_line(capsys)
+    assert 'cannot tell the format' in line
+
+
+def test_find_hands_the_maps_on_to_the_next_command(field, capsys):
+    exposure = field / 'the exposure.fits'
+    fits.writeto(exposure, np.full((64, 64), 1e4, np.float32), HEADER)
+    arguments = ['find', str(field / 'xray.fits'), '--exposure', str(exposure)]
+    assert main([*arguments, '-o', str(field / 'c.ecsv')]) == 0
+    following = capsys.readouterr().out.split('next: clustercnn ')[1].split('\n')[0]
+    words = shlex.split(following)
+    assert words[words.index('--exposure') + 1] == str(exposure)
+    assert main([*words[:-1], str(field / 'cutouts.h5')]) == 0
+
+
 @pytest.mark.parametrize('ra', [0.0, 0.01, 359.995])
 def test_across_the_origin(tmp_path, ra):
     image = tiny_image(source_counts=400)
@@ -188,6 +242,8 @@ def test_candidate_off_the_optical_image_is_flagged(field):
     assert len(catalog) >= 1
     assert catalog.flagged('NO_OPTICAL').all()
     assert np.isfinite(np.asarray(catalog['p_cluster'])).all()
+    notes = json.loads((out / 'run.json').read_text())['notes']
+    assert any("band 'optical' has no pixel at any candidate" in note for note in notes)
 
 
 def test_bad_optical_image_leaves_nothing(field, capsys):
