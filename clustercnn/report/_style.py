@@ -58,7 +58,8 @@ tbody tr:target { outline: 2px solid var(--accent); outline-offset: -2px; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.name, td.place, td.look { white-space: nowrap; }
 td.look { font-size: .8rem; }
-.candidates td.flags { min-width: 9rem; }
+.candidates td.flags { min-width: 7.5rem; }
+.candidates th, .candidates td { padding: .3rem .3rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .3rem 0;
   font-size: .87rem; }
 dt { font-weight: 600; }
