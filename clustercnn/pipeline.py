@@ -406,6 +406,8 @@ def run_field(
         If an input cannot be used.
     ImageMismatchError
         If maps do not fit the image.
+    ValueError
+        If a further band has the name of another input.
     OSError
         If the output cannot be written.
 
@@ -427,6 +429,10 @@ def run_field(
     started = time.perf_counter()
     clock = provenance.Stopwatch()
     sources = {'xray': xray, 'exposure': exposure, 'background': background, 'optical': optical}
+    for name in bands or ():
+        if name in ('xray', 'exposure', 'background') or sources.get(name) is not None:
+            msg = f"band '{name}': has an argument of its own; give it once or choose another name"
+            raise ValueError(msg)
     sources |= dict(bands or {})
     with contextlib.ExitStack() as stack_of_contexts:
         folder = None

@@ -246,6 +246,17 @@ def test_candidate_off_the_optical_image_is_flagged(field):
     assert any("band 'optical' has no pixel at any candidate" in note for note in notes)
 
 
+@pytest.mark.parametrize('name', ['xray', 'exposure', 'background', 'optical'])
+def test_a_band_replaces_no_other_input(field, capsys, name):
+    before = set(field.iterdir())
+    xray = str(field / 'xray.fits')
+    arguments = ['run', xray, '--optical', xray, '--band', f'{name}={xray}']
+    assert main([*arguments, '-o', str(field / 'out')]) == 1
+    line, _ = one_line(capsys)
+    assert f"band '{name}'" in line and 'argument of its own' in line
+    assert set(field.iterdir()) == before
+
+
 def test_bad_optical_image_leaves_nothing(field, capsys):
     (field / 'page.fits').write_text('<html></html>')
     before = set(field.iterdir())
