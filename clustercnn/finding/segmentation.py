@@ -6,12 +6,12 @@ Finding sources with photutils: all its calls are in this file.
 import numpy as np
 from astropy.utils import minversion
 from photutils.segmentation import SourceCatalog, deblend_sources, detect_sources
+from scipy import ndimage
 
-from clustercnn._utils.validation import check_angle, check_positive
+from clustercnn._utils.validation import check_positive
+from clustercnn.finding._settings import FinderSettings
 from clustercnn.finding._starlet import poisson_sigma
-from clustercnn.finding.background import estimate_background
 from clustercnn.finding.characterise import characterise
-from clustercnn.finding.wavelet import threshold_of
 
 __all__ = ['SegmentationFinder']
 
@@ -19,7 +19,7 @@ __all__ = ['SegmentationFinder']
 _WITHOUT_BAR = {} if minversion('photutils', '3.1') else {'progress_bar': False}
 
 
-class SegmentationFinder:
+class SegmentationFinder(FinderSettings):
     """
     Find sources as connected regions above a threshold, deblended.
 
@@ -44,13 +44,11 @@ class SegmentationFinder:
     """
 
     def __init__(self, *, threshold=5.0, false_alarms=None, n_pixels=4, psf_fwhm=None):
-        self.threshold = check_positive('threshold', threshold)
-        self.false_alarms = check_positive('false_alarms', false_alarms, optional=True)
+        super().__init__(threshold=threshold, false_alarms=false_alarms, psf_fwhm=psf_fwhm)
         self.n_pixels = int(check_positive('n_pixels', n_pixels))
-        self.psf_fwhm = check_angle('psf_fwhm', psf_fwhm, optional=True)
 
     def __repr__(self):
-        return f'SegmentationFinder(threshold={self.threshold:g}, n_pixels={self.n_pixels})'
+        return f'SegmentationFinder({self._asked()}, n_pixels={self.n_pixels})'
 
     def __call__(self, image):
         """
@@ -66,28 +64,23 @@ class SegmentationFinder:
         catalog : CandidateCatalog
             In the order of significance; of no rows if nothing is found.
         """
-        width = self.psf_fwhm if self.psf_fwhm is not None else image.psf_fwhm
-        fwhm = 8.0 if width is None else width.value
-        pixels = fwhm / image.pixel_scale.value
-        background = estimate_background(image, psf_pixels=pixels)
-        counts = np.where(image.valid, image.counts, 0).astype(np.float64)
-        scale = int(np.clip(round(np.log2(max(pixels, 1.0))), 1, 5))
-        sigma = poisson_sigma(counts, background, scale)
-        threshold = threshold_of(self, image, pixels, 1)
-        meta = {'finder': repr(self), 'psf_fwhm_arcsec': float(fwhm), 'dropped': {}}
-        none = np.zeros(0)
-        if not (sigma > threshold).any():
-            return characterise(image, none, none, none, background, psf_fwhm=fwhm, meta=meta)
-        segments = detect_sources(sigma, threshold, self.n_pixels)
-        if segments is None:
-            return characterise(image, none, none, none, background, psf_fwhm=fwhm, meta=meta)
-        segments = deblend_sources(sigma, segments, self.n_pixels, **_WITHOUT_BAR)
-        found = SourceCatalog(np.maximum(counts - background, 0), segments)
-        x, y = np.atleast_1d(found.x_centroid), np.atleast_1d(found.y_centroid)
-        peak = np.array([sigma[segments.data == label].max() for label in segments.labels])
-        good = np.isfinite(x) & np.isfinite(y)
-        if not good.all():
-            meta['dropped'] = {'segments without a centroid': int((~good).sum())}
-        return characterise(
-            image, x[good], y[good], peak[good], background, psf_fwhm=fwhm, meta=meta
-        )
+        view = self.view(image)
+        scale = int(np.clip(round(np.log2(max(view.pixels, 1.0))), 1, 5))
+        sigma = poisson_sigma(view.counts, view.background, scale)
+        threshold = self.threshold_for(image, view.pixels, 1)
+        meta = self.provenance(view, threshold)
+        x = y = peak = np.zeros(0)
+        # photutils warns where there is nothing
+        segments = None
+        if (sigma > threshold).any():
+            segments = detect_sources(sigma, threshold, self.n_pixels)
+        if segments is not None:
+            segments = deblend_sources(sigma, segments, self.n_pixels, **_WITHOUT_BAR)
+            found = SourceCatalog(np.maximum(view.counts - view.background, 0), segments)
+            x, y = np.atleast_1d(found.x_centroid), np.atleast_1d(found.y_centroid)
+            peak = ndimage.maximum(sigma, segments.data, segments.labels)
+            good = np.isfinite(x) & np.isfinite(y)
+            if not good.all():
+                meta['dropped'] = {'segments without a centroid': int((~good).sum())}
+            x, y, peak = x[good], y[good], np.asarray(peak)[good]
+        return characterise(image, x, y, peak, view.background, psf_fwhm=view.fwhm, meta=meta)

@@ -4,45 +4,17 @@ Finding sources with the starlet's scales and Poisson significance.
 """
 
 import numpy as np
-from scipy import ndimage, special
+from scipy import ndimage
 
-from clustercnn._utils.validation import check_angle, check_positive
+from clustercnn._utils.validation import check_positive
+from clustercnn.finding._settings import FinderSettings
 from clustercnn.finding._starlet import poisson_sigma, poisson_sigma_at, smooth
-from clustercnn.finding.background import estimate_background
 from clustercnn.finding.characterise import SourceFitter, characterise
 
-__all__ = ['WaveletFinder', 'threshold_of']
-
-_DEFAULT_FWHM = 8.0
+__all__ = ['WaveletFinder']
 
 
-def threshold_of(finder, image, psf_pixels, n_scales):
-    """
-    Return the threshold in sigma that a finder's settings mean for an image.
-
-    Parameters
-    ----------
-    finder : WaveletFinder or SegmentationFinder
-        Has ``threshold`` and ``false_alarms``.
-    image : XrayImage
-        Gives the exposed area.
-    psf_pixels : float
-        FWHM of the point spread function in pixels; its square is one independent place.
-    n_scales : int
-        Number of scales that are searched.
-
-    Returns
-    -------
-    threshold : float
-        Gaussian sigma whose upper tail times the number of places gives the false alarms.
-    """
-    if finder.false_alarms is None:
-        return finder.threshold
-    n_places = max(image.valid.sum() / max(psf_pixels, 1.0) ** 2, 1.0) * n_scales
-    return float(max(special.ndtri(1 - min(finder.false_alarms / n_places, 0.4)), 1.0))
-
-
-class WaveletFinder:
+class WaveletFinder(FinderSettings):
     """
     Find sources by their Poisson significance at the starlet's scales.
 
@@ -68,13 +40,11 @@ class WaveletFinder:
     """
 
     def __init__(self, *, threshold=5.0, false_alarms=None, n_scales=4, psf_fwhm=None):
-        self.threshold = check_positive('threshold', threshold)
-        self.false_alarms = check_positive('false_alarms', false_alarms, optional=True)
+        super().__init__(threshold=threshold, false_alarms=false_alarms, psf_fwhm=psf_fwhm)
         self.n_scales = int(check_positive('n_scales', n_scales))
-        self.psf_fwhm = check_angle('psf_fwhm', psf_fwhm, optional=True)
 
     def __repr__(self):
-        return f'WaveletFinder(threshold={self.threshold:g}, n_scales={self.n_scales})'
+        return f'WaveletFinder({self._asked()}, n_scales={self.n_scales})'
 
     def __call__(self, image):
         """
@@ -90,26 +60,26 @@ class WaveletFinder:
         catalog : CandidateCatalog
             In the order of significance; of no rows if nothing is found.
         """
-        width = self.psf_fwhm if self.psf_fwhm is not None else image.psf_fwhm
-        fwhm = _DEFAULT_FWHM if width is None else width.value
-        pixels = fwhm / image.pixel_scale.value
-        background = estimate_background(image, psf_pixels=pixels)
-        counts = np.where(image.valid, image.counts, 0).astype(np.float64)
-        x, y, sigma, fits, dropped = self._detect(image, counts, background, pixels)
-        meta = {'finder': repr(self), 'psf_fwhm_arcsec': float(fwhm), 'dropped': dropped}
-        return characterise(image, x, y, sigma, background, psf_fwhm=fwhm, fits=fits, meta=meta)
+        view = self.view(image)
+        threshold = self.threshold_for(image, view.pixels, self.n_scales)
+        x, y, sigma, fits, dropped = self._detect(image, view, threshold)
+        meta = self.provenance(view, threshold) | {'dropped': dropped}
+        return characterise(
+            image, x, y, sigma, view.background, psf_fwhm=view.fwhm, fits=fits, meta=meta
+        )
 
-    def _detect(self, image, counts, background, pixels):
+    def _detect(self, image, view, threshold):
         """
         Return positions and significances of the sources, and what was left out.
         """
+        counts, background, pixels = view.counts, view.background, view.pixels
         first = int(np.clip(round(np.log2(max(pixels, 1.0))), 1, 5))
         coverage = image.valid.astype(np.float64)
-        threshold = threshold_of(self, image, pixels, self.n_scales)
-        peaks = []
+        peaks, n_skipped = [], 0
         for scale in range(first, first + self.n_scales):
             if 2 ** (scale + 1) > min(image.shape) / 2:
-                break
+                n_skipped += 1
+                continue
             sigma = poisson_sigma(counts, background, scale)
             footprint = 2 * 2 ** (scale - 1) + 1
             top = (sigma == ndimage.maximum_filter(sigma, footprint)) & (sigma > threshold)
@@ -121,6 +91,8 @@ class WaveletFinder:
         peaks = [peak for peak in peaks if not peak[-1]]
         kept, n_explained = self._accept(image, counts, background, peaks, pixels, threshold)
         reasons = {}
+        if n_skipped:
+            reasons['scales wider than a quarter of the image, not searched'] = n_skipped
         if n_edge:
             reasons['peaks with less than half of their surroundings exposed'] = n_edge
         if n_explained:

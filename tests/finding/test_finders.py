@@ -164,3 +164,45 @@ def test_positions_and_counts_of_sources_between_pixels():
         offset = np.hypot(catalog['x'][0].value - x, catalog['y'][0].value - y) * 4
         assert offset < 4 * max(catalog['pos_err'][0].value, 0.67)
         assert catalog['ext_like'][0] < 6
+
+
+@pytest.mark.parametrize('finder', [WaveletFinder(), SegmentationFinder()])
+def test_two_sources_that_touch_are_two_candidates(finder):
+    noise = np.random.default_rng(9)
+    y, x = np.mgrid[:96, :96]
+    expected = np.full((96, 96), 0.1)
+    for column in (42, 52):
+        shape = (1 + ((x - column) ** 2 + (y - 48) ** 2) / 1.25**2) ** -1.5
+        expected += 300 * shape / shape.sum()
+    catalog = finder(tiny_image(shape=(96, 96)).replace(counts=noise.poisson(expected)))
+    assert sorted(np.rint(catalog['x'].value).tolist()) == [42, 52]
+
+
+@pytest.mark.parametrize('kind', [WaveletFinder, SegmentationFinder])
+def test_the_catalogue_remembers_what_was_asked(kind):
+    catalog = kind(false_alarms=0.5)(tiny_image())
+    assert 'false_alarms=0.5' in catalog.meta['finder']
+    assert 3 < catalog.meta['threshold_sigma'] < 6
+    # one in 1e20 is a threshold like any other
+    assert len(kind(false_alarms=1e-20)(tiny_image(source_counts=3000))) == 1
+
+
+@pytest.mark.parametrize('kind', [WaveletFinder, SegmentationFinder])
+def test_a_psf_wider_than_the_image_is_refused(kind):
+    with pytest.raises(ValueError, match='must be narrower than the image'):
+        kind(psf_fwhm=1e9 * u.arcsec)(tiny_image())
+
+
+def test_scales_that_do_not_fit_are_counted():
+    image = tiny_image()[20:26, 20:26]
+    dropped = WaveletFinder()(image).meta['dropped']
+    assert dropped['scales wider than a quarter of the image, not searched'] == 4
+
+
+def test_segmentation_finds_the_real_cluster(shared_data):
+    xray, exposure, position = FIELDS['a1835']
+    image = read_image(shared_data / xray, exposure=shared_data / exposure)
+    catalog = SegmentationFinder()(image)
+    separation = catalog.positions.separation(SkyCoord(*position, unit='deg'))
+    assert separation.min() < 20 * u.arcsec
+    assert catalog['ext_like'][np.argmin(separation)] > 1000

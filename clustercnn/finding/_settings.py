@@ -1,0 +1,147 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+What both finders make of their settings and an image before they look for sources.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy import special
+
+from clustercnn._utils.validation import check_angle, check_positive
+from clustercnn.finding.background import estimate_background
+
+__all__ = ['FinderSettings', 'View']
+
+_DEFAULT_FWHM = 8.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """
+    An image as the finders look at it.
+
+    Parameters
+    ----------
+    fwhm : float
+        Of the point spread function in arcsec.
+    pixels : float
+        The same in pixels.
+    counts, background : 2D `~numpy.ndarray` of float64
+        Counts, 0 where nothing is valid, and what is expected without sources.
+    """
+
+    fwhm: float
+    pixels: float
+    counts: np.ndarray
+    background: np.ndarray
+
+
+class FinderSettings:
+    """
+    Settings that both finders have.
+
+    Parameters
+    ----------
+    threshold : float
+        In equivalent Gaussian sigma.
+    false_alarms : float or None
+        Expected number of spurious sources in the field, instead of a threshold.
+    psf_fwhm : `~astropy.units.Quantity` or None
+        Width of the PSF; by default that of the image, else 8 arcsec.
+    """
+
+    def __init__(self, *, threshold, false_alarms, psf_fwhm):
+        self.threshold = check_positive('threshold', threshold)
+        self.false_alarms = check_positive('false_alarms', false_alarms, optional=True)
+        self.psf_fwhm = check_angle('psf_fwhm', psf_fwhm, optional=True)
+
+    def _asked(self):
+        """
+        Say in words what decides on a detection.
+        """
+        if self.false_alarms is None:
+            return f'threshold={self.threshold:g}'
+        return f'false_alarms={self.false_alarms:g}'
+
+    def view(self, image):
+        """
+        Return counts, background and PSF of an image.
+
+        Parameters
+        ----------
+        image : XrayImage
+            The image.
+
+        Returns
+        -------
+        view : View
+            What to search.
+
+        Raises
+        ------
+        ValueError
+            If the PSF is wider than the image.
+        """
+        width = self.psf_fwhm if self.psf_fwhm is not None else image.psf_fwhm
+        fwhm = float(_DEFAULT_FWHM if width is None else width.value)
+        pixels = fwhm / image.pixel_scale.value
+        if pixels > max(image.shape):
+            msg = (
+                f"'psf_fwhm' must be narrower than the image, got {fwhm:g} arcsec, but the image "
+                f'has {image.shape[1]} x {image.shape[0]} pixels of '
+                f'{image.pixel_scale.value:g} arcsec; give the width in arcsec'
+            )
+            raise ValueError(msg)
+        return View(
+            fwhm=fwhm,
+            pixels=pixels,
+            counts=np.where(image.valid, image.counts, 0).astype(np.float64),
+            background=estimate_background(image, psf_pixels=pixels),
+        )
+
+    def threshold_for(self, image, psf_pixels, n_scales):
+        """
+        Return the threshold in sigma that the settings mean for an image.
+
+        Parameters
+        ----------
+        image : XrayImage
+            Gives the exposed area.
+        psf_pixels : float
+            FWHM of the point spread function in pixels; its square is one independent place.
+        n_scales : int
+            Number of scales that are searched.
+
+        Returns
+        -------
+        threshold : float
+            Gaussian sigma whose upper tail times the number of places gives the false alarms.
+        """
+        if self.false_alarms is None:
+            return self.threshold
+        n_places = max(image.valid.sum() / max(psf_pixels, 1.0) ** 2, 1.0) * n_scales
+        return float(max(-special.ndtri(min(self.false_alarms / n_places, 0.4)), 1.0))
+
+    def provenance(self, view, threshold):
+        """
+        Return what a catalogue remembers of its finder.
+
+        Parameters
+        ----------
+        view : View
+            From `view`.
+        threshold : float
+            In sigma, as it was used.
+
+        Returns
+        -------
+        facts : dict
+            For the table's meta data.
+        """
+        return {
+            'finder': repr(self),
+            'threshold_sigma': round(threshold, 4),
+            'psf_fwhm_arcsec': view.fwhm,
+            'dropped': {},
+        }
