@@ -23,6 +23,7 @@ __all__ = ['SourceFitter', 'characterise']
 _RADII = np.array([0.0, 0.3, 0.45, 0.65, 0.95, 1.35, 1.9, 2.7, 3.8, 5.4, 7.6, 10.8])
 _LARGEST_RADIUS = 120.0  # arcsec; what is larger does not fit on a stamp
 _SATURATED_COUNTS = 60_000
+_MOST_ROUNDS = 6
 
 
 def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, meta=None):
@@ -79,12 +80,14 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
         made = None if first is None else first[number]
         fits.append(fitter.fit(counts, background + model, *at) if made is None else made)
         fitter.paint(model, fits[-1])
-    for number, fit in enumerate(fits):
-        fitter.paint(model, fit, factor=-1)
-        fits[number] = fitter.fit(counts, background + model, fit.x, fit.y)
-        fitter.paint(model, fits[number])
+    _fit_together(fitter, fits, counts, background, model)
     kept, reasons = _distinct(fits)
-    fits, significance = [fits[number] for number in kept], significance[kept]
+    if reasons:
+        # what they took goes back to whom it belongs to
+        for number in set(range(len(fits))) - set(kept):
+            fitter.paint(model, fits[number], factor=-1)
+        fits, significance = [fits[number] for number in kept], significance[kept]
+        _fit_together(fitter, fits, counts, background, model)
     meta = dict(meta or {})
     meta['dropped'] = {**meta.get('dropped', {}), **reasons}
     if not fits:
@@ -134,6 +137,37 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
         ),
         meta=meta,
     )
+
+
+def _fit_together(fitter, fits, counts, background, model):
+    """
+    Fit every source again over the models of all others, until none changes; in place.
+
+    The first fit of one of two neighbours takes in some of the other, and the two share
+    their photons out between them in the course of several rounds.
+    """
+    moving = range(len(fits))
+    for _ in range(_MOST_ROUNDS):
+        changed = []
+        for number in moving:
+            before = fits[number]
+            fitter.paint(model, before, factor=-1)
+            after = fitter.fit(counts, background + model, before.x, before.y)
+            fitter.paint(model, after)
+            fits[number] = after
+            if abs(after.counts - before.counts) > 0.2 * after.counts_err:
+                changed.append(number)
+        # those that stand still are looked at again only beside one that moves
+        moving = [
+            number
+            for number, fit in enumerate(fits)
+            if any(
+                np.hypot(fit.x - fits[other].x, fit.y - fits[other].y) < fitter.half
+                for other in changed
+            )
+        ]
+        if not moving:
+            break
 
 
 def _distinct(fits):

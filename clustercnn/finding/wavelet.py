@@ -86,7 +86,9 @@ class WaveletFinder(FinderSettings):
             half_exposed = smooth(coverage, scale) < 0.5
             for row, column in np.argwhere(top):
                 peaks.append((sigma[row, column], scale, column, row, half_exposed[row, column]))
-        peaks.sort(key=lambda peak: -peak[0])
+        # small scales first (as Kaefer et al. 2020, A&A 634, A8): a wide one takes neighbours
+        # for one extended source, while the core of a cluster shows at small scales, too
+        peaks.sort(key=lambda peak: (peak[1], -peak[0]))
         n_edge = sum(bool(peak[-1]) for peak in peaks)
         peaks = [peak for peak in peaks if not peak[-1]]
         kept, n_explained = self._accept(image, counts, background, peaks, pixels, threshold)
@@ -105,7 +107,7 @@ class WaveletFinder(FinderSettings):
 
     def _accept(self, image, counts, background, peaks, pixels, threshold):
         """
-        Take the peaks by significance; each must stand out over the models of those before.
+        Take the peaks in their order; each must stand out over the models of those before.
 
         One object is one source that way: what its own model explains, such as ripples in a
         bright halo or the same object at another scale, is not taken again, while a point
@@ -127,6 +129,16 @@ class WaveletFinder(FinderSettings):
             kept.append((fit, value))
             fitter.paint(model, fit)
             fitter.paint(doubt, fit, factor=1.2)
+        scales = sorted({peak[1] for peak in peaks})
+        for number, (fit, value) in enumerate(kept):
+            fitter.paint(model, fit, factor=-1)
+            place = round(fit.x), round(fit.y)
+            values = [
+                poisson_sigma_at(counts, background, model, scale, *place) for scale in scales
+            ]
+            fitter.paint(model, fit)
+            # at the scale where it stands out best over all others
+            kept[number] = fit, max(value, *values)
         return kept, len(peaks) - len(kept)
 
     @staticmethod

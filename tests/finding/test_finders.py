@@ -173,7 +173,7 @@ def test_two_sources_that_touch_are_two_candidates(finder):
     expected = np.full((96, 96), 0.1)
     for column in (42, 52):
         shape = (1 + ((x - column) ** 2 + (y - 48) ** 2) / 1.25**2) ** -1.5
-        expected += 300 * shape / shape.sum()
+        expected += 1500 * shape / shape.sum()
     catalog = finder(tiny_image(shape=(96, 96)).replace(counts=noise.poisson(expected)))
     assert sorted(np.rint(catalog['x'].value).tolist()) == [42, 52]
 
