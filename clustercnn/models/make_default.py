@@ -28,8 +28,8 @@ TRAINING_SEEDS = range(100_000, 100_160)
 VALIDATION_SEEDS = range(200_000, 200_030)
 N_POINT_MAX = 30
 NETWORK = 'fusion'
-N_MEMBERS = 1
-N_EPOCHS = 14
+N_MEMBERS = 2
+N_EPOCHS = 8
 
 
 def make_default(output, *, samples, n_workers=2, quiet=None):
