@@ -42,7 +42,8 @@ suppress_warnings = []
 # Broken links to names of this package are errors. Names of other packages become links only
 # where their inventories may be fetched, so that the documentation builds without a network.
 nitpicky = True
-nitpick_ignore_regex = [(r'py:.*', r'(?!~?clustercnn\b).*')]
+# other packages' names, and bases that are nobody's business but ours
+nitpick_ignore_regex = [(r'py:.*', r'(?!~?clustercnn\b).*'), (r'py:.*', r'clustercnn\..*\._.*')]
 intersphinx_mapping = {}
 if os.environ.get('CLUSTERCNN_DOCS_INTERSPHINX'):
     intersphinx_mapping = {
