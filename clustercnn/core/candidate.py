@@ -507,12 +507,24 @@ class CandidateCatalog:
             bits |= int(CandidateFlag[name] if isinstance(name, str) else name)
         return (np.asarray(self._table['flags']) & bits) != 0
 
+    def extended(self):
+        """
+        Say which rows are extended sources.
+
+        Returns
+        -------
+        extended : 1D `~numpy.ndarray` of bool
+            True where ``extent`` is above 0 and ``ext_like`` is at least 3, as in eRASS1
+            (Merloni et al. 2024, A&A 682, A34), or not known.
+        """
+        extent, likelihood = (np.asarray(self._table[name]) for name in ('extent', 'ext_like'))
+        return (np.nan_to_num(extent) > 0) & ~(likelihood < 3)
+
     def _facts(self):
         facts = [('candidates', len(self))]
         if len(self):
             significance = np.asarray(self._table['significance'])
-            extended = np.nan_to_num(np.asarray(self._table['ext_like'])) > 0
-            facts.append(('extended', f'{extended.sum()} with a likelihood of extent above 0'))
+            facts.append(('extended', int(self.extended().sum())))
             if np.isfinite(significance).any():
                 facts.append(('highest significance', f'{np.nanmax(significance):.1f} sigma'))
         predicted = [d.name for d in PREDICTION_COLUMNS if d.name in self._table.colnames]

@@ -31,7 +31,9 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
     Fit a point source and beta models near given positions and make a catalogue.
 
     Sources are fitted in the order of significance, each over the models of those before
-    it, then once more over the models of all others.
+    it, then over the models of all others until none changes. Those whose fit ends on a more
+    significant source, or finds fewer counts than their error, are left out and counted in
+    the catalogue's ``meta['dropped']``.
 
     Parameters
     ----------

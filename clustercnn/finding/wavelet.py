@@ -98,7 +98,7 @@ class WaveletFinder(FinderSettings):
         if n_edge:
             reasons['peaks with less than half of their surroundings exposed'] = n_edge
         if n_explained:
-            reasons['peaks that the models of brighter sources explain'] = n_explained
+            reasons['peaks that the models of other sources explain'] = n_explained
         if not kept:
             return np.zeros(0), np.zeros(0), np.zeros(0), [], reasons
         fits = [fit for fit, _ in kept]

@@ -197,10 +197,8 @@ def write_regions(catalog, path, *, overwrite=False):
     from regions import CircleSkyRegion, Regions
 
     regions = []
-    for candidate in catalog:
+    for candidate, extended in zip(catalog, catalog.extended().tolist(), strict=True):
         extent = candidate.extent.value
-        # what eRASS1 calls extended (Merloni et al. 2024): EXT_LIKE of at least 3
-        extended = bool(extent > 0 and not candidate.ext_like < 3)
         region = CircleSkyRegion(candidate.position, max(15.0, 2 * extent) * u.arcsec)
         region.meta['text'] = candidate.name
         region.visual['color'] = 'green' if extended else 'red'

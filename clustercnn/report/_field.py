@@ -10,28 +10,11 @@ import numpy as np
 
 from clustercnn.report._pictures import xray_picture
 
-__all__ = ['field_figure', 'histogram', 'is_extended', 'scale_bar']
+__all__ = ['field_figure', 'histogram', 'scale_bar']
 
 _LARGEST = 900  # pixels of the picture along its longer side
 _LABELLED = 25  # candidates with a number on the picture; more would cover each other
 _NICE = (5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000)
-
-
-def is_extended(catalog):
-    """
-    Return which candidates are extended.
-
-    Parameters
-    ----------
-    catalog : CandidateCatalog
-        The candidates.
-
-    Returns
-    -------
-    extended : 1D `~numpy.ndarray` of bool
-        True where a fitted extent is above 0.
-    """
-    return np.nan_to_num(np.asarray(catalog['extent'].value)) > 0
 
 
 def _binned(image):
@@ -150,7 +133,7 @@ def field_figure(image, catalog, *, ranks, shown):
     uri = xray_picture(counts, mask, sigma=max(1.0, 2.0 / block))
     seconds = image.pixel_scale.value * block
     size = 0.019 * max(nx, ny)
-    extended = is_extended(catalog)
+    extended = catalog.extended()
     extents = np.nan_to_num(np.asarray(catalog['extent'].value))
     columns, rows = image.sky_to_pixel(catalog.positions) if len(catalog) else ((), ())
     parts = []

@@ -13,7 +13,7 @@ import numpy as np
 
 from clustercnn._utils.files import atomic_path
 from clustercnn.core import FLAG_DESCRIPTIONS, CandidateFlag
-from clustercnn.report._field import field_figure, histogram, is_extended, scale_bar
+from clustercnn.report._field import field_figure, histogram, scale_bar
 from clustercnn.report._pictures import contour_paths, optical_picture, xray_picture
 from clustercnn.report._style import SCRIPT, STYLE
 
@@ -146,7 +146,7 @@ def _tiles(catalog, image, meta):
         likely = int((np.asarray(catalog['p_cluster']) > 0.5).sum())
         tiles.append((f'{likely}', 'with p_cluster above 0.5'))
     if len(catalog):
-        tiles.append((f'{int(is_extended(catalog).sum())}', 'extended'))
+        tiles.append((f'{int(catalog.extended().sum())}', 'extended'))
     tiles.append((f'{image.n_counts:,.0f}', 'counts in the image'))
     if image.exposure is not None and image.exposure.max() > 0:
         peak = float(image.exposure.max())
