@@ -298,7 +298,9 @@ def _walk(path, hdus, size):
             item = hdus[number]
         except IndexError:
             return
-        place = item.fileinfo()
+        # astropy 7.0 does not know where a compressed image lies; what is wrong with one then
+        # shows when it is unpacked
+        place = item.fileinfo() or {'datLoc': last + 1, 'datSpan': 0}
         end = place['datLoc'] + (
             # the size of what it unpacks to is another one; the last block may lack its padding
             max(place['datSpan'] - _BLOCK + 1, 0)
