@@ -14,7 +14,7 @@ __all__ = ['match_detections']
 _LARGEST_RADIUS = 90.0
 _MINIMUM_PHOTONS = 3
 _MINIMUM_SIGNIFICANCE = 2.0
-_AGN_SHARE = 0.2
+_MINOR_SHARE = 0.2
 _PAIR_SHARE = 0.3
 
 
@@ -149,17 +149,8 @@ class _Truth:
         self.x, self.y = np.asarray(table['x'], float), np.asarray(table['y'], float)
         self.core_radius = np.nan_to_num(np.asarray(table['core_radius'].value, float))
         self.redshift = np.asarray(table['redshift'], float)
-        self.parent = np.asarray(table['parent'], int)
-        self.n_counts = np.asarray(table['n_counts'], int)
         self.is_cluster = np.concatenate([[False], self.classes == 'cluster'])
         self.is_point = np.concatenate([[False], self.classes == 'point'])
-
-    def host(self, number, place, reach):
-        """
-        Return the cluster in whose centre a point source lies, or 0.
-        """
-        host = int(self.parent[number - 1]) if self.is_point[number] else 0
-        return host if host and self.distance(host, *place) <= reach else 0
 
     def distance(self, number, x, y):
         return float(np.hypot(self.x[number - 1] - x, self.y[number - 1] - y))
@@ -175,20 +166,13 @@ class _Truth:
         top = int(np.argmax(by_source))
         clusters = np.where(self.is_cluster, by_source, 0)
         points = np.where(self.is_point, by_source, 0)
-        host = self.host(top, place, reach)
-        if host and by_source[host] >= _MINIMUM_PHOTONS:
-            # the circle about a nucleus holds most of its light and little of its cluster's:
-            # compare the two as wholes
-            both = self.n_counts[host - 1] + self.n_counts[top - 1]
-            if self.n_counts[host - 1] >= cluster_share * both:
-                return host, 'cluster', 'cluster+AGN'
         if clusters.sum() >= cluster_share * n_source:
             best = int(np.argmax(clusters))
             away = self.distance(best, *place)
             core = self.core_radius[best - 1] / scale
             # an unrelated point source on the outskirts of a cluster stays a point source
             if not (self.is_point[top] and away > max(1.5 * reach, core)):
-                if points.sum() >= _AGN_SHARE * n_source:
+                if points.sum() >= _MINOR_SHARE * n_source:
                     return best, 'cluster', 'cluster+AGN'
                 low = self.redshift[best - 1] < 0.3
                 return best, 'cluster', 'low-z' if low else 'hi-z'
@@ -196,6 +180,8 @@ class _Truth:
         if subclass == 'agn':
             others = points.copy()
             others[top] = 0
-            if others.max() >= _PAIR_SHARE * by_source[top]:
+            if clusters.sum() >= _MINOR_SHARE * n_source:
+                subclass = 'AGN+cluster'
+            elif others.max() >= _PAIR_SHARE * by_source[top]:
                 subclass = 'AGN pair'
         return top, str(self.classes[top - 1]), subclass

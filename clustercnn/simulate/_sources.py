@@ -17,6 +17,7 @@ SUBCLASS_NAMES = (
     'cluster+AGN',
     'agn',
     'AGN pair',
+    'AGN+cluster',
     'star',
     'galaxy',
     'shell',

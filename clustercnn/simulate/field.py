@@ -144,7 +144,7 @@ class SimulatedField:
             bands['optical'] = self.optical
         return bands
 
-    def match(self, catalog, *, radius=None, cluster_share=0.35):
+    def match(self, catalog, *, radius=None, cluster_share=0.5):
         """
         Label detections by the origin of the photons they stand on.
 
@@ -152,9 +152,11 @@ class SimulatedField:
         three of them, or fewer than twice the root of the background photons,
         come from sources, the detection is ``other`` (``spurious``). If
         clusters give at least ``cluster_share`` of the source photons it is
-        ``cluster``, else it has the class of the source that gives most. For
-        an active nucleus in the centre of its cluster the share is that of the
-        cluster in all photons of the two, since the circle holds little of it.
+        ``cluster``, else it has the class of the source that gives most: by
+        default a detection is what sent most of its photons (Liu et al. 2022,
+        A&A 661, A27; Seppi et al. 2022, A&A 665, A78). Where the other class
+        gives a fifth or more, the sub-class says so: ``cluster+AGN``, or
+        ``AGN+cluster`` for a nucleus that outshines its cluster.
         A detection far from the centre of a source that another detection
         stands on with more photons is ``other`` (``fragment``).
 

@@ -245,7 +245,7 @@ def simulate_training_set(
     config=None,
     max_share=None,
     radius=None,
-    cluster_share=0.35,
+    cluster_share=0.5,
     progress=True,
 ):
     """
