@@ -10,7 +10,7 @@ import dataclasses
 import astropy.units as u
 import numpy as np
 
-__all__ = ['CANDIDATE_COLUMNS', 'PREDICTION_COLUMNS', 'ColumnDefinition', 'column_definition']
+__all__ = ['ALTERNATIVE_COLUMNS', 'CANDIDATE_COLUMNS', 'PREDICTION_COLUMNS', 'ColumnDefinition', 'column_definition']
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,6 +103,33 @@ CANDIDATE_COLUMNS = (
     _column('flags', np.int32, None, 'meta.code.qual', 'quality bits, see CandidateFlag'),
 )
 
+ALTERNATIVE_COLUMNS = (
+    _column(
+        'pair_like',
+        np.float32,
+        None,
+        'stat.likelihood',
+        'ln of the likelihood of two point sources over that of one source',
+    ),
+    _column(
+        'core_like',
+        np.float32,
+        None,
+        'stat.likelihood',
+        'ln of the likelihood of a cluster round a point source over that of one source',
+    ),
+    _column(
+        'core_counts',
+        np.float32,
+        'ct',
+        'phot.count;em.X-ray',
+        'counts of the point source in the centre of the source, among its counts',
+    ),
+)
+"""
+What a finder of this package adds where it compares other models; absent elsewhere.
+"""
+
 PREDICTION_COLUMNS = (
     _column(
         'p_cluster',
@@ -120,7 +147,10 @@ PREDICTION_COLUMNS = (
     _column('rank', np.int32, None, 'meta.number', 'place in the order of p_cluster, from 1'),
 )
 
-_DEFINITIONS = {column.name: column for column in CANDIDATE_COLUMNS + PREDICTION_COLUMNS}
+_DEFINITIONS = {
+    column.name: column
+    for column in CANDIDATE_COLUMNS + ALTERNATIVE_COLUMNS + PREDICTION_COLUMNS
+}
 
 
 def column_definition(name):

@@ -54,6 +54,9 @@ _FEATURES = (
     'extent_err',
     'ext_like',
     'flags',
+    'pair_like',
+    'core_like',
+    'core_counts',
 )
 _MAX_PIXELS = 4096
 
@@ -175,6 +178,8 @@ class CutoutMaker:
         ra, dec = np.atleast_1d(positions.ra.deg), np.atleast_1d(positions.dec.deg)
         features = {
             name: np.asarray(getattr(catalog[name], 'value', catalog[name]), np.float32)
+            if name in catalog.column_names
+            else np.full(len(catalog), np.nan, np.float32)
             for name in _FEATURES
         }
         bands = []

@@ -8,8 +8,20 @@ import functools
 import numpy as np
 from scipy import fft, special
 
-__all__ = ['TemplateBank', 'fit_amplitudes', 'position_step', 'tail_likelihood', 'template_bank']
+__all__ = [
+    'OUTER_RADIUS',
+    'TemplateBank',
+    'beta_wings',
+    'enclosed',
+    'fit_amplitudes',
+    'position_step',
+    'tail_likelihood',
+    'template_bank',
+]
 
+# beta models end at so many core radii, which for a core radius of 0.15 r500 (Pacaud et al.
+# 2006, MNRAS 372, 578) is 1.8 r500
+OUTER_RADIUS = 12.0
 # pixels are divided into this many along each side: positions are right to a sixth of a pixel,
 # an odd number so that one place is the middle
 _PHASES = 3
@@ -17,7 +29,9 @@ _PHASES = 3
 
 class TemplateBank:
     """
-    Normalised images of beta models behind a PSF, at any sub-pixel position.
+    Images of beta models behind a PSF, at any sub-pixel position.
+
+    Each has the sum of that part of the model that falls on it.
 
     Parameters
     ----------
@@ -32,6 +46,8 @@ class TemplateBank:
 
     def __init__(self, radii, *, core_radius, slope, half):
         self.half = half
+        self.radii = np.asarray(radii, float)
+        self.share = np.array([enclosed(half + 1, radius) for radius in radii])
         self._ready = {}
         # a margin of one pixel on every side lets the images move by up to one
         reach = _PHASES * (half + 1) + _PHASES // 2
@@ -87,7 +103,7 @@ class TemplateBank:
         Returns
         -------
         templates : 3D `~numpy.ndarray` of float32
-            Each of sum 1.
+            Each of the sum of ``share``.
         """
         phase = phase_y, phase_x
         if phase not in self._ready:
@@ -97,8 +113,53 @@ class TemplateBank:
             # strided sums are several times faster than those over a reshaped array
             part = sum(part[:, step::_PHASES] for step in range(_PHASES))
             part = sum(part[:, :, step::_PHASES] for step in range(_PHASES))
-            self._ready[phase] = part / part.sum(axis=(1, 2), keepdims=True)
+            total = part.sum(axis=(1, 2)) / self.share
+            self._ready[phase] = (part / total[:, None, None]).astype(np.float32)
         return self._ready[phase]
+
+
+def enclosed(distance, radius):
+    """
+    Return the part of a beta model within a distance, without a PSF.
+
+    Parameters
+    ----------
+    distance, radius : float
+        The distance and the core radius, 0 for a point source.
+
+    Returns
+    -------
+    part : float
+        1 from `OUTER_RADIUS` core radii on.
+    """
+    if radius <= 0 or distance >= OUTER_RADIUS * radius:
+        return 1.0
+    inside, whole = (1 - 1 / np.hypot(1, r) for r in (distance / radius, OUTER_RADIUS))
+    return float(inside / whole)
+
+
+def beta_wings(distance_squared, radius, inner):
+    """
+    Return a beta model of sum 1 outside a distance from its centre.
+
+    Parameters
+    ----------
+    distance_squared : 2D `~numpy.ndarray`
+        From the centre, in pixels squared.
+    radius : float
+        Core radius in pixels.
+    inner : float
+        Where the wings begin.
+
+    Returns
+    -------
+    wings : 2D `~numpy.ndarray`
+        Zero within ``inner`` and from the outer radius on.
+    """
+    scaled = 1 + distance_squared / radius**2
+    whole = 2 * np.pi * radius**2 * (1 - 1 / np.hypot(1, OUTER_RADIUS))
+    here = (distance_squared > inner**2) & (scaled < 1 + OUTER_RADIUS**2)
+    return np.where(here, 1 / (scaled * np.sqrt(scaled)), 0) / whole
 
 
 @functools.lru_cache(maxsize=8)

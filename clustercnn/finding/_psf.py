@@ -57,9 +57,26 @@ class PointSpread:
         factor : float
             Geometric mean of both axes.
         """
+        radial, tangential = self.axes(distance)
+        return float(np.sqrt(radial * tangential))
+
+    def axes(self, distance):
+        """
+        Return the radial and the tangential width relative to that on axis.
+
+        Parameters
+        ----------
+        distance : float
+            From the axis, in pixels.
+
+        Returns
+        -------
+        radial, tangential : float
+            Factors.
+        """
         relative = distance / self.reference
         tangential = 1 + self.stretch * relative**2
-        return float(tangential * np.sqrt(np.clip(1 - self.flattening * relative, 0.3, 1)))
+        return float(tangential * np.clip(1 - self.flattening * relative, 0.3, 1)), tangential
 
 
 # slope, stretch, flattening, reference angle in arcmin. XMM-Newton: Ghizzardi 2001 and the

@@ -9,7 +9,10 @@ import numpy as np
 from scipy import ndimage
 
 from clustercnn.core import CandidateCatalog, CandidateFlag
+from clustercnn.finding._alternatives import PointShape, Stamp, fit_blend, fit_core, fit_pair
 from clustercnn.finding._profiles import (
+    OUTER_RADIUS,
+    beta_wings,
     fit_amplitudes,
     position_step,
     tail_likelihood,
@@ -24,6 +27,16 @@ _RADII = np.array([0.0, 0.3, 0.45, 0.65, 0.95, 1.35, 1.9, 2.7, 3.8, 5.4, 7.6, 10
 _LARGEST_RADIUS = 120.0  # arcsec; what is larger does not fit on a stamp
 _SATURATED_COUNTS = 60_000
 _MOST_ROUNDS = 6
+# wings of fewer counts are not drawn beyond the stamp
+_FEW_COUNTS = 3.0
+# how much more than one source two must gain in the statistic, so that chance rarely does:
+# three for each parameter more than a beta model has, and what a detection needs over a point
+_PAIR_GAIN = {True: 6.0, False: 25.0}
+_CORE_GAIN = {True: 12.0, False: 25.0}
+# an extended source of less than this share may be the wings of the point source
+_LEAST_SHARE = 0.15
+# point sources with less can hide nothing that could be told
+_BRIGHT_GAIN = 80.0
 
 
 def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, meta=None):
@@ -83,13 +96,17 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
         fits.append(fitter.fit(counts, background + model, *at) if made is None else made)
         fitter.paint(model, fits[-1])
     _fit_together(fitter, fits, counts, background, model)
-    kept, reasons = _distinct(fits)
-    if reasons:
-        # what they took goes back to whom it belongs to
-        for number in set(range(len(fits))) - set(kept):
-            fitter.paint(model, fits[number], factor=-1)
-        fits, significance = [fits[number] for number in kept], significance[kept]
-        _fit_together(fitter, fits, counts, background, model)
+    fits, parents, reasons = _keep_distinct(fitter, fits, counts, background, model)
+    significance = significance[parents]
+    fits, parents, n_cores = _merge_cores(fits)
+    significance = significance[parents]
+    if n_cores:
+        reasons['detections that are the core of an extended source'] = n_cores
+    fits, parents = _resolve(fitter, fits, counts, background, model)
+    significance = significance[parents]
+    fits, parents, more = _keep_distinct(fitter, fits, counts, background, model)
+    significance = significance[parents]
+    reasons = {name: reasons.get(name, 0) + more.get(name, 0) for name in {**reasons, **more}}
     meta = dict(meta or {})
     meta['dropped'] = {**meta.get('dropped', {}), **reasons}
     if not fits:
@@ -138,23 +155,36 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
             psf_fwhm / scale,
         ),
         meta=meta,
+        pair_like=np.array([fit.pair_gain for fit in fits]) / 2,
+        core_like=np.array([fit.core_gain for fit in fits]) / 2,
+        core_counts=np.array([fit.core_counts for fit in fits]),
     )
 
 
-def _fit_together(fitter, fits, counts, background, model):
+def _fit_together(fitter, fits, counts, background, model, *, moving=None):
     """
     Fit every source again over the models of all others, until none changes; in place.
+
+    ``moving`` are the numbers of those to begin with, all by default.
 
     The first fit of one of two neighbours takes in some of the other, and the two share
     their photons out between them in the course of several rounds.
     """
-    moving = range(len(fits))
+    moving = range(len(fits)) if moving is None else moving
     for _ in range(_MOST_ROUNDS):
         changed = []
         for number in moving:
             before = fits[number]
             fitter.paint(model, before, factor=-1)
-            after = fitter.fit(counts, background + model, before.x, before.y)
+            if before.core is None:
+                after = fitter.fit(
+                    counts, background + model, before.x, before.y, point_only=before.point_only
+                )
+                after = dataclasses.replace(
+                    after, pair_gain=before.pair_gain, core_gain=before.core_gain
+                )
+            else:
+                after = fitter.with_core(counts, background + model, before)
             fitter.paint(model, after)
             fits[number] = after
             if abs(after.counts - before.counts) > 0.2 * after.counts_err:
@@ -195,6 +225,90 @@ def _distinct(fits):
     return kept, {reason: n for reason, n in reasons.items() if n}
 
 
+def _keep_distinct(fitter, fits, counts, background, model):
+    """
+    Leave out fits that stand for no source of their own, and fit the others again.
+
+    Returns the fits, the number each had, and why how many were left out.
+    """
+    kept, reasons = _distinct(fits)
+    if reasons:
+        # what they took goes back to whom it belongs to
+        for number in set(range(len(fits))) - set(kept):
+            fitter.paint(model, fits[number], factor=-1)
+        fits = [fits[number] for number in kept]
+        _fit_together(fitter, fits, counts, background, model)
+    return fits, kept, reasons
+
+
+def _merge_cores(fits):
+    """
+    Make one source of an extended one and a narrower extended one in its core.
+
+    The bright core of a cluster is fitted on its own where one beta model is not enough. Its
+    counts go to its cluster; what was drawn of it stays drawn. A point source in a cluster
+    stays a source.
+
+    Returns the fits, the number each had, and how many were merged.
+    """
+    fits, core_of = list(fits), {}
+    for number in sorted(range(len(fits)), key=lambda number: fits[number].radius):
+        fit = fits[number]
+        if fit.radius <= 0:
+            continue
+        hosts = [
+            other
+            for other, host in enumerate(fits)
+            if other not in core_of
+            and host.radius > 1.5 * fit.radius
+            and np.hypot(host.x - fit.x, host.y - fit.y) < max(host.radius, fit.fwhm)
+        ]
+        if hosts:
+            core_of[number] = max(hosts, key=lambda other: fits[other].counts)
+    for number, host in core_of.items():
+        core, cluster = fits[number], fits[host]
+        fits[host] = dataclasses.replace(
+            cluster,
+            counts=cluster.counts + core.counts,
+            counts_err=float(np.hypot(cluster.counts_err, core.counts_err)),
+        )
+    kept = [number for number in range(len(fits)) if number not in core_of]
+    return [fits[number] for number in kept], kept, len(core_of)
+
+
+def _resolve(fitter, fits, counts, background, model):
+    """
+    Compare each source with two point sources and with a cluster round a point source.
+
+    Two point sources take its place where they describe the photons better. Returns the fits
+    and, for each, the number of the one it comes from.
+    """
+    made, parents, split = [], [], []
+    for number, fit in enumerate(fits):
+        extended = fit.radius > 0
+        if not extended and fit.gain < _BRIGHT_GAIN:
+            made.append(fit)
+            parents.append(number)
+            continue
+        fitter.paint(model, fit, factor=-1)
+        fit, pair = fitter.compare(counts, background + model, fit)
+        if pair is None:
+            fitter.paint(model, fit)
+            if fit.core is not None:
+                split.append(len(made))
+            made.append(fit)
+            parents.append(number)
+            continue
+        for one in pair:
+            fitter.paint(model, one)
+            split.append(len(made))
+            made.append(one)
+            parents.append(number)
+    if split:
+        _fit_together(fitter, made, counts, background, model, moving=split)
+    return made, parents
+
+
 def _relative(image):
     """
     Return the exposure relative to its largest value, 0 where nothing is valid.
@@ -225,6 +339,11 @@ class _SourceFit:
     gain: float
     extent_gain: float
     at_limit: bool
+    point_only: bool = False
+    pair_gain: float = np.nan
+    core_gain: float = np.nan
+    core: tuple | None = None
+    core_counts: float = 0.0
 
 
 class SourceFitter:
@@ -305,7 +424,7 @@ class SourceFitter:
             slopes.append((ahead - behind)[there] / (2 * bank.step))
         return slopes
 
-    def fit(self, counts, background, x, y):
+    def fit(self, counts, background, x, y, *, point_only=False):
         """
         Fit all models near a position.
 
@@ -315,6 +434,8 @@ class SourceFitter:
             Counts, and what is expected without this source.
         x, y : float
             Where to start, in pixels.
+        point_only : bool, optional
+            Whether a point source is the only model.
 
         Returns
         -------
@@ -328,7 +449,7 @@ class SourceFitter:
         for _ in range(5):
             here, there = self._overlap(x, y, self.half)
             planes = counts[here], background[here], self.response[here]
-            templates = self._stamps(bank, x, y, there)
+            templates = self._stamps(bank, x, y, there)[: 1 if point_only else None]
             statistic, amplitude, error = fit_amplitudes(*planes, templates)
             best = int(np.argmax(statistic))
             slopes = self._slopes(bank, x, y, there, best)
@@ -345,6 +466,7 @@ class SourceFitter:
             if _grid_place(bank, x, y) == before:
                 break
         seen = self._seen(bank, x, y, best)
+        error = _amplitude_error(radii, statistic, amplitude, error, best)
         radius, radius_err = _refined_radius(radii, statistic, best)
         return _SourceFit(
             x=x,
@@ -355,12 +477,13 @@ class SourceFitter:
             fwhm=fwhm,
             amplitude=float(amplitude[best]),
             counts=float(amplitude[best]) * seen,
-            counts_err=float(error[best]) * seen,
+            counts_err=error * seen,
             radius=radius,
             radius_err=radius_err,
             gain=float(statistic[best]),
             extent_gain=float(statistic[best] - statistic[0]),
             at_limit=best == len(radii) - 1,
+            point_only=point_only,
         )
 
     def _seen(self, bank, x, y, model):
@@ -369,7 +492,156 @@ class SourceFitter:
         """
         here, there = self._overlap(x, y, 2 * self.half)
         template = bank.at(*_phases(bank, x, y))[model]
-        return float((template[there] * self.response[here]).sum())
+        # beyond the stamp the exposure is taken to be what it is on it
+        return float((template[there] * self.response[here]).sum() / bank.share[model])
+
+    def radius_of(self, fit):
+        """
+        Return the core radius of the model of a fit, in pixels.
+        """
+        return self._bank(fit.psf_step)[1][fit.model]
+
+    def compare(self, counts, background, fit):
+        """
+        Compare one source with two point sources and with a cluster round a point source.
+
+        Parameters
+        ----------
+        counts, background : 2D `~numpy.ndarray`
+            Counts, and what is expected without this source.
+        fit : object
+            From `fit`.
+
+        Returns
+        -------
+        fit : object
+            With what the others gain; the third itself where it describes the photons best.
+        pair : tuple of object or None
+            The two sources that take its place, if the second does.
+        """
+        fwhm = fit.fwhm
+        extended = fit.radius > 0
+        if fit.core is not None:
+            # begin without it
+            total = fit.amplitude + fit.core[2]
+            fit = dataclasses.replace(fit, amplitude=total, core=None, core_counts=0.0)
+        stamp = self.stamp(counts, background, fit)
+        start = [fit.x], [fit.y], [fit.amplitude]
+        single = point = fit_blend(stamp, (0,), *start, reach=fwhm).statistic
+        if extended:
+            single = fit_blend(stamp, (fit.model,), *start, reach=fwhm).statistic
+            # off axis the PSF is longer than wide, which the models of the fit are not
+            gain = min(fit.extent_gain, single - point)
+            fit = dataclasses.replace(fit, extent_gain=max(gain, 0.0))
+            if gain <= 0:
+                single, extended = point, False
+                fit = dataclasses.replace(fit, model=0, radius=0.0)
+        pair, elongation = fit_pair(
+            stamp, fit.x, fit.y, fit.amplitude, radius=self.radius_of(fit), fwhm=fwhm
+        )
+        pair_gain = min(pair.statistic - single, elongation)
+        fit = dataclasses.replace(fit, pair_gain=pair_gain)
+        cored = self.with_core(counts, background, fit)
+        apart = float(np.hypot(*np.diff([pair.x, pair.y])[:, 0]))
+        if pair_gain > max(_PAIR_GAIN[extended], cored.core_gain - 6) and apart > 0.7 * fwhm:
+            points = zip(pair.x.tolist(), pair.y.tolist(), pair.amplitude.tolist(), strict=True)
+            return fit, tuple(
+                dataclasses.replace(
+                    fit, x=x, y=y, amplitude=amplitude, model=0, radius=0.0, point_only=True
+                )
+                for x, y, amplitude in points
+            )
+        if pair_gain > cored.core_gain:
+            cored = dataclasses.replace(fit, core_gain=cored.core_gain)
+        return cored, None
+
+    def with_core(self, counts, background, fit):
+        """
+        Fit a cluster round a point source, and take it where it describes the photons better.
+
+        Parameters
+        ----------
+        counts, background : 2D `~numpy.ndarray`
+            Counts, and what is expected without this source.
+        fit : object
+            From `fit`, or from here.
+
+        Returns
+        -------
+        fit : object
+            With what the point source gains; with a point source if that is enough.
+        """
+        bank, radii, fwhm = self._bank(fit.psf_step)
+        again = fit.core is not None
+        extended = fit.radius > 0
+        stamp = self.stamp(counts, background, fit, half=self.half)
+        total = fit.amplitude + (fit.core[2] if again else 0.0)
+        if again:
+            models = range(max(fit.model - 1, 1), len(radii))
+        elif extended:
+            models = range(fit.model, len(radii))
+        else:
+            # round a point source only what is wider than the PSF can be told
+            models = range(min(4, len(radii) - 1), len(radii), 2)
+        start = [fit.x], [fit.y], [total]
+        point = fit_blend(stamp, (0,), *start, reach=fwhm).statistic
+        single = fit_blend(stamp, (fit.model,), *start, reach=fwhm).statistic
+        blend, statistics = fit_core(stamp, fit.x, fit.y, total, models=models, fwhm=fwhm)
+        gain = blend.statistic - single
+        share = blend.amplitude[0] / blend.amplitude.sum()
+        if not again and (gain < _CORE_GAIN[extended] or share < _LEAST_SHARE):
+            return dataclasses.replace(fit, core_gain=gain)
+        model, _ = blend.models
+        x, y, amplitude = (values.tolist() for values in (blend.x, blend.y, blend.amplitude))
+        statistic = np.array([statistics.get(k, -np.inf) for k in range(len(radii))])
+        radius, radius_err = _refined_radius(radii, statistic, model)
+        core_counts = amplitude[1] * self._seen(bank, x[1], y[1], 0)
+        counts = amplitude[0] * self._seen(bank, x[0], y[0], model)
+        return dataclasses.replace(
+            fit,
+            x=x[0],
+            y=y[0],
+            model=model,
+            amplitude=amplitude[0],
+            core=(x[1], y[1], amplitude[1]),
+            core_counts=core_counts,
+            counts=counts + core_counts,
+            counts_err=max(fit.counts_err, float(np.sqrt(counts + core_counts))),
+            radius=radius,
+            radius_err=radius_err,
+            gain=blend.statistic,
+            extent_gain=blend.statistic - point,
+            core_gain=fit.core_gain if again else gain,
+            at_limit=model == len(radii) - 1,
+        )
+
+    def stamp(self, counts, background, fit, *, half=None):
+        """
+        Return the part of the image on which the models of one source are compared.
+        """
+        if half is None:
+            half = int(np.clip(np.ceil(4 * fit.fwhm + 2 * self.radius_of(fit)), 6, self.half))
+        here, _ = self._overlap(fit.x, fit.y, half)
+        planes = counts[here], background[here], self.response[here]
+        bank = self._bank(fit.psf_step)[0]
+        return Stamp(planes, bank, (here[1].start, here[0].start), self._point(fit.x, fit.y))
+
+    def _point(self, x, y):
+        """
+        Return the PSF at a place.
+        """
+        dx, dy = x - self.axis[0], y - self.axis[1]
+        # as narrow as the bank's at least
+        radial, tangential = (
+            max(factor * self.psf.core_radius, 0.15) for factor in self.psf.axes(np.hypot(dx, dy))
+        )
+        return PointShape(
+            radial=radial,
+            tangential=tangential,
+            slope=self.psf.slope,
+            angle=float(np.arctan2(dy, dx)),
+            reach=2 * self.half + 1,
+        )
 
     def paint(self, model, fit, *, factor=1.0):
         """
@@ -384,11 +656,25 @@ class SourceFitter:
         factor : float, optional
             -1 takes it away.
         """
-        here, there = self._overlap(fit.x, fit.y, 2 * self.half)
         bank = self._bank(fit.psf_step)[0]
-        template = bank.at(*_phases(bank, fit.x, fit.y))[fit.model]
-        model[here] += factor * fit.amplitude * template[there] * self.response[here]
-        np.maximum(model[here], 0, out=model[here])
+        self._add(model, bank, fit.model, fit.x, fit.y, factor * fit.amplitude)
+        if fit.amplitude * (1 - bank.share[fit.model]) > _FEW_COUNTS:
+            radius = float(bank.radii[fit.model])
+            here, _ = self._overlap(fit.x, fit.y, int(np.ceil(OUTER_RADIUS * radius)))
+            rows, columns = (np.arange(part.start, part.stop) for part in here)
+            squared = (rows[:, None] - fit.y) ** 2 + (columns - fit.x) ** 2
+            wings = beta_wings(squared, radius, bank.half + 1) * self.response[here]
+            model[here] = np.maximum(model[here] + factor * fit.amplitude * wings, 0)
+        if fit.core is not None:
+            x, y, amplitude = fit.core
+            self._add(model, bank, 0, x, y, factor * amplitude)
+
+    def _add(self, model, bank, number, x, y, amplitude):
+        here, there = self._overlap(x, y, 2 * self.half)
+        template = bank.at(*_phases(bank, x, y))[number]
+        # what is left of a sum taken away may be a rounding error below nothing
+        added = model[here] + amplitude * template[there] * self.response[here]
+        model[here] = np.maximum(added, 0)
 
 
 def _phases(bank, x, y):
@@ -405,10 +691,24 @@ def _grid_place(bank, x, y):
     )
 
 
+def _amplitude_error(radii, statistic, amplitude, error, best):
+    """
+    Return the error of an amplitude, that of an extended source with its radius left free.
+    """
+    if best == 0:
+        return float(error[0])
+    weight = np.exp((statistic - statistic[best]) / 2) * np.gradient(radii)
+    weight[0] = 0
+    spread = (weight * (amplitude - amplitude[best]) ** 2).sum() / weight.sum()
+    return float(np.sqrt(error[best] ** 2 + spread))
+
+
 def _refined_radius(radii, statistic, best):
     """
     Return the core radius at the top of a parabola through three models, and its error.
     """
+    if len(statistic) == 1:
+        return 0.0, float(radii[1] / 2)
     inside = radii[statistic > statistic[best] - 1.0]
     step = np.gradient(radii)[best]
     error = max((inside.max() - inside.min()) / 2, step / 2)

@@ -13,6 +13,8 @@ from clustercnn.finding.characterise import SourceFitter, characterise
 
 __all__ = ['WaveletFinder']
 
+_BRIGHT_GAIN = 1000.0
+
 
 class WaveletFinder(FinderSettings):
     """
@@ -126,6 +128,9 @@ class WaveletFinder(FinderSettings):
             fit = fitter.fit(counts, background + model, x, y)
             if any(np.hypot(fit.x - o.x, fit.y - o.y) < 0.7 * pixels for o, _ in kept):
                 continue
+            if fit.radius > 0 and fit.gain > _BRIGHT_GAIN:
+                # what a point source in the middle hides would be found again round it
+                fit = fitter.with_core(counts, background + model, fit)
             kept.append((fit, value))
             fitter.paint(model, fit)
             fitter.paint(doubt, fit, factor=1.2)

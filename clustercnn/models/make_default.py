@@ -24,8 +24,8 @@ from clustercnn.models.sample import MISSION_SHARES, RANDOMISED_SHARE, make_samp
 
 __all__ = ['main', 'make_default']
 
-TRAINING_SEEDS = range(100_000, 100_640)
-VALIDATION_SEEDS = range(200_000, 200_060)
+TRAINING_SEEDS = range(100_000, 100_480)
+VALIDATION_SEEDS = range(200_000, 200_050)
 N_POINT_MAX = 30
 NETWORK = 'fusion'
 N_MEMBERS = 2

@@ -18,8 +18,8 @@ class Feature:
     """
     How one of the finder's numbers is brought to order one.
 
-    The value is ``(log(1 + max(x, 0) / unit) - centre) / spread``, limited to
-    four either way.
+    The value is ``(log(1 + x / unit) - centre) / spread``, limited to four either way;
+    numbers below zero count as zero, or as minus their logarithm if they are signed.
 
     Parameters
     ----------
@@ -27,6 +27,8 @@ class Feature:
         Where the logarithm sets in, in the unit of the number.
     centre, spread : float
         Typical value and range of the logarithm for detected sources.
+    signed : bool
+        Whether numbers below zero mean something.
 
     Examples
     --------
@@ -38,6 +40,7 @@ class Feature:
     unit: float
     centre: float
     spread: float
+    signed: bool = False
 
     def standardise(self, values):
         """
@@ -53,7 +56,10 @@ class Feature:
         values : `~numpy.ndarray`
             Float32; NaN stays NaN.
         """
-        logarithm = np.log1p(np.maximum(np.asarray(values, np.float64), 0) / self.unit)
+        values = np.asarray(values, np.float64)
+        logarithm = np.log1p((np.abs(values) if self.signed else np.maximum(values, 0)) / self.unit)
+        if self.signed:
+            logarithm = np.sign(values) * logarithm
         scaled = np.clip((logarithm - self.centre) / self.spread, -4, 4)
         return scaled.astype(np.float32)
 
@@ -68,6 +74,8 @@ FEATURES = {
     'extent': Feature(unit=4.0, centre=1.0, spread=1.0),  # arcsec
     'ext_like': Feature(unit=1.0, centre=1.5, spread=1.7),
     'psf_fwhm': Feature(unit=1.0, centre=2.6, spread=0.5),  # arcsec
+    'pair_like': Feature(unit=1.0, centre=0.0, spread=2.0, signed=True),
+    'core_like': Feature(unit=1.0, centre=0.0, spread=2.0, signed=True),
 }
 
 

@@ -77,6 +77,12 @@ class Sample:
             nearest = here[np.argmin(distance[here])] if len(here) else -1
             row = {
                 'photons': int(photons.sum()),
+                'expected': float(sum(source['counts'] for source in group)),
+                'pair_like': float(
+                    np.nanmax(np.asarray(catalog['pair_like'])[here], initial=-np.inf)
+                    if 'pair_like' in catalog.column_names
+                    else np.nan
+                ),
                 'core_radius': main.get('core_radius', 0.0),
                 'n_candidates': len(here),
                 'n_extended': int(catalog.extended()[here].sum()),
@@ -212,21 +218,18 @@ def measured(clusters, points):
     results = {}
     for name, sample in (('cluster', clusters), ('point', points)):
         bright = sample.column('photons') > 200
-        photons, counts = sample.column('photons')[bright], sample.column('counts')[bright]
+        expected, counts = sample.column('expected')[bright], sample.column('counts')[bright]
         found = np.isfinite(counts)
-        pull = ((counts - photons) / sample.column('counts_err')[bright])[found]
-        # photons of the source are Poisson themselves; the fit is held against those that came
+        pull = ((counts - expected) / sample.column('counts_err')[bright])[found]
         results[name] = {
             'n': int(found.sum()),
-            'counts_bias': round(float(np.median((counts / photons)[found]) - 1), 4),
+            'counts_bias': round(float(np.median((counts / expected)[found]) - 1), 4),
             'counts_pull_width': round(_width(pull), 3),
             'position_pull_width': round(
                 _width(
                     np.concatenate(
                         [
-                            (sample.column(axis) / sample.column('pos_err') * np.sqrt(2))[bright][
-                                found
-                            ]
+                            (sample.column(axis) / sample.column('pos_err'))[bright][found]
                             for axis in ('dx', 'dy')
                         ]
                     )
