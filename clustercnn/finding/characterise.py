@@ -176,15 +176,13 @@ def _fit_together(fitter, fits, counts, background, model, *, moving=None):
         for number in moving:
             before = fits[number]
             fitter.paint(model, before, factor=-1)
-            if before.core is None:
-                after = fitter.fit(
-                    counts, background + model, before.x, before.y, point_only=before.point_only
-                )
-                after = dataclasses.replace(
-                    after, pair_gain=before.pair_gain, core_gain=before.core_gain
-                )
-            else:
-                after = fitter.with_core(counts, background + model, before)
+            rest = background + model
+            after = fitter.fit(counts, rest, before.x, before.y, point_only=before.point_only)
+            after = dataclasses.replace(
+                after, pair_gain=before.pair_gain, core_gain=before.core_gain
+            )
+            if before.core is not None:
+                after = fitter.with_core(counts, rest, after)
             fitter.paint(model, after)
             fits[number] = after
             if abs(after.counts - before.counts) > 0.2 * after.counts_err:
@@ -523,8 +521,9 @@ class SourceFitter:
         extended = fit.radius > 0
         if fit.core is not None:
             # begin without it
-            total = fit.amplitude + fit.core[2]
-            fit = dataclasses.replace(fit, amplitude=total, core=None, core_counts=0.0)
+            alone = self.fit(counts, background, fit.x, fit.y)
+            fit = dataclasses.replace(alone, pair_gain=fit.pair_gain, core_gain=fit.core_gain)
+            extended = fit.radius > 0
         stamp = self.stamp(counts, background, fit)
         start = [fit.x], [fit.y], [fit.amplitude]
         single = point = fit_blend(stamp, (0,), *start, reach=fwhm).statistic
@@ -564,7 +563,7 @@ class SourceFitter:
         counts, background : 2D `~numpy.ndarray`
             Counts, and what is expected without this source.
         fit : object
-            From `fit`, or from here.
+            From `fit`.
 
         Returns
         -------
@@ -572,13 +571,10 @@ class SourceFitter:
             With what the point source gains; with a point source if that is enough.
         """
         bank, radii, fwhm = self._bank(fit.psf_step)
-        again = fit.core is not None
         extended = fit.radius > 0
         stamp = self.stamp(counts, background, fit, half=self.half)
-        total = fit.amplitude + (fit.core[2] if again else 0.0)
-        if again:
-            models = range(max(fit.model - 1, 1), len(radii))
-        elif extended:
+        total = fit.amplitude
+        if extended:
             models = range(fit.model, len(radii))
         else:
             # round a point source only what is wider than the PSF can be told
@@ -589,7 +585,7 @@ class SourceFitter:
         blend, statistics = fit_core(stamp, fit.x, fit.y, total, models=models, fwhm=fwhm)
         gain = blend.statistic - single
         share = blend.amplitude[0] / blend.amplitude.sum()
-        if not again and (gain < _CORE_GAIN[extended] or share < _LEAST_SHARE):
+        if gain < _CORE_GAIN[extended] or share < _LEAST_SHARE:
             return dataclasses.replace(fit, core_gain=gain)
         model, _ = blend.models
         x, y, amplitude = (values.tolist() for values in (blend.x, blend.y, blend.amplitude))
@@ -611,7 +607,7 @@ class SourceFitter:
             radius_err=radius_err,
             gain=blend.statistic,
             extent_gain=blend.statistic - point,
-            core_gain=fit.core_gain if again else gain,
+            core_gain=gain,
             at_limit=model == len(radii) - 1,
         )
 
