@@ -13,6 +13,7 @@ import numpy as np
 __all__ = ['Blend', 'PointShape', 'Stamp', 'fit_blend', 'fit_core', 'fit_pair']
 
 _MOST_STEPS = 25
+_ELONGATION_SIGMA = 3.0
 _START_ANGLES = np.deg2rad([0.0, 60.0, 120.0])
 
 
@@ -289,8 +290,8 @@ def fit_pair(stamp, x, y, amplitude, *, radius, fwhm):
         The best of several starts.
     elongation : float
         How much better the statistic is than that of the same two turned by a right angle,
-        less half of what two point sources would make of it: below zero for a round source
-        whose profile is not that of the models.
+        less half of what two point sources would make of it, or three times what chance makes
+        of a round source whose profile is not that of the models: below zero for such a one.
     """
     separation = np.clip(1.6 * radius, 0.8 * fwhm, 3 * fwhm)
     axis = _long_axis(stamp, x, y, max(fwhm, radius))
@@ -318,7 +319,8 @@ def fit_pair(stamp, x, y, amplitude, *, radius, fwhm):
     ratio = np.log(along / across)
     made = 2 * float((stamp.counts * ratio - (along - across)).sum())
     expected = 2 * float((along * ratio - (along - across)).sum())
-    return best, made - expected / 2
+    scatter = 2 * float(np.sqrt((stamp.counts * ratio**2).sum()))
+    return best, made - max(expected / 2, _ELONGATION_SIGMA * scatter)
 
 
 def fit_core(stamp, x, y, amplitude, *, models, fwhm):
