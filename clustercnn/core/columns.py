@@ -10,7 +10,13 @@ import dataclasses
 import astropy.units as u
 import numpy as np
 
-__all__ = ['ALTERNATIVE_COLUMNS', 'CANDIDATE_COLUMNS', 'PREDICTION_COLUMNS', 'ColumnDefinition', 'column_definition']
+__all__ = [
+    'ALTERNATIVE_COLUMNS',
+    'CANDIDATE_COLUMNS',
+    'PREDICTION_COLUMNS',
+    'ColumnDefinition',
+    'column_definition',
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,8 +154,7 @@ PREDICTION_COLUMNS = (
 )
 
 _DEFINITIONS = {
-    column.name: column
-    for column in CANDIDATE_COLUMNS + ALTERNATIVE_COLUMNS + PREDICTION_COLUMNS
+    column.name: column for column in CANDIDATE_COLUMNS + ALTERNATIVE_COLUMNS + PREDICTION_COLUMNS
 }
 
 

@@ -94,8 +94,8 @@ class PointShape:
         slope_x = steep * (along * cos / self.radial - across * sin / self.tangential)
         slope_y = steep * (along * sin / self.radial + across * cos / self.tangential)
         area = self.radial * self.tangential
-        norm = np.pi * area / (self.slope - 1) * (
-            1 - (1 + self.reach**2 / area) ** (1 - self.slope)
+        norm = (
+            np.pi * area / (self.slope - 1) * (1 - (1 + self.reach**2 / area) ** (1 - self.slope))
         )
         planes = []
         for plane in (profile, slope_x, slope_y):
@@ -256,9 +256,7 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
         source, value = source_next, value_next
         if gain < 0.02:
             break
-    return Blend(
-        models=tuple(models), x=place[0], y=place[1], amplitude=amplitude, statistic=value
-    )
+    return Blend(models=tuple(models), x=place[0], y=place[1], amplitude=amplitude, statistic=value)
 
 
 def _long_axis(stamp, x, y, width):
@@ -313,9 +311,7 @@ def fit_pair(stamp, x, y, amplitude, *, radius, fwhm):
     middle_x, middle_y = (share * best.x).sum(), (share * best.y).sum()
     turned_x, turned_y = middle_x - (best.y - middle_y), middle_y + (best.x - middle_x)
     along = stamp.background + stamp.source(best)
-    across = stamp.background + stamp.source(
-        dataclasses.replace(best, x=turned_x, y=turned_y)
-    )
+    across = stamp.background + stamp.source(dataclasses.replace(best, x=turned_x, y=turned_y))
     ratio = np.log(along / across)
     made = 2 * float((stamp.counts * ratio - (along - across)).sum())
     expected = 2 * float((along * ratio - (along - across)).sum())

@@ -7,9 +7,10 @@ import numpy as np
 from scipy import ndimage
 
 from clustercnn._utils.validation import check_positive
+from clustercnn.finding._fitter import SourceFitter
 from clustercnn.finding._settings import FinderSettings
 from clustercnn.finding._starlet import poisson_sigma, poisson_sigma_at, smooth
-from clustercnn.finding.characterise import SourceFitter, characterise
+from clustercnn.finding.characterise import characterise
 
 __all__ = ['WaveletFinder']
 

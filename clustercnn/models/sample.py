@@ -131,9 +131,7 @@ def _make_and_write(seed, folder, options):
     if stack is not None:
         stack.write(Path(folder) / f'{seed}.h5', overwrite=True)
         label_set.write(Path(folder) / f'{seed}.ecsv', overwrite=True)
-        matched.write(
-            Path(folder) / f'{seed}.truth.ecsv', format='ascii.ecsv', overwrite=True
-        )
+        matched.write(Path(folder) / f'{seed}.truth.ecsv', format='ascii.ecsv', overwrite=True)
     # written last: a field without this file is made again
     target.write_text(json.dumps({'n': 0 if stack is None else len(stack)}))
 

@@ -17,7 +17,7 @@ from clustercnn.finding._starlet import (
     smooth,
     starlet_transform,
 )
-from clustercnn.finding.characterise import SourceFitter
+from clustercnn.finding._fitter import SourceFitter
 from clustercnn.io import read_image
 from clustercnn.testing import tiny_image
 

@@ -10,6 +10,7 @@ the simulator.
 """
 
 import argparse
+import itertools
 import json
 import os
 from pathlib import Path
@@ -57,7 +58,7 @@ class Sample:
                     source['x'] = x + source.get('dx', 0.0)
                     source['y'] = y + source.get('dy', 0.0)
                 groups.append(group)
-            image, seen = photograph(sky, sum(groups, []), rng)
+            image, seen = photograph(sky, list(itertools.chain(*groups)), rng)
             catalog = finder(image)
             self._collect(sky, groups, seen, catalog, reach)
 

@@ -1,0 +1,476 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The fit of one source over the models of all others, and what it adds to the image.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from clustercnn.finding._alternatives import PointShape, Stamp, fit_blend, fit_core, fit_pair
+from clustercnn.finding._profiles import (
+    OUTER_RADIUS,
+    beta_wings,
+    fit_amplitudes,
+    position_step,
+    template_bank,
+)
+from clustercnn.finding._psf import axis_of, point_spread_of
+
+__all__ = ['SourceFit', 'SourceFitter']
+
+# in units of the FWHM of the PSF: below a third nothing can be told from a point
+_RADII = np.array([0.0, 0.3, 0.45, 0.65, 0.95, 1.35, 1.9, 2.7, 3.8, 5.4, 7.6, 10.8])
+_LARGEST_RADIUS = 120.0  # arcsec; what is larger does not fit on a stamp
+# wings of fewer counts are not drawn beyond the stamp
+_FEW_COUNTS = 3.0
+# how much more than one source two must gain in the statistic, so that chance rarely does:
+# three for each parameter more than a beta model has, and what a detection needs over a point
+_PAIR_GAIN = {True: 6.0, False: 25.0}
+_CORE_GAIN = {True: 12.0, False: 25.0}
+# an extended source of less than this share may be the wings of the point source
+_LEAST_SHARE = 0.15
+
+
+def _relative(image):
+    """
+    Return the exposure relative to its largest value, 0 where nothing is valid.
+    """
+    if image.exposure is None:
+        return image.valid.astype(np.float64)
+    return np.where(image.valid, image.exposure, 0) / max(float(image.exposure.max()), 1e-30)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceFit:
+    """
+    What a fit found.
+
+    Parameters
+    ----------
+    x, y, pos_err : float
+        Position and its error along an axis, in pixels.
+    model : int
+        Number of the model in the bank, 0 for a point.
+    psf_step : int
+        Which bank: how much the PSF has grown.
+    fwhm : float
+        Of the PSF there, in pixels.
+    amplitude : float
+        Counts for the best exposure of the image.
+    counts, counts_err : float
+        As they are on the detector.
+    radius, radius_err : float
+        Core radius in pixels, 0 for a point.
+    gain : float
+        Improvement of the Cash statistic over background alone.
+    extent_gain : float
+        Improvement over a point source.
+    at_limit : bool
+        Whether the model is the widest there is.
+    point_only : bool
+        Whether a point source is the only model.
+    pair_gain, core_gain : float
+        Improvement by two point sources, and by a point source in the middle; NaN where not
+        compared.
+    core : tuple of float or None
+        Column, row and amplitude of the point source in the middle.
+    core_counts : float
+        Its counts on the detector, among ``counts``.
+    """
+
+    x: float
+    y: float
+    pos_err: float
+    model: int
+    psf_step: int
+    fwhm: float
+    amplitude: float
+    counts: float
+    counts_err: float
+    radius: float
+    radius_err: float
+    gain: float
+    extent_gain: float
+    at_limit: bool
+    point_only: bool = False
+    pair_gain: float = np.nan
+    core_gain: float = np.nan
+    core: tuple | None = None
+    core_counts: float = 0.0
+
+
+class SourceFitter:
+    """
+    Fits one source after another and keeps what the models add to the image.
+
+    Parameters
+    ----------
+    image : XrayImage
+        Gives exposure, pixel size and mission.
+    psf_fwhm : float
+        On axis, in arcsec.
+    """
+
+    def __init__(self, image, *, psf_fwhm):
+        scale = image.pixel_scale.value
+        self.half = int(np.clip(round(150 / scale), 12, 40))
+        self.response = _relative(image)
+        self.psf = point_spread_of(image.mission, psf_fwhm, scale)
+        self.axis = axis_of(self.response)
+        self.largest = _LARGEST_RADIUS / scale
+        self._banks = {}
+
+    def _step(self, x, y):
+        """
+        Return how much the PSF has grown at a place, in steps of a tenth.
+        """
+        growth = self.psf.growth(np.hypot(x - self.axis[0], y - self.axis[1]))
+        return round(np.log(growth) / np.log(1.1))
+
+    def _bank(self, step):
+        """
+        Return the models for a growth of the PSF, their core radii, and its FWHM.
+        """
+        if step not in self._banks:
+            growth = 1.1**step
+            # half a pixel of width is what the grid itself adds
+            unit = max(self.psf.fwhm * growth, 1.5)
+            radii = _RADII * unit
+            radii = radii[radii <= min(self.largest, self.half)]
+            bank = template_bank(
+                tuple(radii.tolist()),
+                float(self.psf.core_radius * growth),
+                self.psf.slope,
+                2 * self.half,
+            )
+            self._banks[step] = bank, radii, self.psf.fwhm * growth
+        return self._banks[step]
+
+    def _overlap(self, x, y, half):
+        """
+        Return the slices of image and stamp that lie over each other.
+        """
+        pairs = []
+        for centre, size in zip((y, x), self.response.shape, strict=True):
+            start = int(np.rint(centre)) - half
+            low, high = max(start, 0), min(start + 2 * half + 1, size)
+            pairs.append((slice(low, high), slice(low - start, high - start)))
+        return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
+
+    def _stamps(self, bank, x, y, there):
+        """
+        Return the models at a position on that part of a stamp that the image covers.
+        """
+        inner = bank.at(*_phases(bank, x, y))[:, self.half : -self.half, self.half : -self.half]
+        return inner[:, there[0], there[1]]
+
+    def _slopes(self, bank, x, y, there, model):
+        """
+        Return how a model changes as it moves along x and y.
+        """
+        phase_x, phase_y = _phases(bank, x, y)
+        inner = slice(self.half, -self.half)
+        slopes = []
+        for dx, dy in ((1, 0), (0, 1)):
+            ahead = bank.at(phase_x + dx, phase_y + dy)[model, inner, inner]
+            behind = bank.at(phase_x - dx, phase_y - dy)[model, inner, inner]
+            slopes.append((ahead - behind)[there] / (2 * bank.step))
+        return slopes
+
+    def fit(self, counts, background, x, y, *, point_only=False):
+        """
+        Fit all models near a position.
+
+        Parameters
+        ----------
+        counts, background : 2D `~numpy.ndarray`
+            Counts, and what is expected without this source.
+        x, y : float
+            Where to start, in pixels.
+        point_only : bool, optional
+            Whether a point source is the only model.
+
+        Returns
+        -------
+        fit : object
+            Position, model, counts and what the models gained.
+        """
+        # that of the start, so that one fit compares models of one PSF
+        psf_step = self._step(x, y)
+        bank, radii, fwhm = self._bank(psf_step)
+        start = x, y
+        for _ in range(5):
+            here, there = self._overlap(x, y, self.half)
+            planes = counts[here], background[here], self.response[here]
+            templates = self._stamps(bank, x, y, there)[: 1 if point_only else None]
+            statistic, amplitude, error = fit_amplitudes(*planes, templates)
+            best = int(np.argmax(statistic))
+            slopes = self._slopes(bank, x, y, there, best)
+            steps, information = position_step(*planes, templates[best], slopes, amplitude[best])
+            # no further away than the source is wide, and not out of the image
+            reach = max(0.5 * fwhm + 0.5 * radii[best], 1.0)
+            before, moved = _grid_place(bank, x, y), []
+            for middle, step, first, size in zip(
+                before, steps, start, self.response.shape[::-1], strict=True
+            ):
+                at = np.clip(middle + np.clip(step, -1, 1), first - reach, first + reach)
+                moved.append(float(np.clip(at, 0, size - 1)))
+            x, y = moved
+            if _grid_place(bank, x, y) == before:
+                break
+        seen = self._seen(bank, x, y, best)
+        error = _amplitude_error(radii, statistic, amplitude, error, best)
+        radius, radius_err = _refined_radius(radii, statistic, best)
+        return SourceFit(
+            x=x,
+            y=y,
+            pos_err=float(np.sqrt(sum(0.5 / max(value, 1e-6) for value in information))),
+            model=best,
+            psf_step=psf_step,
+            fwhm=fwhm,
+            amplitude=float(amplitude[best]),
+            counts=float(amplitude[best]) * seen,
+            counts_err=error * seen,
+            radius=radius,
+            radius_err=radius_err,
+            gain=float(statistic[best]),
+            extent_gain=float(statistic[best] - statistic[0]),
+            at_limit=best == len(radii) - 1,
+            point_only=point_only,
+        )
+
+    def _seen(self, bank, x, y, model):
+        """
+        Return which part of a model's photons the exposure lets through.
+        """
+        here, there = self._overlap(x, y, 2 * self.half)
+        template = bank.at(*_phases(bank, x, y))[model]
+        # beyond the stamp the exposure is taken to be what it is on it
+        return float((template[there] * self.response[here]).sum() / bank.share[model])
+
+    def radius_of(self, fit):
+        """
+        Return the core radius of the model of a fit, in pixels.
+        """
+        return self._bank(fit.psf_step)[1][fit.model]
+
+    def compare(self, counts, background, fit):
+        """
+        Compare one source with two point sources and with a cluster round a point source.
+
+        Parameters
+        ----------
+        counts, background : 2D `~numpy.ndarray`
+            Counts, and what is expected without this source.
+        fit : object
+            From `fit`.
+
+        Returns
+        -------
+        fit : object
+            With what the others gain; the third itself where it describes the photons best.
+        pair : tuple of object or None
+            The two sources that take its place, if the second does.
+        """
+        fwhm = fit.fwhm
+        extended = fit.radius > 0
+        if fit.core is not None:
+            # begin without it
+            alone = self.fit(counts, background, fit.x, fit.y)
+            fit = dataclasses.replace(alone, pair_gain=fit.pair_gain, core_gain=fit.core_gain)
+            extended = fit.radius > 0
+        stamp = self.stamp(counts, background, fit)
+        start = [fit.x], [fit.y], [fit.amplitude]
+        single = point = fit_blend(stamp, (0,), *start, reach=fwhm).statistic
+        if extended:
+            single = fit_blend(stamp, (fit.model,), *start, reach=fwhm).statistic
+            # off axis the PSF is longer than wide, which the models of the fit are not
+            gain = min(fit.extent_gain, single - point)
+            fit = dataclasses.replace(fit, extent_gain=max(gain, 0.0))
+            if gain <= 0:
+                single, extended = point, False
+                fit = dataclasses.replace(fit, model=0, radius=0.0)
+        pair, elongation = fit_pair(
+            stamp, fit.x, fit.y, fit.amplitude, radius=self.radius_of(fit), fwhm=fwhm
+        )
+        pair_gain = min(pair.statistic - single, elongation)
+        fit = dataclasses.replace(fit, pair_gain=pair_gain)
+        cored = self.with_core(counts, background, fit)
+        apart = float(np.hypot(*np.diff([pair.x, pair.y])[:, 0]))
+        if pair_gain > max(_PAIR_GAIN[extended], cored.core_gain - 6) and apart > 0.7 * fwhm:
+            points = zip(pair.x.tolist(), pair.y.tolist(), pair.amplitude.tolist(), strict=True)
+            return fit, tuple(
+                dataclasses.replace(
+                    fit, x=x, y=y, amplitude=amplitude, model=0, radius=0.0, point_only=True
+                )
+                for x, y, amplitude in points
+            )
+        if pair_gain > cored.core_gain:
+            cored = dataclasses.replace(fit, core_gain=cored.core_gain)
+        return cored, None
+
+    def with_core(self, counts, background, fit):
+        """
+        Fit a cluster round a point source, and take it where it describes the photons better.
+
+        Parameters
+        ----------
+        counts, background : 2D `~numpy.ndarray`
+            Counts, and what is expected without this source.
+        fit : object
+            From `fit`.
+
+        Returns
+        -------
+        fit : object
+            With what the point source gains; with a point source if that is enough.
+        """
+        bank, radii, fwhm = self._bank(fit.psf_step)
+        extended = fit.radius > 0
+        stamp = self.stamp(counts, background, fit, half=self.half)
+        total = fit.amplitude
+        if extended:
+            models = range(fit.model, len(radii))
+        else:
+            # round a point source only what is wider than the PSF can be told
+            models = range(min(4, len(radii) - 1), len(radii), 2)
+        start = [fit.x], [fit.y], [total]
+        point = fit_blend(stamp, (0,), *start, reach=fwhm).statistic
+        single = fit_blend(stamp, (fit.model,), *start, reach=fwhm).statistic
+        blend, statistics = fit_core(stamp, fit.x, fit.y, total, models=models, fwhm=fwhm)
+        gain = blend.statistic - single
+        share = blend.amplitude[0] / blend.amplitude.sum()
+        if gain < _CORE_GAIN[extended] or share < _LEAST_SHARE:
+            return dataclasses.replace(fit, core_gain=gain)
+        model, _ = blend.models
+        x, y, amplitude = (values.tolist() for values in (blend.x, blend.y, blend.amplitude))
+        statistic = np.array([statistics.get(k, -np.inf) for k in range(len(radii))])
+        radius, radius_err = _refined_radius(radii, statistic, model)
+        core_counts = amplitude[1] * self._seen(bank, x[1], y[1], 0)
+        counts = amplitude[0] * self._seen(bank, x[0], y[0], model)
+        return dataclasses.replace(
+            fit,
+            x=x[0],
+            y=y[0],
+            model=model,
+            amplitude=amplitude[0],
+            core=(x[1], y[1], amplitude[1]),
+            core_counts=core_counts,
+            counts=counts + core_counts,
+            counts_err=max(fit.counts_err, float(np.sqrt(counts + core_counts))),
+            radius=radius,
+            radius_err=radius_err,
+            gain=blend.statistic,
+            extent_gain=blend.statistic - point,
+            core_gain=gain,
+            at_limit=model == len(radii) - 1,
+        )
+
+    def stamp(self, counts, background, fit, *, half=None):
+        """
+        Return the part of the image on which the models of one source are compared.
+        """
+        if half is None:
+            half = int(np.clip(np.ceil(4 * fit.fwhm + 2 * self.radius_of(fit)), 6, self.half))
+        here, _ = self._overlap(fit.x, fit.y, half)
+        planes = counts[here], background[here], self.response[here]
+        bank = self._bank(fit.psf_step)[0]
+        return Stamp(planes, bank, (here[1].start, here[0].start), self._point(fit.x, fit.y))
+
+    def _point(self, x, y):
+        """
+        Return the PSF at a place.
+        """
+        dx, dy = x - self.axis[0], y - self.axis[1]
+        # as narrow as the bank's at least
+        radial, tangential = (
+            max(factor * self.psf.core_radius, 0.15) for factor in self.psf.axes(np.hypot(dx, dy))
+        )
+        return PointShape(
+            radial=radial,
+            tangential=tangential,
+            slope=self.psf.slope,
+            angle=float(np.arctan2(dy, dx)),
+            reach=2 * self.half + 1,
+        )
+
+    def paint(self, model, fit, *, factor=1.0):
+        """
+        Add a fitted source to the image of all models, or take it away.
+
+        Parameters
+        ----------
+        model : 2D `~numpy.ndarray`
+            Changed in place.
+        fit : object
+            From `fit`.
+        factor : float, optional
+            -1 takes it away.
+        """
+        bank = self._bank(fit.psf_step)[0]
+        self._add(model, bank, fit.model, fit.x, fit.y, factor * fit.amplitude)
+        if fit.amplitude * (1 - bank.share[fit.model]) > _FEW_COUNTS:
+            radius = float(bank.radii[fit.model])
+            here, _ = self._overlap(fit.x, fit.y, int(np.ceil(OUTER_RADIUS * radius)))
+            rows, columns = (np.arange(part.start, part.stop) for part in here)
+            squared = (rows[:, None] - fit.y) ** 2 + (columns - fit.x) ** 2
+            wings = beta_wings(squared, radius, bank.half + 1) * self.response[here]
+            model[here] = np.maximum(model[here] + factor * fit.amplitude * wings, 0)
+        if fit.core is not None:
+            x, y, amplitude = fit.core
+            self._add(model, bank, 0, x, y, factor * amplitude)
+
+    def _add(self, model, bank, number, x, y, amplitude):
+        here, there = self._overlap(x, y, 2 * self.half)
+        template = bank.at(*_phases(bank, x, y))[number]
+        # what is left of a sum taken away may be a rounding error below nothing
+        added = model[here] + amplitude * template[there] * self.response[here]
+        model[here] = np.maximum(added, 0)
+
+
+def _phases(bank, x, y):
+    return tuple(bank.phase(at - np.rint(at)) for at in (x, y))
+
+
+def _grid_place(bank, x, y):
+    """
+    Return where the models nearest to a position are centred.
+    """
+    return tuple(
+        float(np.rint(at) + phase * bank.step)
+        for at, phase in zip((x, y), _phases(bank, x, y), strict=True)
+    )
+
+
+def _amplitude_error(radii, statistic, amplitude, error, best):
+    """
+    Return the error of an amplitude, that of an extended source with its radius left free.
+    """
+    if best == 0:
+        return float(error[0])
+    weight = np.exp((statistic - statistic[best]) / 2) * np.gradient(radii)
+    weight[0] = 0
+    spread = (weight * (amplitude - amplitude[best]) ** 2).sum() / weight.sum()
+    return float(np.sqrt(error[best] ** 2 + spread))
+
+
+def _refined_radius(radii, statistic, best):
+    """
+    Return the core radius at the top of a parabola through three models, and its error.
+    """
+    if len(statistic) == 1:
+        return 0.0, float(radii[1] / 2)
+    inside = radii[statistic > statistic[best] - 1.0]
+    step = np.gradient(radii)[best]
+    error = max((inside.max() - inside.min()) / 2, step / 2)
+    radius = radii[best]
+    if 1 < best < len(radii) - 1:
+        place = np.log(radii[best - 1 : best + 2])
+        curve, slope, _ = np.polyfit(place - place[1], statistic[best - 1 : best + 2], 2)
+        if curve < 0:
+            at = np.clip(-slope / (2 * curve), place[0] - place[1], place[2] - place[1])
+            radius = float(np.exp(place[1] + at))
+            # the statistic falls by one within a sigma
+            error = max(radius / np.sqrt(-curve), 1e-3)
+    return float(radius), float(error)

@@ -1,0 +1,104 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Two point sources, and a cluster round a point source, come out as what they are.
+"""
+
+import numpy as np
+import pytest
+
+from clustercnn import WaveletFinder
+from clustercnn.finding._alternatives import PointShape
+from clustercnn.finding._profiles import OUTER_RADIUS, beta_wings, enclosed, template_bank
+from clustercnn.testing import tiny_image
+
+SIDE, MIDDLE = 120, 60.0
+# King profile of 8 arcsec FWHM on pixels of 4 arcsec, as tiny_image has it
+CORE = 1.305
+
+
+def _king(x, y, core=CORE):
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    fine = [
+        (1 + ((columns + dx - x) ** 2 + (rows + dy - y) ** 2) / core**2) ** -1.5
+        for dx in (-0.33, 0, 0.33)
+        for dy in (-0.33, 0, 0.33)
+    ]
+    shape = np.mean(fine, axis=0)
+    return shape / (2 * np.pi * core**2)
+
+
+def _cluster(radius, x=MIDDLE, y=MIDDLE):
+    bank = template_bank((0.0, radius), CORE, 1.5, SIDE)
+    at = SIDE - round(y), SIDE - round(x)
+    return bank.at(0, 0)[1, at[0] : at[0] + SIDE, at[1] : at[1] + SIDE]
+
+
+def _image(expected, seed):
+    counts = np.random.default_rng([21, seed]).poisson(expected + 0.05)
+    return tiny_image(shape=(SIDE, SIDE)).replace(counts=counts)
+
+
+@pytest.mark.parametrize('apart', [3.0, 4.0])
+def test_a_pair_of_point_sources_is_two_point_sources(apart):
+    n_fields, n_right = 6, 0
+    for seed in range(n_fields):
+        turn = np.random.default_rng([20, seed]).uniform(0, np.pi)
+        dx, dy = 0.5 * apart * np.cos(turn), 0.5 * apart * np.sin(turn)
+        both = _king(MIDDLE - dx, MIDDLE - dy) + _king(MIDDLE + dx, MIDDLE + dy)
+        catalog = WaveletFinder()(_image(150 * both, seed))
+        n_right += len(catalog) == 2 and not catalog.extended().any()
+    assert n_right >= n_fields - 1
+
+
+@pytest.mark.parametrize('radius', [3.0, 6.0])
+def test_a_round_cluster_is_one_extended_source(radius):
+    for seed in range(5):
+        catalog = WaveletFinder()(_image(300 * _cluster(radius), seed))
+        assert len(catalog) == 1
+        assert catalog.extended().all()
+        assert catalog['pair_like'][0] < 0
+
+
+def test_a_cluster_round_a_point_source_is_one_extended_source():
+    cluster = 3000 * _cluster(6.0)
+    for seed in range(4):
+        catalog = WaveletFinder()(_image(cluster + 1000 * _king(MIDDLE, MIDDLE), seed))
+        assert len(catalog) == 1
+        assert catalog['extent'][0].value == pytest.approx(24, rel=0.25)
+        assert catalog['core_like'][0] > 20
+        assert catalog['core_counts'][0].value == pytest.approx(1000, rel=0.25)
+        assert catalog['counts'][0].value == pytest.approx(4000, rel=0.1)
+        # alone, nothing is said to sit in its middle
+        catalog = WaveletFinder()(_image(cluster, seed))
+        assert len(catalog) == 1
+        assert catalog['core_counts'][0].value == 0
+
+
+def test_a_bright_point_source_has_nothing_round_it():
+    for seed in range(4):
+        catalog = WaveletFinder()(_image(2000 * _king(60.3, 59.8), seed))
+        assert len(catalog) == 1
+        assert not catalog.extended().any()
+
+
+def test_point_source_has_the_counts_and_slopes_it_says():
+    shape = PointShape(radial=1.2, tangential=2.0, slope=1.5, angle=0.7, reach=60)
+    grid = np.arange(-60, 61)
+    image, slope_x, slope_y = shape.image(grid - 0.2, grid + 0.3)
+    assert image.sum() == pytest.approx(1, rel=0.02)
+    step = 1e-4
+    ahead, behind = (shape.image(grid - 0.2 - d, grid + 0.3)[0] for d in (step, -step))
+    np.testing.assert_allclose(slope_x, (ahead - behind) / (2 * step), atol=1e-6)
+    ahead, behind = (shape.image(grid - 0.2, grid + 0.3 - d)[0] for d in (step, -step))
+    np.testing.assert_allclose(slope_y, (ahead - behind) / (2 * step), atol=1e-6)
+
+
+def test_beta_model_is_whole_with_its_wings():
+    radius, half = 5.0, 12
+    assert enclosed(OUTER_RADIUS * radius, radius) == 1
+    assert enclosed(3.0, 0.0) == 1
+    reach = int(OUTER_RADIUS * radius) + 1
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    wings = beta_wings(x**2 + y**2, radius, half + 1)
+    assert wings.sum() == pytest.approx(1 - enclosed(half + 1, radius), rel=0.01)
+    assert (wings[np.hypot(x, y) <= half] == 0).all()
