@@ -13,7 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import clustercnn
 from clustercnn.cli import build_parser
-from clustercnn.core.columns import CANDIDATE_COLUMNS, PREDICTION_COLUMNS
+from clustercnn.core.columns import ALTERNATIVE_COLUMNS, CANDIDATE_COLUMNS, PREDICTION_COLUMNS
 from clustercnn.core.flags import FLAG_DESCRIPTIONS, CandidateFlag
 from clustercnn.io.missions import PSF_FWHM
 
@@ -78,7 +78,11 @@ class CatalogueColumns(Generated):
         """
         Return the table.
         """
-        which = {'candidates': CANDIDATE_COLUMNS, 'predictions': PREDICTION_COLUMNS}
+        which = {
+            'candidates': CANDIDATE_COLUMNS,
+            'alternatives': ALTERNATIVE_COLUMNS,
+            'predictions': PREDICTION_COLUMNS,
+        }
         rows = []
         for column in which[self.arguments[0]]:
             kind = 'str' if column.dtype is str else column.dtype.__name__
