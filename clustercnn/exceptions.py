@@ -17,6 +17,7 @@ __all__ = [
     'ImageReadError',
     'MissingDependencyError',
     'ModelFileError',
+    'NoImageError',
     'TableReadError',
     'TrainingError',
 ]
@@ -63,6 +64,25 @@ class ImageReadError(ClusterCNNError, OSError):
     def __reduce__(self):
         # OSError's own pickling would call the constructor with one argument
         return type(self), (self.path, self.reason)
+
+
+class NoImageError(ImageReadError):
+    """
+    A file holds no image of the sky at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    reason : str
+        What it holds instead.
+
+    Examples
+    --------
+    >>> from clustercnn.exceptions import ImageReadError, NoImageError
+    >>> issubclass(NoImageError, ImageReadError)
+    True
+    """
 
 
 class FluxImageError(ImageReadError):

@@ -117,6 +117,7 @@ PUBLIC = {
         'ImageReadError',
         'MissingDependencyError',
         'ModelFileError',
+        'NoImageError',
         'TableReadError',
         'TrainingError',
     ),
@@ -129,6 +130,7 @@ PUBLIC = {
     'clustercnn.io': (
         'FileReport',
         'check_files',
+        'read_events',
         'read_image',
         'read_optical',
     ),

@@ -17,11 +17,12 @@ from clustercnn.core import (
 )
 from clustercnn.core.connect import IO_REGISTRY, register_suffixes
 
-__all__ = ['FileReport', 'check_files', 'read_image', 'read_optical']
+__all__ = ['FileReport', 'check_files', 'read_events', 'read_image', 'read_optical']
 
 _LAZY = {
     'FileReport': 'clustercnn.io.check',
     'check_files': 'clustercnn.io.check',
+    'read_events': 'clustercnn.io.events',
     'read_image': 'clustercnn.io.images',
     'read_optical': 'clustercnn.io.images',
 }
@@ -99,6 +100,7 @@ def _register():
         reader=_later('images', 'read_image'),
         writer=_later('written', 'write_image'),
     )
+    _add(XrayImage, 'events', (), reader=_later('events', 'read_events'))
 
 
 def _add(data_class, name, suffixes, *, reader=None, writer=None):

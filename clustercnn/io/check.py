@@ -21,6 +21,7 @@ from clustercnn.core import (
     pixel_scale_of,
 )
 from clustercnn.exceptions import ClusterCNNError, FluxImageError, ImageReadError, ModelFileError
+from clustercnn.io.events import read_events
 from clustercnn.io.images import read_image, read_map
 from clustercnn.io.missions import dispersion, mission_of, role_of, unit_of
 from clustercnn.io.planes import check_file, open_hdus, read_plane
@@ -163,8 +164,9 @@ def _of_table(path, columns, n_rows):
     facts = {'rows': int(n_rows)}
     upper = {column.upper() for column in columns}
     if columns == ['EVENTS'] or {'X', 'Y', 'TIME'} <= upper:
-        words = f'{path}: is an event list; bin it into an image first (evselect, evtool, dmcopy)'
-        return FileReport(path=name, kind='event list', facts=facts, problems=(words,))
+        image = read_events(path)
+        facts |= image.meta['events'] | {'mission': image.mission}
+        return FileReport(path=name, kind='event list', facts=facts)
     if {'id', 'ra', 'dec', 'flags'} <= set(columns):
         CandidateCatalog.read(path)
         return FileReport(path=name, kind='catalogue', facts=facts)

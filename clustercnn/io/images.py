@@ -9,7 +9,12 @@ import astropy.units as u
 import numpy as np
 
 from clustercnn.core import CandidateFlag, XrayImage
-from clustercnn.exceptions import DataQualityWarning, FluxImageError, ImageReadError
+from clustercnn.exceptions import (
+    DataQualityWarning,
+    FluxImageError,
+    ImageReadError,
+    NoImageError,
+)
 from clustercnn.io.missions import PSF_FWHM, dispersion, mission_of, role_of, unit_of
 from clustercnn.io.planes import check_grid, first_wrong, read_plane
 from clustercnn.io.written import is_ours, read_written
@@ -201,7 +206,8 @@ def read_image(
     Parameters
     ----------
     path : str or path-like
-        FITS file; the first two-dimensional image with a celestial WCS is taken.
+        FITS file; the first two-dimensional image with a celestial WCS is taken. An event
+        list without one is binned, see `~clustercnn.io.read_events`.
     exposure, background : str or path-like, optional
         Maps on the same grid, to a tenth of a pixel.
     hdu : int or str, optional
@@ -244,7 +250,17 @@ def read_image(
     ...     read_image(path, mission='XMM').psf_fwhm
     <Quantity 7.7 arcsec>
     """
-    data, header, wcs, number, doubts = read_plane(path, hdu=hdu)
+    try:
+        data, header, wcs, number, doubts = read_plane(path, hdu=hdu)
+    except NoImageError:
+        # loaded here, since that module needs this one
+        from clustercnn.io.events import holds_events, read_events
+
+        if not holds_events(path):
+            raise
+        band = {} if energy_band is None else {'energy_band': energy_band}
+        maps = {'exposure': exposure, 'background': background}
+        return read_events(path, hdu=hdu, psf_fwhm=psf_fwhm, mission=mission, **band, **maps)
     where = f'HDU {number}'
     if is_ours(header):
         given = {'energy_band': energy_band, 'psf_fwhm': psf_fwhm, 'mission': mission}

@@ -21,7 +21,12 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from clustercnn.exceptions import ClusterCNNError, ImageMismatchError, ImageReadError
+from clustercnn.exceptions import (
+    ClusterCNNError,
+    ImageMismatchError,
+    ImageReadError,
+    NoImageError,
+)
 
 __all__ = ['Plane', 'check_file', 'check_grid', 'first_wrong', 'open_hdus', 'read_plane']
 
@@ -407,7 +412,9 @@ def _choose(path, hdus, wanted):
             )
             raise ImageReadError(path, reason)
         return _load(path, item, number, text, wcs)
-    raise ImageReadError(path, no_wcs or _nothing_found(seen, wanted))
+    if no_wcs is not None:
+        raise ImageReadError(path, no_wcs)
+    raise NoImageError(path, _nothing_found(seen, wanted))
 
 
 def _wcs_of(path, header, text, n_axes):
@@ -446,7 +453,7 @@ def _nothing_found(seen, wanted):
         return f'has no two-dimensional image in HDU {wanted!r}; there are: {listing}'
     reason = f'has no two-dimensional image with a celestial WCS; there are: {listing}'
     if any(kind == 'table' for kind, _ in seen):
-        return reason + '. It holds tables: an event list must be binned into an image first'
+        return reason + '. It holds tables, but no event list (EVENTS with columns X and Y)'
     if any(text.count(' x ') > 1 for _, text in seen):
         return reason + '. A cube must be cut into planes first'
     return reason

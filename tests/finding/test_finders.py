@@ -10,6 +10,7 @@ from astropy.coordinates import SkyCoord
 from scipy import ndimage
 
 from clustercnn import SegmentationFinder, WaveletFinder
+from clustercnn.finding._fitter import SourceFitter
 from clustercnn.finding._starlet import (
     poisson_sigma,
     poisson_sigma_at,
@@ -17,7 +18,6 @@ from clustercnn.finding._starlet import (
     smooth,
     starlet_transform,
 )
-from clustercnn.finding._fitter import SourceFitter
 from clustercnn.io import read_image
 from clustercnn.testing import tiny_image
 

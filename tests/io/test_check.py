@@ -50,7 +50,7 @@ def test_real_files(shared_data):
         'Zooniverse export',
         'mask',
     ]
-    assert [report.ok for report in reports] == [True] * 3 + [False] + [True] * 2 + [False] + [
+    assert [report.ok for report in reports] == [True] * 6 + [False] + [
         True,
         False,
     ] + [True] * 3

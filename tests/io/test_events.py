@@ -1,0 +1,181 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Event lists of several missions become images of counts.
+"""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from clustercnn import XrayImage
+from clustercnn.cli import main
+from clustercnn.exceptions import ImageMismatchError, ImageReadError
+from clustercnn.io import read_events, read_image
+
+N = 4000
+SKY = {'ra': 150.0, 'dec': 2.0}
+
+
+def write_events(path, *, convention='columns', drop=(), unit='eV', mission='XMM', **extra):
+    """
+    Write events over 400 x 400 sky pixels of 1 arcsec, 50 of them at one place.
+    """
+    rng = np.random.default_rng(5)
+    data = {
+        'TIME': np.arange(N, dtype=float),
+        'X': rng.uniform(1000.5, 1400.5, N).astype('f4'),
+        'Y': rng.uniform(1000.5, 1400.5, N).astype('f4'),
+        'PI': rng.integers(200, 5000, N).astype('i2'),
+    }
+    data['X'][:50], data['Y'][:50], data['PI'][:50] = 1250.0, 1150.0, 1000
+    data.update(extra)
+    columns = [
+        fits.Column(
+            name,
+            {'f8': 'D', 'f4': 'E', 'i2': 'I', 'i4': 'J'}[values.dtype.str[1:]],
+            unit=unit if name == 'PI' else None,
+            array=values,
+        )
+        for name, values in data.items()
+        if name not in drop
+    ]
+    table = fits.BinTableHDU.from_columns(columns, name='EVENTS')
+    header = table.header
+    header['TELESCOP'], header['INSTRUME'] = mission, 'EPN'
+    for axis, kind, value, step in (('X', 'RA---TAN', 150.0, -1), ('Y', 'DEC--TAN', 2.0, 1)):
+        number = list(data).index(axis) + 1
+        words = {
+            'columns': ('TCTYP{}', 'TCRVL{}', 'TCRPX{}', 'TCDLT{}'),
+            # a column before X and Y is gone, its number is not
+            'stale': ('TCTYP{}', 'TCRVL{}', 'TCRPX{}', 'TCDLT{}'),
+            'reference': ('REF{}CTYP', 'REF{}CRVL', 'REF{}CRPX', 'REF{}CDLT'),
+            'none': (),
+        }[convention]
+        place = {'columns': number, 'stale': number + 9, 'reference': axis}.get(convention)
+        for word, content in zip(words, (kind, value, 1200.5, step / 3600), strict=False):
+            header[word.format(place)] = content
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+    return data
+
+
+@pytest.mark.parametrize('convention', ['columns', 'stale', 'reference'])
+def test_every_event_of_the_band_is_in_its_pixel(tmp_path, convention):
+    data = write_events(tmp_path / 'a.fits', convention=convention)
+    image = read_events(tmp_path / 'a.fits')
+    taken = (data['PI'] >= 500) & (data['PI'] < 2000)
+    assert image.n_counts == taken.sum() == image.meta['events']['taken']
+    assert image.meta['events']['outside 500 to 2000 eV'] == N - taken.sum()
+    assert image.mission == 'XMM' and image.psf_fwhm == 7.7 * u.arcsec
+    np.testing.assert_allclose(proj_plane_pixel_scales(image.wcs) * 3600, 4.0)
+    row, column = np.unravel_index(image.counts.argmax(), image.shape)
+    sky = image.pixel_to_sky(column, row)
+    # the 50 events lie 49.5 pixels west and 50.5 south of the reference
+    assert sky.dec.deg == pytest.approx(2.0 - 50.5 / 3600, abs=2.9 / 3600)
+    east = (sky.ra.deg - 150.0) * np.cos(np.deg2rad(2.0))
+    assert east == pytest.approx(-49.5 / 3600, abs=2.9 / 3600)
+
+
+def test_energies_and_pixels_as_asked(tmp_path):
+    data = write_events(tmp_path / 'a.fits')
+    image = read_events(tmp_path / 'a.fits', energy_band=(1, 4) * u.keV, pixel_scale=10 * u.arcsec)
+    assert image.n_counts == ((data['PI'] >= 1000) & (data['PI'] < 4000)).sum()
+    assert image.pixel_scale.value == pytest.approx(10)
+    again = XrayImage.read(tmp_path / 'a.fits', format='events', energy_band=(1, 4) * u.keV)
+    assert again.n_counts == image.n_counts
+    # what is no image but holds events is binned
+    assert read_image(tmp_path / 'a.fits').n_counts == read_events(tmp_path / 'a.fits').n_counts
+
+
+def test_flags_and_patterns_leave_events_out_and_say_so(tmp_path):
+    rng = np.random.default_rng(6)
+    flag = np.where(rng.random(N) < 0.1, 1 << 3, 0).astype('i4')
+    pattern = rng.integers(0, 8, N).astype('i2')
+    data = write_events(tmp_path / 'a.fits', FLAG=flag, PATTERN=pattern)
+    good = (data['PI'] >= 500) & (data['PI'] < 2000)
+    image = read_events(tmp_path / 'a.fits')
+    events = image.meta['events']
+    assert image.n_counts == (good & (flag == 0) & (pattern <= 4)).sum()
+    assert events['flagged'] == (good & (flag != 0)).sum()
+    assert events['of other patterns'] == (good & (flag == 0) & (pattern > 4)).sum()
+    assert sum(n for reason, n in events.items() if reason != 'in the file') == N
+    assert read_events(tmp_path / 'a.fits', all_events=True).n_counts == good.sum()
+
+
+def test_events_fall_onto_the_grid_of_the_exposure_map(tmp_path):
+    data = write_events(tmp_path / 'a.fits')
+    header = fits.Header()
+    header['CTYPE1'], header['CTYPE2'] = 'RA---TAN', 'DEC--TAN'
+    header['CRVAL1'], header['CRVAL2'] = 150.0, 2.0
+    header['CRPIX1'] = header['CRPIX2'] = 30.5
+    header['CDELT1'], header['CDELT2'] = -5 / 3600, 5 / 3600
+    fits.writeto(tmp_path / 'exposure.fits', np.full((60, 60), 1e4), header)
+    image = read_events(tmp_path / 'a.fits', exposure=tmp_path / 'exposure.fits')
+    good = (data['PI'] >= 500) & (data['PI'] < 2000)
+    inside = good & (abs(data['X'] - 1200.5) < 150) & (abs(data['Y'] - 1200.5) < 150)
+    assert image.shape == (60, 60)
+    assert image.exposure.max() == 1e4
+    assert abs(image.n_counts - inside.sum()) <= 2
+    assert image.meta['events']['outside the grid'] == good.sum() - image.n_counts
+    header['CRVAL1'] = 151.0
+    fits.writeto(tmp_path / 'elsewhere.fits', np.full((60, 60), 1e4), header)
+    with pytest.raises(ImageReadError, match='outside .*elsewhere'):
+        read_events(tmp_path / 'a.fits', exposure=tmp_path / 'elsewhere.fits')
+    with pytest.raises(ImageMismatchError):
+        read_events(
+            tmp_path / 'a.fits',
+            exposure=tmp_path / 'exposure.fits',
+            background=tmp_path / 'elsewhere.fits',
+        )
+    with pytest.raises(ValueError, match='pixel_scale'):
+        read_events(
+            tmp_path / 'a.fits', exposure=tmp_path / 'exposure.fits', pixel_scale=4 * u.arcsec
+        )
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'convention': 'none'}, 'no world coordinates'),
+        ({'drop': ('PI',)}, 'no column'),
+        ({'drop': ('X',)}, 'no event list'),
+        ({'unit': 'chan', 'mission': 'NEW'}, "in 'chan'"),
+        ({'unit': None, 'mission': 'NEW'}, 'no unit'),
+    ],
+)
+def test_what_is_missing_is_said(tmp_path, options, words):
+    write_events(tmp_path / 'a.fits', **options)
+    with pytest.raises(ImageReadError, match=words):
+        read_events(tmp_path / 'a.fits')
+
+
+def test_nothing_left_and_wrong_bands(tmp_path):
+    write_events(tmp_path / 'a.fits')
+    with pytest.raises(ImageReadError, match='no event is left'):
+        read_events(tmp_path / 'a.fits', energy_band=(8, 9) * u.keV)
+    for band in ((2, 1) * u.keV, 5, (1, 2) * u.s):
+        with pytest.raises(ValueError, match='energy_band'):
+            read_events(tmp_path / 'a.fits', energy_band=band)
+    with pytest.raises(ImageReadError, match='larger pixels'):
+        read_events(tmp_path / 'a.fits', pixel_scale=0.001 * u.arcsec)
+
+
+def test_a_real_list_with_stale_column_numbers(shared_data):
+    path = shared_data / 'chandra' / '333_5_evt2_05_8keV.fits.gz'
+    image = read_events(path)
+    assert image.mission == 'Chandra'
+    assert image.meta['events']['in the file'] == 194347
+    assert image.n_counts == 131181
+    # chip 5 of a pointing at NGC 1275
+    centre = image.pixel_to_sky(image.shape[1] / 2, image.shape[0] / 2)
+    assert centre.separation(image.pixel_to_sky(0, 0)).arcmin < 12
+    assert abs(centre.ra.deg - 49.95) < 0.5 and abs(centre.dec.deg - 41.5) < 0.5
+
+
+def test_the_commands_take_event_lists(tmp_path, capsys):
+    write_events(tmp_path / 'a.fits')
+    assert main(['find', str(tmp_path / 'a.fits'), '-o', str(tmp_path / 'c.ecsv')]) == 0
+    assert (tmp_path / 'c.ecsv').exists()
+    assert main(['check', str(tmp_path / 'a.fits')]) == 0
+    assert 'event list' in capsys.readouterr().out
