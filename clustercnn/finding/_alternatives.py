@@ -39,8 +39,8 @@ class Blend:
     statistic: float
 
 
-# two-point Gauss-Legendre rule over a pixel
-_NODES = np.array([-0.5, 0.5]) / np.sqrt(3)
+# core radius in pixels below which two points across a pixel are not enough
+_NARROW = 0.9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,8 +83,10 @@ class PointShape:
             The image, and its change as the source moves along x and along y.
         """
         cos, sin = np.cos(self.angle), np.sin(self.angle)
-        x = (dx[:, None] + _NODES).ravel()[None, :]
-        y = (dy[:, None] + _NODES).ravel()[:, None]
+        n_nodes = 2 if min(self.radial, self.tangential) > _NARROW else 8
+        nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
+        x = (dx[:, None] + nodes / 2).ravel()[None, :]
+        y = (dy[:, None] + nodes / 2).ravel()[:, None]
         along = (x * cos + y * sin) / self.radial
         across = (-x * sin + y * cos) / self.tangential
         squared = 1 + along**2 + across**2
@@ -100,8 +102,9 @@ class PointShape:
         planes = []
         for plane in (profile, slope_x, slope_y):
             # strided sums are several times faster than those over a reshaped array
-            rows = plane[::2] + plane[1::2]
-            planes.append((rows[:, ::2] + rows[:, 1::2]) / (4 * norm))
+            rows = sum(w * plane[k::n_nodes] for k, w in enumerate(weights))
+            total = sum(w * rows[:, k::n_nodes] for k, w in enumerate(weights))
+            planes.append(total / (4 * norm))
         return planes
 
 
@@ -219,6 +222,8 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
     n = len(models)
     place, amplitude = start.copy(), np.array(amplitude, float)
     least = 1e-3 * max(amplitude.sum(), 1.0)
+    low = np.array(stamp.corner, float)[:, None]
+    high = low + np.array(stamp.counts.shape[::-1])[:, None] - 1
     parts = [stamp.component(*one) for one in zip(models, *place, strict=True)]
     source = sum(a * part[0] for a, part in zip(amplitude, parts, strict=True))
     value = stamp.statistic(source)
@@ -244,13 +249,14 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
             amplitude_next = np.maximum(amplitude + factor * step[:n], least)
             place_next = place + factor * step[n:].reshape(2, n)
             place_next = np.clip(place_next, start - reach, start + reach)
+            place_next = np.clip(place_next, low, high)
             parts_next = [stamp.component(*one) for one in zip(models, *place_next, strict=True)]
             source_next = sum(a * p[0] for a, p in zip(amplitude_next, parts_next, strict=True))
             value_next = stamp.statistic(source_next)
             if value_next > value:
                 break
         gain = value_next - value
-        if gain <= 0:
+        if not gain > 0:
             break
         amplitude, place, parts = amplitude_next, place_next, parts_next
         source, value = source_next, value_next

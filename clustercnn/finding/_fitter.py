@@ -17,7 +17,7 @@ from clustercnn.finding._profiles import (
 )
 from clustercnn.finding._psf import axis_of, point_spread_of
 
-__all__ = ['SourceFit', 'SourceFitter']
+__all__ = ['SourceFit', 'SourceFitter', 'closest_distance']
 
 # in units of the FWHM of the PSF: below a third nothing can be told from a point
 _RADII = np.array([0.0, 0.3, 0.45, 0.65, 0.95, 1.35, 1.9, 2.7, 3.8, 5.4, 7.6, 10.8])
@@ -30,6 +30,23 @@ _PAIR_GAIN = {True: 6.0, False: 25.0}
 _CORE_GAIN = {True: 12.0, False: 25.0}
 # an extended source of less than this share may be the wings of the point source
 _LEAST_SHARE = 0.15
+
+
+def closest_distance(fwhm):
+    """
+    Return how close two sources can be and still be two.
+
+    Parameters
+    ----------
+    fwhm : float
+        Of the PSF in pixels.
+
+    Returns
+    -------
+    distance : float
+        In pixels; half a pixel of width is what the grid itself adds.
+    """
+    return 0.7 * max(fwhm, 1.5)
 
 
 def _relative(image):
@@ -77,6 +94,10 @@ class SourceFit:
         Column, row and amplitude of the point source in the middle.
     core_counts : float
         Its counts on the detector, among ``counts``.
+    extent_loss : float
+        What ``extent_gain`` loses against a point source with the true shape of the PSF.
+    merged, merged_err : float
+        Counts of sources that were taken for part of this one, not among ``counts``.
     """
 
     x: float
@@ -98,6 +119,16 @@ class SourceFit:
     core_gain: float = np.nan
     core: tuple | None = None
     core_counts: float = 0.0
+    extent_loss: float = 0.0
+    merged: float = 0.0
+    merged_err: float = 0.0
+
+    def keeping(self, before):
+        """
+        Return this fit with what was learnt from earlier ones of the same source.
+        """
+        names = ('pair_gain', 'core_gain', 'extent_loss', 'merged', 'merged_err')
+        return dataclasses.replace(self, **{name: getattr(before, name) for name in names})
 
 
 class SourceFitter:
@@ -274,23 +305,23 @@ class SourceFitter:
             The two sources that take its place, if the second does.
         """
         fwhm = fit.fwhm
-        extended = fit.radius > 0
         if fit.core is not None:
             # begin without it
-            alone = self.fit(counts, background, fit.x, fit.y)
-            fit = dataclasses.replace(alone, pair_gain=fit.pair_gain, core_gain=fit.core_gain)
-            extended = fit.radius > 0
+            fit = self.fit(counts, background, fit.x, fit.y).keeping(fit)
+        extended = fit.radius > 0
         stamp = self.stamp(counts, background, fit)
+        reach = min(fwhm, self.half - 1.0)
         start = [fit.x], [fit.y], [fit.amplitude]
-        single = point = fit_blend(stamp, (0,), *start, reach=fwhm).statistic
+        single = point = fit_blend(stamp, (0,), *start, reach=reach).statistic
         if extended:
-            single = fit_blend(stamp, (fit.model,), *start, reach=fwhm).statistic
+            single = fit_blend(stamp, (fit.model,), *start, reach=reach).statistic
             # off axis the PSF is longer than wide, which the models of the fit are not
-            gain = min(fit.extent_gain, single - point)
-            fit = dataclasses.replace(fit, extent_gain=max(gain, 0.0))
-            if gain <= 0:
+            loss = max(fit.extent_gain - (single - point), 0.0)
+            fit = dataclasses.replace(fit, extent_loss=loss)
+            if loss >= fit.extent_gain:
                 single, extended = point, False
-                fit = dataclasses.replace(fit, model=0, radius=0.0)
+                alone = self.fit(counts, background, fit.x, fit.y, point_only=True)
+                fit = dataclasses.replace(alone.keeping(fit), extent_loss=0.0)
         pair, elongation = fit_pair(
             stamp, fit.x, fit.y, fit.amplitude, radius=self.radius_of(fit), fwhm=fwhm
         )
@@ -298,14 +329,25 @@ class SourceFitter:
         fit = dataclasses.replace(fit, pair_gain=pair_gain)
         cored = self.with_core(counts, background, fit)
         apart = float(np.hypot(*np.diff([pair.x, pair.y])[:, 0]))
-        if pair_gain > max(_PAIR_GAIN[extended], cored.core_gain - 6) and apart > 0.7 * fwhm:
+        if pair_gain > max(_PAIR_GAIN[extended], cored.core_gain - 6) and (
+            apart > closest_distance(fwhm)
+        ):
             points = zip(pair.x.tolist(), pair.y.tolist(), pair.amplitude.tolist(), strict=True)
-            return fit, tuple(
-                dataclasses.replace(
-                    fit, x=x, y=y, amplitude=amplitude, model=0, radius=0.0, point_only=True
-                )
+            # two sources now, of which nothing else has been asked
+            one = dataclasses.replace(
+                fit,
+                model=0,
+                radius=0.0,
+                point_only=True,
+                at_limit=False,
+                core_gain=np.nan,
+                extent_loss=0.0,
+            )
+            first, second = (
+                dataclasses.replace(one, x=x, y=y, amplitude=amplitude)
                 for x, y, amplitude in points
             )
+            return fit, (first, dataclasses.replace(second, merged=0.0, merged_err=0.0))
         if pair_gain > cored.core_gain:
             cored = dataclasses.replace(fit, core_gain=cored.core_gain)
         return cored, None
@@ -327,7 +369,10 @@ class SourceFitter:
             With what the point source gains; with a point source if that is enough.
         """
         bank, radii, fwhm = self._bank(fit.psf_step)
+        if len(radii) < 2:
+            return fit
         extended = fit.radius > 0
+        reach = min(fwhm, self.half - 1.0)
         stamp = self.stamp(counts, background, fit, half=self.half)
         total = fit.amplitude
         if extended:
@@ -336,9 +381,9 @@ class SourceFitter:
             # round a point source only what is wider than the PSF can be told
             models = range(min(4, len(radii) - 1), len(radii), 2)
         start = [fit.x], [fit.y], [total]
-        point = fit_blend(stamp, (0,), *start, reach=fwhm).statistic
-        single = fit_blend(stamp, (fit.model,), *start, reach=fwhm).statistic
-        blend, statistics = fit_core(stamp, fit.x, fit.y, total, models=models, fwhm=fwhm)
+        point = fit_blend(stamp, (0,), *start, reach=reach).statistic
+        single = fit_blend(stamp, (fit.model,), *start, reach=reach).statistic
+        blend, statistics = fit_core(stamp, fit.x, fit.y, total, models=models, fwhm=reach)
         gain = blend.statistic - single
         share = blend.amplitude[0] / blend.amplitude.sum()
         if gain < _CORE_GAIN[extended] or share < _LEAST_SHARE:
@@ -363,6 +408,7 @@ class SourceFitter:
             radius_err=radius_err,
             gain=blend.statistic,
             extent_gain=blend.statistic - point,
+            extent_loss=0.0,
             core_gain=gain,
             at_limit=model == len(radii) - 1,
         )
@@ -460,12 +506,12 @@ def _refined_radius(radii, statistic, best):
     Return the core radius at the top of a parabola through three models, and its error.
     """
     if len(statistic) == 1:
-        return 0.0, float(radii[1] / 2)
+        return 0.0, float(radii[1] / 2) if len(radii) > 1 else np.nan
     inside = radii[statistic > statistic[best] - 1.0]
     step = np.gradient(radii)[best]
     error = max((inside.max() - inside.min()) / 2, step / 2)
     radius = radii[best]
-    if 1 < best < len(radii) - 1:
+    if 1 < best < len(radii) - 1 and np.isfinite(statistic[best - 1 : best + 2]).all():
         place = np.log(radii[best - 1 : best + 2])
         curve, slope, _ = np.polyfit(place - place[1], statistic[best - 1 : best + 2], 2)
         if curve < 0:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from clustercnn.core import CandidateCatalog, CandidateFlag
-from clustercnn.finding._fitter import SourceFitter
+from clustercnn.finding._fitter import SourceFitter, closest_distance
 from clustercnn.finding._profiles import tail_likelihood
 
 __all__ = ['characterise']
@@ -27,7 +27,9 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
     Sources are fitted in the order of significance, each over the models of those before
     it, then over the models of all others until none changes. Those whose fit ends on a more
     significant source, or finds fewer counts than their error, are left out and counted in
-    the catalogue's ``meta['dropped']``.
+    the catalogue's ``meta['dropped']``, and so are extended ones in the core of a wider one,
+    whose counts go to that. Where two point sources describe the photons better than one
+    extended source, the catalogue has a row for each, with the significance of the one.
 
     Parameters
     ----------
@@ -94,8 +96,11 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
         return CandidateCatalog.empty(meta=meta)
     columns = {
         name: np.array([getattr(fit, name) for fit in fits])
-        for name in ('x', 'y', 'pos_err', 'counts', 'counts_err', 'gain', 'extent_gain')
+        for name in ('x', 'y', 'pos_err', 'counts', 'counts_err', 'gain', 'core_counts')
     }
+    columns['counts'] += [fit.merged for fit in fits]
+    columns['counts_err'] = np.hypot(columns['counts_err'], [fit.merged_err for fit in fits])
+    extent_gain = np.array([fit.extent_gain - fit.extent_loss for fit in fits])
     x, y = columns['x'], columns['y']
     radius = np.array([fit.radius for fit in fits]) * scale
     extended = radius > 0
@@ -123,7 +128,7 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
         extent_err=np.array([fit.radius_err for fit in fits]) * scale,
         # the radius is at the edge of what is allowed for a point source, hence half the tail
         # (Chernoff 1954, Ann. Math. Stat. 25, 573)
-        ext_like=np.where(extended, tail_likelihood(columns['extent_gain'], 1) + np.log(2), 0.0),
+        ext_like=np.where(extended, tail_likelihood(extent_gain, 1) + np.log(2), 0.0),
         flags=_flags(
             image,
             x,
@@ -138,7 +143,7 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
         meta=meta,
         pair_like=np.array([fit.pair_gain for fit in fits]) / 2,
         core_like=np.array([fit.core_gain for fit in fits]) / 2,
-        core_counts=np.array([fit.core_counts for fit in fits]),
+        core_counts=columns['core_counts'],
     )
 
 
@@ -159,9 +164,7 @@ def _fit_together(fitter, fits, counts, background, model, *, moving=None):
             fitter.paint(model, before, factor=-1)
             rest = background + model
             after = fitter.fit(counts, rest, before.x, before.y, point_only=before.point_only)
-            after = dataclasses.replace(
-                after, pair_gain=before.pair_gain, core_gain=before.core_gain
-            )
+            after = after.keeping(before)
             if before.core is not None:
                 after = fitter.with_core(counts, rest, after)
             fitter.paint(model, after)
@@ -191,7 +194,7 @@ def _distinct(fits):
     kept, n_merged, n_nothing = [], 0, 0
     for number, fit in enumerate(fits):
         others = (fits[other] for other in kept)
-        if any(np.hypot(fit.x - o.x, fit.y - o.y) < 0.7 * max(o.fwhm, 1.5) for o in others):
+        if any(np.hypot(fit.x - o.x, fit.y - o.y) < closest_distance(o.fwhm) for o in others):
             n_merged += 1
         elif fit.counts < fit.counts_err:
             n_nothing += 1
@@ -248,8 +251,10 @@ def _merge_cores(fits):
         core, cluster = fits[number], fits[host]
         fits[host] = dataclasses.replace(
             cluster,
-            counts=cluster.counts + core.counts,
-            counts_err=float(np.hypot(cluster.counts_err, core.counts_err)),
+            merged=cluster.merged + core.counts + core.merged,
+            merged_err=float(
+                np.hypot(cluster.merged_err, np.hypot(core.counts_err, core.merged_err))
+            ),
         )
     kept = [number for number in range(len(fits)) if number not in core_of]
     return [fits[number] for number in kept], kept, len(core_of)

@@ -162,8 +162,7 @@ def _survey_of_hdus(hdus):
 def _of_table(path, columns, n_rows):
     name = str(path)
     facts = {'rows': int(n_rows)}
-    upper = {column.upper() for column in columns}
-    if columns == ['EVENTS'] or {'X', 'Y', 'TIME'} <= upper:
+    if columns == ['EVENTS']:
         image = read_events(path)
         facts |= image.meta['events'] | {'mission': image.mission}
         return FileReport(path=name, kind='event list', facts=facts)

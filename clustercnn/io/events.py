@@ -20,6 +20,7 @@ from clustercnn.io.planes import open_hdus, read_plane
 __all__ = ['holds_events', 'read_events']
 
 _LARGEST_SIDE = 20_000
+_LARGEST_PIXELS = 1e8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class _Convention:
     bad_flags : int
         Bits of FLAG that make an event unusable.
     patterns : tuple of int
-        Usable values of PATTERN or GRADE; empty for all.
+        Usable values of PATTERN, PAT_TYP or GRADE; empty for all.
     """
 
     energy: tuple = ('ENERGY', 'PI')
@@ -48,18 +49,20 @@ class _Convention:
     patterns: tuple = ()
 
 
-# XMM-Newton: #XMMEA_EP and patterns to 4 for pn, the bits of #XMMEA_EM and patterns to 12 for
-# MOS (Users' Guide to the SAS, section 4.3); eROSITA: patterns to 15 and the flags left out for
-# DR1 (Merloni et al. 2024, A&A 682, A34); Chandra: ASCA grades (Proposers' Observatory Guide,
-# table 6.7); ROSAT PSPC: PI channels of 10 eV (ROSAT User's Handbook)
+# XMM-Newton: #XMMEA_EP and patterns to 4 for pn, #XMMEA_EM and patterns to 12 for MOS (Users'
+# Guide to the SAS, section 4.3); eROSITA: valid patterns and the flags left out for DR1 (Merloni
+# et al. 2024, A&A 682, A34); Chandra: ASCA grades (Proposers' Observatory Guide, table 6.7);
+# ROSAT PSPC: PI channels of 10 eV (ROSAT User's Handbook)
 _CONVENTIONS = {
-    'XMM': _Convention(energy=('PI',), bad_flags=0x762A097C, patterns=tuple(range(13))),
+    'XMM': _Convention(energy=('PI',), bad_flags=0x766BA000, patterns=tuple(range(13))),
     'XMM EPN': _Convention(energy=('PI',), bad_flags=0x2FB002C, patterns=tuple(range(5))),
-    'eROSITA': _Convention(energy=('PI',), bad_flags=0xC00FFF30, patterns=tuple(range(1, 16))),
+    'eROSITA': _Convention(energy=('PI',), bad_flags=0xC00FFF30, patterns=(1, 2, 3, 4)),
     'Chandra': _Convention(energy=('ENERGY',), pixel_scale=1.968, patterns=(0, 2, 3, 4, 6)),
     'ROSAT': _Convention(energy=('PI',), electronvolt=10.0, pixel_scale=15.0),
     'Einstein Probe': _Convention(energy=('ENERGY', 'PI'), pixel_scale=9.6),
 }
+_KEPT = ('X', 'Y', 'PI', 'ENERGY', 'FLAG', 'PATTERN', 'PAT_TYP', 'GRADE')
+_WITHOUT_ENERGIES = ('HRI', 'HRC')
 
 
 def _is_events(item):
@@ -205,8 +208,7 @@ def read_events(
     if maps:
         plane = read_plane(maps[0])
         shape, wcs = plane.data.shape, plane.wcs
-        ra, dec = sky.all_pix2world(*position, 1)
-        x, y = wcs.all_world2pix(ra, dec, 0)
+        x, y = wcs.world_to_pixel(sky.pixel_to_world(*(position - 1)))
     else:
         step = convention.pixel_scale if scale is None else float(scale.value)
         shape, wcs, x, y = _grid(path, where, sky, position, step)
@@ -269,20 +271,36 @@ def _load(path, hdus, wanted):
         if not _is_events(item):
             continue
         names = {name.upper(): name for name in item.columns.names}
-        kept = ('X', 'Y', 'PI', 'ENERGY', 'FLAG', 'PATTERN', 'GRADE')
         columns = {}
-        for name in kept:
+        for name in _KEPT:
             if name in names:
-                columns[name] = np.asarray(item.data[names[name]])
+                columns[name] = _numbers(path, number, item, names[name])
                 columns[f'unit of {name}'] = item.columns[names[name]].unit
-        if columns['X'].ndim != 1 or columns['X'].dtype.kind not in 'iuf':
-            reason = f'HDU {number}: column X is not one number an event; expected sky pixels'
-            raise ImageReadError(path, reason)
+        if not len(columns['X']):
+            raise ImageReadError(path, f'HDU {number}: the event list is empty; fetch it again')
         return item.header.copy(), columns, f'HDU {number}'
     reason = (
         f'has no event list (a table EVENTS with columns X and Y); there are: {"; ".join(seen)}'
     )
     raise ImageReadError(path, reason)
+
+
+def _numbers(path, number, item, name):
+    """
+    Return a column as one number an event, NaN where it is missing.
+    """
+    values = np.asarray(item.data[name])
+    if values.dtype.kind == 'b' and values.ndim == 2 and values.shape[1] <= 32:
+        # a field of bits, the highest of which comes first (FITS standard 4.0, section 7.3.3)
+        n_bits = values.shape[1]
+        return values.astype(np.int64) @ (1 << np.arange(n_bits, dtype=np.int64)[::-1])
+    if values.ndim != 1 or values.dtype.kind not in 'iuf':
+        reason = f'HDU {number}: column {name} does not hold one number an event; expected that'
+        raise ImageReadError(path, reason)
+    missing = item.columns[name].null
+    if missing is not None and values.dtype.kind in 'iu':
+        return np.where(values == int(missing), np.nan, values)
+    return values
 
 
 def _leave_out(summary, good, reason, bad):
@@ -295,12 +313,12 @@ def _leave_out(summary, good, reason, bad):
 
 def _leave_out_by_quality(summary, good, columns, convention):
     if convention.bad_flags and 'FLAG' in columns:
-        flag = columns['FLAG'].astype(np.int64) & 0xFFFFFFFF
+        flag = np.nan_to_num(columns['FLAG']).astype(np.int64) & 0xFFFFFFFF
         _leave_out(summary, good, 'flagged', (flag & convention.bad_flags) != 0)
-    for name in ('PATTERN', 'GRADE'):
+    for name in ('PATTERN', 'PAT_TYP', 'GRADE'):
         if convention.patterns and name in columns:
             bad = ~np.isin(columns[name], convention.patterns)
-            _leave_out(summary, good, f'of other {name.lower()}s', bad)
+            _leave_out(summary, good, f'of another {name.lower()}', bad)
             break
 
 
@@ -308,6 +326,10 @@ def _energies(path, where, header, columns, convention, mission):
     """
     Return the energy of each event in eV.
     """
+    instrument = str(header.get('INSTRUME', '')).strip()
+    if instrument.upper().startswith(_WITHOUT_ENERGIES):
+        reason = f'{where}: {instrument} measures no energies; give an image of all its events'
+        raise ImageReadError(path, reason)
     for name in convention.energy:
         if name not in columns:
             continue
@@ -334,9 +356,9 @@ def _wcs_of_columns(path, where, header):
     """
     numbers = {'RA-': [], 'DEC': []}
     for key in header:
-        kind = str(header[key])[:3]
-        if key.startswith('TCTYP') and kind in numbers:
-            numbers[kind].append(key[5:])
+        # other cards are not looked at: those of a long history take seconds
+        if key.startswith('TCTYP') and str(header[key])[:3] in numbers:
+            numbers[str(header[key])[:3]].append(key[5:])
     pairs = [('REF{}C{}', 'X', 'Y')]
     pairs += [('TC{1}{0}', *pair) for pair in zip(*numbers.values(), strict=False)]
     for pattern, *axes in pairs:
@@ -348,18 +370,38 @@ def _wcs_of_columns(path, where, header):
             continue
         if not str(header[keys['TYP'][0]]).startswith('RA-'):
             continue
-        wcs = WCS(naxis=2)
-        wcs.wcs.ctype = [str(header[key]) for key in keys['TYP']]
-        wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = (
-            [float(header[key]) for key in keys[name]] for name in ('RVL', 'RPX', 'DLT')
-        )
-        if np.all(wcs.wcs.cdelt != 0):
-            return wcs
+        try:
+            return _wcs_of(header, keys)
+        except Exception as error:
+            words = ' '.join(str(error).split())[:200]
+            reason = (
+                f'{where}: the world coordinates of X and Y cannot be used ({words}); correct '
+                f'{", ".join(keys["TYP"])} and the like'
+            )
+            raise ImageReadError(path, reason) from error
     reason = (
         f'{where}: the columns X and Y have no world coordinates (TCTYPn = RA---TAN and the like, '
         f'or REFXCTYP); use the file they were lost from'
     )
     raise ImageReadError(path, reason)
+
+
+def _wcs_of(header, keys):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = [str(header[key]) for key in keys['TYP']]
+    wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = (
+        [float(header[key]) for key in keys[name]] for name in ('RVL', 'RPX', 'DLT')
+    )
+    frame = header.get('RADESYS', header.get('RADECSYS'))
+    if frame is not None:
+        wcs.wcs.radesys = str(frame).strip()
+    if isinstance(header.get('EQUINOX'), (int, float)):
+        wcs.wcs.equinox = float(header['EQUINOX'])
+    if not np.all(wcs.wcs.cdelt != 0):
+        msg = 'a step of zero'
+        raise ValueError(msg)
+    wcs.wcs.set()
+    return wcs
 
 
 def _grid(path, where, sky, position, step):
@@ -372,10 +414,10 @@ def _grid(path, where, sky, position, step):
     # files of one pointing share a grid
     first = np.floor((low - sky.wcs.crpix) / factor)
     size = (np.floor((high - sky.wcs.crpix) / factor) - first + 1).astype(int)
-    if size.max() > _LARGEST_SIDE:
+    if size.max() > _LARGEST_SIDE or np.prod(size.astype(float)) > _LARGEST_PIXELS:
         reason = (
             f'{where}: {size[0]} x {size[1]} pixels of {step:g} arcsec; expected at most '
-            f'{_LARGEST_SIDE} on a side, ask for larger pixels'
+            f'{_LARGEST_PIXELS:.0e}, ask for larger pixels'
         )
         raise ImageReadError(path, reason)
     wcs = sky.deepcopy()

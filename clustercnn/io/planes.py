@@ -453,7 +453,7 @@ def _nothing_found(seen, wanted):
         return f'has no two-dimensional image in HDU {wanted!r}; there are: {listing}'
     reason = f'has no two-dimensional image with a celestial WCS; there are: {listing}'
     if any(kind == 'table' for kind, _ in seen):
-        return reason + '. It holds tables, but no event list (EVENTS with columns X and Y)'
+        return reason + '. Tables are not images; event lists are read in place of images only'
     if any(text.count(' x ') > 1 for _, text in seen):
         return reason + '. A cube must be cut into planes first'
     return reason

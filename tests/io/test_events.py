@@ -6,6 +6,7 @@ Event lists of several missions become images of counts.
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs.utils import proj_plane_pixel_scales
 
@@ -18,7 +19,9 @@ N = 4000
 SKY = {'ra': 150.0, 'dec': 2.0}
 
 
-def write_events(path, *, convention='columns', drop=(), unit='eV', mission='XMM', **extra):
+def write_events(
+    path, *, convention='columns', drop=(), unit='eV', mission='XMM', instrument='EPN', **extra
+):
     """
     Write events over 400 x 400 sky pixels of 1 arcsec, 50 of them at one place.
     """
@@ -43,7 +46,7 @@ def write_events(path, *, convention='columns', drop=(), unit='eV', mission='XMM
     ]
     table = fits.BinTableHDU.from_columns(columns, name='EVENTS')
     header = table.header
-    header['TELESCOP'], header['INSTRUME'] = mission, 'EPN'
+    header['TELESCOP'], header['INSTRUME'] = mission, instrument
     for axis, kind, value, step in (('X', 'RA---TAN', 150.0, -1), ('Y', 'DEC--TAN', 2.0, 1)):
         number = list(data).index(axis) + 1
         words = {
@@ -98,9 +101,56 @@ def test_flags_and_patterns_leave_events_out_and_say_so(tmp_path):
     events = image.meta['events']
     assert image.n_counts == (good & (flag == 0) & (pattern <= 4)).sum()
     assert events['flagged'] == (good & (flag != 0)).sum()
-    assert events['of other patterns'] == (good & (flag == 0) & (pattern > 4)).sum()
+    assert events['of another pattern'] == (good & (flag == 0) & (pattern > 4)).sum()
     assert sum(n for reason, n in events.items() if reason != 'in the file') == N
     assert read_events(tmp_path / 'a.fits', all_events=True).n_counts == good.sum()
+
+
+def test_mos_leaves_out_what_lies_outside_the_field_of_view(tmp_path):
+    flag = np.zeros(N, 'i4')
+    flag[:100], flag[100:300] = 1 << 16, 1 << 8
+    data = write_events(tmp_path / 'a.fits', instrument='EMOS1', FLAG=flag)
+    good = (data['PI'] >= 500) & (data['PI'] < 2000)
+    image = read_events(tmp_path / 'a.fits')
+    # beside a dead pixel is good enough, outside the field of view is not
+    assert image.n_counts == (good & (flag != 1 << 16)).sum()
+
+
+def test_flags_as_bits_and_missing_energies(tmp_path):
+    bits = np.zeros((N, 16), bool)
+    bits[:200, 15 - 3] = True
+    data = write_events(tmp_path / 'a.fits')
+    with fits.open(tmp_path / 'a.fits') as hdus:
+        columns = hdus[1].columns + fits.ColDefs([fits.Column('FLAG', '16X', array=bits)])
+        table = fits.BinTableHDU.from_columns(columns, header=hdus[1].header)
+        number = columns.names.index('PI') + 1
+        table.header[f'TNULL{number}'] = 1000
+        table.columns['PI'].null = 1000
+        table.writeto(tmp_path / 'b.fits')
+    good = (data['PI'] >= 500) & (data['PI'] < 2000) & (data['PI'] != 1000)
+    assert read_events(tmp_path / 'b.fits').n_counts == (good & ~bits[:, 15 - 3]).sum()
+
+
+def test_galactic_map_and_long_history(tmp_path):
+    write_events(tmp_path / 'a.fits')
+    with fits.open(tmp_path / 'a.fits', mode='update') as hdus:
+        for number in range(3000):
+            hdus[1].header['HISTORY'] = f'step {number}'
+    centre = SkyCoord(150.0, 2.0, unit='deg').galactic
+    header = fits.Header()
+    header['CTYPE1'], header['CTYPE2'] = 'GLON-TAN', 'GLAT-TAN'
+    header['CRVAL1'], header['CRVAL2'] = centre.l.deg, centre.b.deg
+    header['CRPIX1'] = header['CRPIX2'] = 100.5
+    header['CDELT1'], header['CDELT2'] = -4 / 3600, 4 / 3600
+    fits.writeto(tmp_path / 'exposure.fits', np.full((200, 200), 1e4), header)
+    alone = read_events(tmp_path / 'a.fits')
+    image = read_events(tmp_path / 'a.fits', exposure=tmp_path / 'exposure.fits')
+    assert image.n_counts == alone.n_counts
+    peaks = [
+        one.pixel_to_sky(*np.unravel_index(one.counts.argmax(), one.shape)[::-1])
+        for one in (alone, image)
+    ]
+    assert peaks[0].separation(peaks[1]).arcsec < 6
 
 
 def test_events_fall_onto_the_grid_of_the_exposure_map(tmp_path):
@@ -142,6 +192,7 @@ def test_events_fall_onto_the_grid_of_the_exposure_map(tmp_path):
         ({'drop': ('X',)}, 'no event list'),
         ({'unit': 'chan', 'mission': 'NEW'}, "in 'chan'"),
         ({'unit': None, 'mission': 'NEW'}, 'no unit'),
+        ({'mission': 'ROSAT', 'instrument': 'HRI'}, 'no energies'),
     ],
 )
 def test_what_is_missing_is_said(tmp_path, options, words):
