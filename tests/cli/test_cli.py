@@ -5,6 +5,7 @@ The command line: exit status, one-line errors, nothing half-written.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -242,11 +243,17 @@ def test_simulate_and_run_with_optical(tmp_path, capsys):
 
 @pytest.mark.skipif(os.name != 'posix', reason='signals are those of POSIX')
 def test_interrupt_is_status_130(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, '-m', 'clustercnn', 'simulate', str(tmp_path / 'sky'), '--fields', '500'],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    # a shell's background jobs ignore the signal, and their children would, too
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        sky = str(tmp_path / 'sky')
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'clustercnn', 'simulate', sky, '--fields', '500'],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 120
     while not (tmp_path / 'sky').exists() and time.monotonic() < deadline:
         time.sleep(0.2)
