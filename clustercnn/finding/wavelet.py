@@ -14,7 +14,8 @@ from clustercnn.finding.characterise import characterise
 
 __all__ = ['WaveletFinder']
 
-_BRIGHT_GAIN = 1000.0
+# gain in the statistic from which a halo left round a source is itself found
+_HALO_GAIN = 1000.0
 
 
 class WaveletFinder(FinderSettings):
@@ -129,7 +130,7 @@ class WaveletFinder(FinderSettings):
             fit = fitter.fit(counts, background + model, x, y)
             if any(np.hypot(fit.x - o.x, fit.y - o.y) < 0.7 * pixels for o, _ in kept):
                 continue
-            if fit.radius > 0 and fit.gain > _BRIGHT_GAIN:
+            if fit.radius > 0 and fit.gain > _HALO_GAIN:
                 # what a point source in the middle hides would be found again round it
                 fit = fitter.with_core(counts, background + model, fit)
             kept.append((fit, value))

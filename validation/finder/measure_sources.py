@@ -79,11 +79,6 @@ class Sample:
             row = {
                 'photons': int(photons.sum()),
                 'expected': float(sum(source['counts'] for source in group)),
-                'pair_like': float(
-                    np.nanmax(np.asarray(catalog['pair_like'])[here], initial=-np.inf)
-                    if 'pair_like' in catalog.column_names
-                    else np.nan
-                ),
                 'core_radius': main.get('core_radius', 0.0),
                 'n_candidates': len(here),
                 'n_extended': int(catalog.extended()[here].sum()),
