@@ -10,7 +10,17 @@ import dataclasses
 
 import numpy as np
 
-__all__ = ['Blend', 'PointShape', 'Stamp', 'fit_blend', 'fit_core', 'fit_pair']
+__all__ = [
+    'LEAST_PROMISE',
+    'Blend',
+    'PointShape',
+    'Stamp',
+    'fit_blend',
+    'fit_core',
+    'fit_pair',
+    'is_round',
+    'promise',
+]
 
 _MOST_STEPS = 25
 _ELONGATION_SIGMA = 3.0
@@ -41,6 +51,11 @@ class Blend:
 
 # core radius in pixels below which two points across a pixel are not enough
 _NARROW = 0.9
+_NODES = {n: np.polynomial.legendre.leggauss(n) for n in (2, 8)}
+# what a component must promise by its first derivative before it is fitted
+LEAST_PROMISE = 2.0
+# of a quadrupole, in chi-square of two degrees of freedom: that of one round source in seven
+_LEAST_QUADRUPOLE = 4.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +99,7 @@ class PointShape:
         """
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         n_nodes = 2 if min(self.radial, self.tangential) > _NARROW else 8
-        nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
+        nodes, weights = _NODES[n_nodes]
         x = (dx[:, None] + nodes / 2).ravel()[None, :]
         y = (dy[:, None] + nodes / 2).ravel()[:, None]
         along = (x * cos + y * sin) / self.radial
@@ -275,6 +290,73 @@ def _long_axis(stamp, x, y, width):
     return 0.5 * np.arctan2(2 * (excess * dx * dy).sum(), (excess * (dx**2 - dy**2)).sum())
 
 
+def is_round(stamp, blend, width):
+    """
+    Return whether what a model leaves has no quadrupole that chance would not make.
+
+    Parameters
+    ----------
+    stamp : object
+        Where, from `SourceFitter.stamp`.
+    blend : Blend
+        The model of one source, whose own shape is allowed for.
+    width : float
+        Of the Gaussian window, in pixels.
+
+    Returns
+    -------
+    round : bool
+        True where nothing asks for two sources.
+    """
+    n_rows, n_columns = stamp.counts.shape
+    dx = np.arange(n_columns) + (stamp.corner[0] - blend.x[0])
+    dy = (np.arange(n_rows) + (stamp.corner[1] - blend.y[0]))[:, None]
+    window = np.exp(-0.5 * (dx**2 + dy**2) / width**2)
+    rest = stamp.counts - stamp.background - stamp.source(blend)
+    chi_square = 0.0
+    for moment in (dx**2 - dy**2, 2 * dx * dy):
+        weight = window * moment
+        chi_square += (rest * weight).sum() ** 2 / max((stamp.counts * weight**2).sum(), 1e-12)
+    return chi_square < _LEAST_QUADRUPOLE
+
+
+def promise(stamp, blend, models):
+    """
+    Return what one more component in the middle would gain, by the score test.
+
+    Rao 1948: the square of the likelihood's slope over its information, with the amplitude of
+    the source left free.
+
+    Parameters
+    ----------
+    stamp : object
+        Where, from `SourceFitter.stamp`.
+    blend : Blend
+        One source, fitted.
+    models : sequence of int
+        Numbers of the further component's models in the bank.
+
+    Returns
+    -------
+    gain : list of float
+        Of the Cash statistic, by each; 0 where the component would be negative.
+    """
+    source = stamp.component(blend.models[0], blend.x[0], blend.y[0])[0]
+    expected = stamp.background + blend.amplitude[0] * source
+    excess = stamp.counts / expected - 1
+    weighted = source / expected
+    own = max(float((weighted * source).sum()), 1e-30)
+    slope_own = float((source * excess).sum())
+    gains = []
+    for model in models:
+        added = stamp.component(model, blend.x[0], blend.y[0])[0]
+        share = float((added * weighted).sum()) / own
+        slope = float((added * excess).sum()) - share * slope_own
+        information = float((added**2 / expected).sum()) - share**2 * own
+        gains.append(slope**2 / information if slope > 0 and information > 1e-12 else 0.0)
+    return gains
+
+
 def fit_pair(stamp, x, y, amplitude, *, radius, fwhm):
     """
     Fit two point sources in place of one extended source.
@@ -325,7 +407,7 @@ def fit_pair(stamp, x, y, amplitude, *, radius, fwhm):
     return best, made - max(expected / 2, _ELONGATION_SIGMA * scatter)
 
 
-def fit_core(stamp, x, y, amplitude, *, models, fwhm):
+def fit_core(stamp, x, y, amplitude, models, *, first, fwhm):
     """
     Fit a point source in the middle of an extended one.
 
@@ -337,8 +419,11 @@ def fit_core(stamp, x, y, amplitude, *, models, fwhm):
         Where, from `SourceFitter.stamp`.
     x, y, amplitude : float
         Of the source.
-    models : sequence of int
-        The extended models to try, in this order, until the fits get worse.
+    models : range
+        Numbers of the extended models that may be tried.
+    first : int
+        The one to begin with; from it to wider ones, and if these are worse to narrower
+        ones, until the fits get worse.
     fwhm : float
         Width of the PSF in pixels.
 
@@ -346,16 +431,22 @@ def fit_core(stamp, x, y, amplitude, *, models, fwhm):
     -------
     blend : Blend
         The extended source, then the point source.
-    statistics : dict of int to float
-        Of each model that was tried.
+    tried : dict of int to Blend
+        By the model of the extended source.
     """
-    best, statistics = None, {}
-    for model in models:
-        fit = fit_blend(
-            stamp, (model, 0), [x, x], [y, y], [0.7 * amplitude, 0.3 * amplitude], reach=0.4 * fwhm
-        )
-        statistics[model] = fit.statistic
-        if best is not None and fit.statistic < best.statistic:
-            break
-        best = fit
-    return best, statistics
+
+    def fit(model):
+        start = [x, x], [y, y], [0.7 * amplitude, 0.3 * amplitude]
+        return fit_blend(stamp, (model, 0), *start, reach=0.4 * fwhm)
+
+    best = fit(first)
+    tried = {first: best}
+    for direction in (1, -1):
+        model = best.models[0] + direction
+        while model in models and model not in tried:
+            blend = fit(model)
+            tried[model] = blend
+            if blend.statistic < best.statistic:
+                break
+            best, model = blend, model + direction
+    return best, tried

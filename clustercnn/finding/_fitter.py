@@ -7,7 +7,17 @@ import dataclasses
 
 import numpy as np
 
-from clustercnn.finding._alternatives import PointShape, Stamp, fit_blend, fit_core, fit_pair
+from clustercnn.finding._alternatives import (
+    LEAST_PROMISE,
+    Blend,
+    PointShape,
+    Stamp,
+    fit_blend,
+    fit_core,
+    fit_pair,
+    is_round,
+    promise,
+)
 from clustercnn.finding._profiles import (
     OUTER_RADIUS,
     beta_wings,
@@ -15,19 +25,25 @@ from clustercnn.finding._profiles import (
     position_step,
     template_bank,
 )
-from clustercnn.finding._psf import axis_of, point_spread_of
+from clustercnn.finding._psf import point_spread_of
+from clustercnn.finding._vignetting import axis_of, vignetting_of
 
-__all__ = ['SourceFit', 'SourceFitter', 'closest_distance']
+__all__ = ['Expected', 'SourceFit', 'SourceFitter', 'closest_distance']
 
 # in units of the FWHM of the PSF: below a third nothing can be told from a point
 _RADII = np.array([0.0, 0.3, 0.45, 0.65, 0.95, 1.35, 1.9, 2.7, 3.8, 5.4, 7.6, 10.8])
 _LARGEST_RADIUS = 120.0  # arcsec; what is larger does not fit on a stamp
+# a fit goes on to the models on either side of the best
+_MODELS_BESIDE = 2
+_MOST_PLACES = 6
 # wings of fewer counts are not drawn beyond the stamp
 _FEW_COUNTS = 3.0
 # how much more than one source two must gain in the statistic, so that chance rarely does:
 # three for each parameter more than a beta model has, and what a detection needs over a point
 _PAIR_GAIN = {True: 6.0, False: 25.0}
 _CORE_GAIN = {True: 12.0, False: 25.0}
+# number of the narrowest model that can be told from the PSF upon which it lies
+_LEAST_HALO = 4
 # an extended source of less than this share may be the wings of the point source
 _LEAST_SHARE = 0.15
 
@@ -54,8 +70,9 @@ def _relative(image):
     Return the exposure relative to its largest value, 0 where nothing is valid.
     """
     if image.exposure is None:
-        return image.valid.astype(np.float64)
-    return np.where(image.valid, image.exposure, 0) / max(float(image.exposure.max()), 1e-30)
+        return image.valid.astype(np.float32)
+    best = max(float(image.exposure.max()), 1e-30)
+    return np.where(image.valid, image.exposure / np.float32(best), np.float32(0))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,6 +148,24 @@ class SourceFit:
         return dataclasses.replace(self, **{name: getattr(before, name) for name in names})
 
 
+class Expected:
+    """
+    What is expected of the background and of models, summed only where it is asked for.
+
+    Parameters
+    ----------
+    background, model : 2D `~numpy.ndarray`
+        Of the image; the model may change afterwards.
+    """
+
+    def __init__(self, background, model):
+        self.background = background
+        self.model = model
+
+    def __getitem__(self, place):
+        return np.add(self.background[place], self.model[place], dtype=np.float64)
+
+
 class SourceFitter:
     """
     Fits one source after another and keeps what the models add to the image.
@@ -147,8 +182,9 @@ class SourceFitter:
         scale = image.pixel_scale.value
         self.half = int(np.clip(round(150 / scale), 12, 40))
         self.response = _relative(image)
-        self.psf = point_spread_of(image.mission, psf_fwhm, scale)
         self.axis = axis_of(self.response)
+        pointed = vignetting_of(self.response, self.axis) is not None
+        self.psf = point_spread_of(image.mission, psf_fwhm, scale, pointed=pointed)
         self.largest = _LARGEST_RADIUS / scale
         self._banks = {}
 
@@ -189,19 +225,21 @@ class SourceFitter:
             pairs.append((slice(low, high), slice(low - start, high - start)))
         return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
 
-    def _stamps(self, bank, x, y, there):
+    @staticmethod
+    def _stamps(bank, models, x, y, there, half):
         """
-        Return the models at a position on that part of a stamp that the image covers.
+        Return models at a position on that part of a stamp that the image covers.
         """
-        inner = bank.at(*_phases(bank, x, y))[:, self.half : -self.half, self.half : -self.half]
-        return inner[:, there[0], there[1]]
+        inner = slice(bank.half - half, bank.half + half + 1)
+        return bank.at(*_phases(bank, x, y))[:, inner, inner][:, there[0], there[1]][models]
 
-    def _slopes(self, bank, x, y, there, model):
+    @staticmethod
+    def _slopes(bank, x, y, there, model, half):
         """
         Return how a model changes as it moves along x and y.
         """
         phase_x, phase_y = _phases(bank, x, y)
-        inner = slice(self.half, -self.half)
+        inner = slice(bank.half - half, bank.half + half + 1)
         slopes = []
         for dx, dy in ((1, 0), (0, 1)):
             ahead = bank.at(phase_x + dx, phase_y + dy)[model, inner, inner]
@@ -209,18 +247,20 @@ class SourceFitter:
             slopes.append((ahead - behind)[there] / (2 * bank.step))
         return slopes
 
-    def fit(self, counts, background, x, y, *, point_only=False):
+    def fit(self, counts, background, x, y, *, point_only=False, around=None):
         """
         Fit all models near a position.
 
         Parameters
         ----------
-        counts, background : 2D `~numpy.ndarray`
+        counts, background : 2D `~numpy.ndarray` or `Expected`
             Counts, and what is expected without this source.
         x, y : float
             Where to start, in pixels.
         point_only : bool, optional
             Whether a point source is the only model.
+        around : int, optional
+            Number of the model that fitted before, so that only those like it are tried.
 
         Returns
         -------
@@ -231,14 +271,21 @@ class SourceFitter:
         psf_step = self._step(x, y)
         bank, radii, fwhm = self._bank(psf_step)
         start = x, y
-        for _ in range(5):
-            here, there = self._overlap(x, y, self.half)
+        models = np.arange(1 if point_only else len(radii))
+        if around is not None and not point_only:
+            models = _near(models, around)
+        for _ in range(_MOST_PLACES):
+            # wide enough for the widest of the models
+            half = min(int(np.ceil(4 * fwhm + 3 * radii[models[-1]])), self.half)
+            here, there = self._overlap(x, y, half)
             planes = counts[here], background[here], self.response[here]
-            templates = self._stamps(bank, x, y, there)[: 1 if point_only else None]
+            templates = self._stamps(bank, models, x, y, there, half)
             statistic, amplitude, error = fit_amplitudes(*planes, templates)
-            best = int(np.argmax(statistic))
-            slopes = self._slopes(bank, x, y, there, best)
-            steps, information = position_step(*planes, templates[best], slopes, amplitude[best])
+            top = int(np.argmax(statistic))
+            best = int(models[top])
+            slopes = self._slopes(bank, x, y, there, best, half)
+            steps, information = position_step(*planes, templates[top], slopes, amplitude[top])
+            tried, models = models, models if point_only else _near(np.arange(len(radii)), best)
             # no further away than the source is wide, and not out of the image
             reach = max(0.5 * fwhm + 0.5 * radii[best], 1.0)
             before, moved = _grid_place(bank, x, y), []
@@ -248,11 +295,11 @@ class SourceFitter:
                 at = np.clip(middle + np.clip(step, -1, 1), first - reach, first + reach)
                 moved.append(float(np.clip(at, 0, size - 1)))
             x, y = moved
-            if _grid_place(bank, x, y) == before:
+            if _grid_place(bank, x, y) == before and set(models) <= set(tried):
                 break
         seen = self._seen(bank, x, y, best)
-        error = _amplitude_error(radii, statistic, amplitude, error, best)
-        radius, radius_err = _refined_radius(radii, statistic, best)
+        error = _amplitude_error(radii[tried], statistic, amplitude, error, top)
+        radius, radius_err, total = _refined(radii, tried, statistic, amplitude, top)
         return SourceFit(
             x=x,
             y=y,
@@ -260,13 +307,13 @@ class SourceFitter:
             model=best,
             psf_step=psf_step,
             fwhm=fwhm,
-            amplitude=float(amplitude[best]),
-            counts=float(amplitude[best]) * seen,
+            amplitude=float(amplitude[top]),
+            counts=total * seen,
             counts_err=error * seen,
             radius=radius,
             radius_err=radius_err,
-            gain=float(statistic[best]),
-            extent_gain=float(statistic[best] - statistic[0]),
+            gain=float(statistic[top]),
+            extent_gain=float(statistic[top] - statistic[0]),
             at_limit=best == len(radii) - 1,
             point_only=point_only,
         )
@@ -292,7 +339,7 @@ class SourceFitter:
 
         Parameters
         ----------
-        counts, background : 2D `~numpy.ndarray`
+        counts, background : 2D `~numpy.ndarray` or `Expected`
             Counts, and what is expected without this source.
         fit : object
             From `fit`.
@@ -312,20 +359,21 @@ class SourceFitter:
         stamp = self.stamp(counts, background, fit)
         reach = min(fwhm, self.half - 1.0)
         start = [fit.x], [fit.y], [fit.amplitude]
-        single = point = fit_blend(stamp, (0,), *start, reach=reach).statistic
+        single = point = fit_blend(stamp, (0,), *start, reach=reach)
         if extended:
-            single = fit_blend(stamp, (fit.model,), *start, reach=reach).statistic
+            single = fit_blend(stamp, (fit.model,), *start, reach=reach)
             # off axis the PSF is longer than wide, which the models of the fit are not
-            loss = max(fit.extent_gain - (single - point), 0.0)
+            loss = max(fit.extent_gain - (single.statistic - point.statistic), 0.0)
             fit = dataclasses.replace(fit, extent_loss=loss)
             if loss >= fit.extent_gain:
                 single, extended = point, False
                 alone = self.fit(counts, background, fit.x, fit.y, point_only=True)
                 fit = dataclasses.replace(alone.keeping(fit), extent_loss=0.0)
-        pair, elongation = fit_pair(
-            stamp, fit.x, fit.y, fit.amplitude, radius=self.radius_of(fit), fwhm=fwhm
-        )
-        pair_gain = min(pair.statistic - single, elongation)
+        radius = self.radius_of(fit)
+        if is_round(stamp, single, max(fwhm, radius)):
+            return self.with_core(counts, background, dataclasses.replace(fit, pair_gain=0.0)), None
+        pair, elongation = fit_pair(stamp, fit.x, fit.y, fit.amplitude, radius=radius, fwhm=fwhm)
+        pair_gain = min(pair.statistic - single.statistic, elongation)
         fit = dataclasses.replace(fit, pair_gain=pair_gain)
         cored = self.with_core(counts, background, fit)
         apart = float(np.hypot(*np.diff([pair.x, pair.y])[:, 0]))
@@ -358,7 +406,7 @@ class SourceFitter:
 
         Parameters
         ----------
-        counts, background : 2D `~numpy.ndarray`
+        counts, background : 2D `~numpy.ndarray` or `Expected`
             Counts, and what is expected without this source.
         fit : object
             From `fit`.
@@ -375,25 +423,38 @@ class SourceFitter:
         reach = min(fwhm, self.half - 1.0)
         stamp = self.stamp(counts, background, fit, half=self.half)
         total = fit.amplitude
-        if extended:
-            models = range(fit.model, len(radii))
-        else:
-            # round a point source only what is wider than the PSF can be told
-            models = range(min(4, len(radii) - 1), len(radii), 2)
         start = [fit.x], [fit.y], [total]
-        point = fit_blend(stamp, (0,), *start, reach=reach).statistic
-        single = fit_blend(stamp, (fit.model,), *start, reach=reach).statistic
-        blend, statistics = fit_core(stamp, fit.x, fit.y, total, models=models, fwhm=reach)
-        gain = blend.statistic - single
+        as_fitted = Blend(
+            models=(fit.model,), x=start[0], y=start[1], amplitude=start[2], statistic=fit.gain
+        )
+        # round a point source only what is wider than the PSF can be told
+        models = [0] if extended else range(min(_LEAST_HALO, len(radii) - 1), len(radii))
+        promised = promise(stamp, as_fitted, models)
+        if max(promised) < LEAST_PROMISE:
+            return dataclasses.replace(fit, core_gain=max(promised))
+        # a point source in the middle leaves the rest wider than it was taken for
+        first = fit.model if extended else models[int(np.argmax(promised))]
+        single = fit_blend(stamp, (fit.model,), *start, reach=reach)
+        models = range(fit.model if extended else models[0], len(radii))
+        blend, tried = fit_core(stamp, fit.x, fit.y, total, models, first=first, fwhm=reach)
+        gain = blend.statistic - single.statistic
         share = blend.amplitude[0] / blend.amplitude.sum()
         if gain < _CORE_GAIN[extended] or share < _LEAST_SHARE:
             return dataclasses.replace(fit, core_gain=gain)
+        point = single
+        if extended:
+            point = fit_blend(stamp, (0,), *start, reach=reach)
         model, _ = blend.models
         x, y, amplitude = (values.tolist() for values in (blend.x, blend.y, blend.amplitude))
-        statistic = np.array([statistics.get(k, -np.inf) for k in range(len(radii))])
-        radius, radius_err = _refined_radius(radii, statistic, model)
+        radius, radius_err, total = _refined(
+            radii,
+            np.arange(len(radii)),
+            np.array([tried[k].statistic if k in tried else -np.inf for k in range(len(radii))]),
+            np.array([tried[k].amplitude[0] if k in tried else np.nan for k in range(len(radii))]),
+            model,
+        )
         core_counts = amplitude[1] * self._seen(bank, x[1], y[1], 0)
-        counts = amplitude[0] * self._seen(bank, x[0], y[0], model)
+        counts = total * self._seen(bank, x[0], y[0], model)
         return dataclasses.replace(
             fit,
             x=x[0],
@@ -407,7 +468,7 @@ class SourceFitter:
             radius=radius,
             radius_err=radius_err,
             gain=blend.statistic,
-            extent_gain=blend.statistic - point,
+            extent_gain=blend.statistic - point.statistic,
             extent_loss=0.0,
             core_gain=gain,
             at_limit=model == len(radii) - 1,
@@ -501,22 +562,34 @@ def _amplitude_error(radii, statistic, amplitude, error, best):
     return float(np.sqrt(error[best] ** 2 + spread))
 
 
-def _refined_radius(radii, statistic, best):
+def _near(models, best):
     """
-    Return the core radius at the top of a parabola through three models, and its error.
+    Return the point source and the models next to one, two on either side.
     """
-    if len(statistic) == 1:
-        return 0.0, float(radii[1] / 2) if len(radii) > 1 else np.nan
-    inside = radii[statistic > statistic[best] - 1.0]
-    step = np.gradient(radii)[best]
+    return models[(models == 0) | (np.abs(models - best) <= _MODELS_BESIDE)]
+
+
+def _refined(radii, models, statistic, amplitude, top):
+    """
+    Return the core radius at the top of a parabola through three models, its error, and the
+    amplitude there.
+    """
+    if len(models) == 1:
+        error = float(radii[1] / 2) if len(radii) > 1 else np.nan
+        return 0.0, error, float(amplitude[top])
+    step = np.gradient(radii)[models[top]]
+    radii = radii[models]
+    inside = radii[statistic > statistic[top] - 1.0]
     error = max((inside.max() - inside.min()) / 2, step / 2)
-    radius = radii[best]
-    if 1 < best < len(radii) - 1 and np.isfinite(statistic[best - 1 : best + 2]).all():
-        place = np.log(radii[best - 1 : best + 2])
-        curve, slope, _ = np.polyfit(place - place[1], statistic[best - 1 : best + 2], 2)
+    radius, total = radii[top], amplitude[top]
+    beside = slice(top - 1, top + 2)
+    if 1 < top < len(radii) - 1 and np.isfinite(statistic[beside]).all():
+        place = np.log(radii[beside] / radius)
+        curve, slope, _ = np.polyfit(place, statistic[beside], 2)
         if curve < 0:
-            at = np.clip(-slope / (2 * curve), place[0] - place[1], place[2] - place[1])
-            radius = float(np.exp(place[1] + at))
+            at = np.clip(-slope / (2 * curve), place[0], place[2])
             # the statistic falls by one within a sigma
-            error = max(radius / np.sqrt(-curve), 1e-3)
-    return float(radius), float(error)
+            error = max(radius * np.exp(at) / np.sqrt(-curve), 1e-3)
+            radius = radius * np.exp(at)
+            total = np.exp(np.polyval(np.polyfit(place, np.log(amplitude[beside]), 2), at))
+    return float(radius), float(error), float(total)

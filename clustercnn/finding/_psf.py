@@ -7,9 +7,8 @@ axis are those published for the mission, and whose width is that of the image.
 import dataclasses
 
 import numpy as np
-from scipy import ndimage
 
-__all__ = ['PointSpread', 'axis_of', 'point_spread_of']
+__all__ = ['PointSpread', 'point_spread_of']
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,19 +80,21 @@ class PointSpread:
 
 # slope, stretch, flattening, reference angle in arcmin. XMM-Newton: Ghizzardi 2001 and the
 # encircled-energy tables of the Users' Handbook; Chandra: Proposers' Observatory Guide, chapter
-# 4; ROSAT: Boese 2000, A&AS 141, 507; Einstein Probe: as single eROSITA modules, Predehl+2021;
-# eROSITA: slope of the survey average, to which the growth is already averaged in
+# 4; ROSAT: Boese 2000, A&AS 141, 507; eROSITA: Predehl+2021, A&A 647, A1; Einstein Probe: as
+# single eROSITA modules
 _MISSIONS = {
     'xmm': (1.5, 0.45, 0.45, 15.0),
-    'erosita': (1.6, 0.0, 0.0, 30.0),
+    'erosita': (1.6, 1.6, 0.35, 30.0),
     'chandra': (2.0, 11.0, 0.35, 10.0),
     'rosat': (2.2, 5.0, 0.2, 60.0),
     'ep': (1.6, 1.6, 0.35, 30.0),
     'einstein probe': (1.6, 1.6, 0.35, 30.0),
 }
+# a survey's exposures cross the field of view: the growth is averaged into the width
+_SCANNING = frozenset({'erosita'})
 
 
-def point_spread_of(mission, fwhm, pixel_scale):
+def point_spread_of(mission, fwhm, pixel_scale, *, pointed=True):
     """
     Return the point spread function of a mission.
 
@@ -103,6 +104,8 @@ def point_spread_of(mission, fwhm, pixel_scale):
         As in the image; unknown ones get the slope of XMM-Newton and no growth.
     fwhm, pixel_scale : float
         On axis, in arcsec.
+    pointed : bool, optional
+        Whether the image is one pointing, not a scan of a mission that also does those.
 
     Returns
     -------
@@ -110,6 +113,8 @@ def point_spread_of(mission, fwhm, pixel_scale):
         In pixels.
     """
     slope, stretch, flattening, reference = _MISSIONS.get(mission.lower(), (1.5, 0.0, 0.0, 1.0))
+    if mission.lower() in _SCANNING and not pointed:
+        stretch = flattening = 0.0
     return PointSpread(
         fwhm=fwhm / pixel_scale,
         slope=slope,
@@ -117,29 +122,3 @@ def point_spread_of(mission, fwhm, pixel_scale):
         flattening=flattening,
         reference=reference * 60 / pixel_scale,
     )
-
-
-def axis_of(response):
-    """
-    Return where the optical axis lies, judged by the vignetting.
-
-    Parameters
-    ----------
-    response : 2D `~numpy.ndarray`
-        Exposure, 0 where nothing was seen.
-
-    Returns
-    -------
-    x, y : float
-        The middle of the best exposed part, or of all that is exposed if the exposure
-        is flat to a tenth.
-    """
-    seen = (response > 0).astype(np.float64)
-    size = max(3, min(response.shape) // 16)
-    cover = ndimage.uniform_filter(seen, size, mode='constant')
-    mean = ndimage.uniform_filter(np.asarray(response, np.float64), size, mode='constant')
-    mean = np.where(cover > 0.3, mean / np.maximum(cover, 1e-9), 0)
-    y, x = np.nonzero(mean > 0.93 * mean.max()) if mean.max() > 0 else np.nonzero(seen + 1)
-    if len(x) > 0.7 * (mean > 0).sum():
-        y, x = np.nonzero(seen) if seen.any() else np.nonzero(seen + 1)
-    return float(x.mean()), float(y.mean())

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from clustercnn._utils.validation import check_angle, check_positive
-from clustercnn.finding.background import estimate_background
+from clustercnn.finding.background import BackgroundEstimator
 
 __all__ = ['FinderSettings', 'View']
 
@@ -29,12 +29,15 @@ class View:
         The same in pixels.
     counts, background : 2D `~numpy.ndarray` of float64
         Counts, 0 where nothing is valid, and what is expected without sources.
+    estimator : BackgroundEstimator
+        Estimates the background anew over a model of the sources.
     """
 
     fwhm: float
     pixels: float
     counts: np.ndarray
     background: np.ndarray
+    estimator: BackgroundEstimator
 
 
 class FinderSettings:
@@ -93,11 +96,13 @@ class FinderSettings:
                 f'{image.pixel_scale.value:g} arcsec; give the width in arcsec'
             )
             raise ValueError(msg)
+        estimator = BackgroundEstimator(image, psf_pixels=pixels)
         return View(
             fwhm=fwhm,
             pixels=pixels,
-            counts=np.where(image.valid, image.counts, 0).astype(np.float64),
-            background=estimate_background(image, psf_pixels=pixels),
+            counts=estimator.counts,
+            background=estimator.first(),
+            estimator=estimator,
         )
 
     def threshold_for(self, image, psf_pixels, n_scales):

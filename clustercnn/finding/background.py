@@ -7,17 +7,32 @@ import numpy as np
 from scipy import ndimage
 
 from clustercnn.finding._starlet import poisson_sigma
+from clustercnn.finding._vignetting import axis_of, vignetting_of
 
-__all__ = ['estimate_background']
+__all__ = ['BackgroundEstimator', 'estimate_background']
+
+# a mask at so many sigma takes little of pure noise, and so many counts steady a class
+# of few pixels
+_MASK_SIGMA = 3.8
+_STEADY_COUNTS = 15.0
+# widest smoothing in arcsec: the sky varies over the field, not over a mosaic
+_WIDEST = 240.0
+_N_LEVELS = 8
+_N_RINGS = 3
+# times the background
+_OUTSHINES = 1.0
 
 
 def estimate_background(image, *, psf_pixels, n_iterations=4):
     """
     Estimate the expected background counts of each pixel.
 
-    The background is a smooth rate times the exposure. Its mean, not its median, is taken
-    over wide Gaussians, since most pixels of a faint field hold no count; pixels with an
-    excess at two starlet scales are left out and the estimate repeated.
+    Where the exposure map shows the vignetting of one pointing, two components are fitted: sky
+    photons, which are vignetted, and particles, which are not (as in Lumb et al. 2002, A&A 389,
+    93); what is left at places that not all detectors look at is fitted for each degree of their
+    coverage. Else the background goes with the exposure. Over that, a smooth factor is fitted.
+    Means, not medians, are taken, since most pixels of a faint field hold no count; pixels with
+    an excess at two starlet scales are left out and the estimate repeated.
 
     Parameters
     ----------
@@ -42,32 +57,201 @@ def estimate_background(image, *, psf_pixels, n_iterations=4):
     >>> bool(0.05 < np.median(background) < 0.2)
     True
     """
-    if image.background is not None:
-        return np.where(image.valid, image.background, 0).astype(np.float64)
-    valid = image.valid
-    exposure = np.ones(image.shape) if image.exposure is None else image.exposure
-    weight = np.where(valid, exposure, 0).astype(np.float64)
-    weight /= max(weight.max(), 1e-30)
-    counts = np.where(valid, image.counts, 0).astype(np.float64)
-    width = max(12.0, 8.0 * psf_pixels, min(image.shape) / 12)
-    scales = [_scale_of(psf_pixels), _scale_of(psf_pixels) + 2]
-    good = valid.copy()
-    total = counts[good].sum() / max(weight[good].sum(), 1e-30)
-    background = total * weight
-    for _ in range(n_iterations):
-        found = np.zeros(image.shape, bool)
-        for scale in scales:
-            peak = poisson_sigma(counts, background, scale) > 3.0
-            found |= ndimage.binary_dilation(peak, iterations=2**scale)
-        # something must be left to measure
-        good = valid & ~found if (valid & ~found).sum() > 0.1 * valid.sum() else good
-        mean = counts[good].sum() / max(weight[good].sum(), 1e-30)
-        seen = ndimage.gaussian_filter(np.where(good, weight, 0), width, mode='constant')
-        rate = ndimage.gaussian_filter(np.where(good, counts, 0), width, mode='constant')
-        # a few counts' worth of the mean rate steadies places where little is left
-        prior = 20.0 / max(mean, 1e-6) / (4 * np.pi * width**2)
-        background = (rate + prior * mean) / (seen + prior) * weight
-    return background
+    return BackgroundEstimator(image, psf_pixels=psf_pixels).first(n_iterations)
+
+
+class BackgroundEstimator:
+    """
+    Estimates the background of an image without a model of its sources, and with one.
+
+    Parameters
+    ----------
+    image : XrayImage
+        A background map that it brings is returned as it is.
+    psf_pixels : float
+        FWHM of the point spread function in pixels.
+    """
+
+    def __init__(self, image, *, psf_pixels):
+        self.valid = image.valid
+        self.given = image.background
+        self.counts = np.where(self.valid, image.counts, 0)
+        exposure = np.float32(1) if image.exposure is None else image.exposure
+        response = np.where(self.valid, exposure, 0)
+        response = response / max(response.max(), np.float32(1e-30))
+        self.components, self.classes = _components(response)
+        widest = min(min(image.shape) / 12, _WIDEST / image.pixel_scale.value)
+        self.width = max(12.0, 8.0 * psf_pixels, widest)
+        self.scale = _scale_of(psf_pixels)
+
+    def first(self, n_iterations=4):
+        """
+        Return the background with pixels masked that have an excess.
+
+        Parameters
+        ----------
+        n_iterations : int, optional
+            Rounds of masking.
+
+        Returns
+        -------
+        background : 2D `~numpy.ndarray` of float64
+            Counts per pixel, 0 where nothing was exposed.
+        """
+        if self.given is not None:
+            return np.where(self.valid, self.given, 0).astype(np.float64)
+        good = self.valid
+        background = self._fitted(self.counts, good)
+        for _ in range(n_iterations):
+            found = np.zeros(good.shape, bool)
+            for scale in (self.scale, self.scale + 2):
+                peak = poisson_sigma(self.counts, background, scale) > _MASK_SIGMA
+                found |= _grown(peak, 2**scale)
+            good = self._enough(~found, good)
+            background = self._fitted(self.counts, good)
+        return background
+
+    def over(self, model, background):
+        """
+        Return the background under sources whose counts are known.
+
+        The faint wings of extended sources, which no mask covers, count as background without.
+
+        Parameters
+        ----------
+        model : 2D `~numpy.ndarray`
+            Expected counts of all sources.
+        background : 2D `~numpy.ndarray`
+            From `first`.
+
+        Returns
+        -------
+        background : 2D `~numpy.ndarray` of float64
+            The new estimate.
+        """
+        if self.given is not None:
+            return background
+        # where a source outshines the background an error of its model would go into that
+        good = self._enough(model < _OUTSHINES * background, self.valid)
+        return self._fitted(self.counts - model, good)
+
+    def _enough(self, wanted, otherwise):
+        """
+        Return the valid pixels that are wanted, if they are enough to measure.
+        """
+        wanted = self.valid & wanted
+        return wanted if wanted.sum() > 0.1 * self.valid.sum() else otherwise
+
+    def _fitted(self, counts, good):
+        """
+        Return the background fitted to the good pixels.
+        """
+        background = _mixture(counts, self.components, good)
+        if self.classes is not None:
+            made, expected = (
+                np.bincount(self.classes[good], plane[good], minlength=_N_LEVELS * _N_RINGS)
+                for plane in (counts, background)
+            )
+            ratio = np.maximum(made + _STEADY_COUNTS, 0.1) / (expected + _STEADY_COUNTS)
+            background = background * ratio[self.classes]
+        return background * _smooth_ratio(counts, background, good, self.width)
+
+
+def _components(response):
+    """
+    Return what the background may be a sum of, and the class of each pixel.
+
+    The components are the exposure and, where it shows the vignetting, the exposure without
+    that: how much of the detectors looked. Pixels of one class have about the same coverage
+    and vignetting; there is but one where nothing is known of these.
+    """
+    vignetting = vignetting_of(response, axis_of(response))
+    if vignetting is None:
+        return [response], None
+    coverage = np.minimum(response / vignetting, 1.0)
+    level = np.minimum((coverage * _N_LEVELS).astype(np.int32), _N_LEVELS - 1)
+    edges = np.percentile(vignetting[response > 0], np.linspace(0, 100, _N_RINGS + 1)[1:-1])
+    return [response, coverage], level * _N_RINGS + np.digitize(vignetting, edges)
+
+
+def _mixture(counts, components, good):
+    """
+    Return the sum of components that makes the counts most likely, none of them negative.
+
+    Expectation maximisation on counts summed in cells of equal components, which for a sum of
+    Poisson rates never lowers the likelihood (Richardson 1972; Lucy 1974, AJ 79, 745).
+    """
+    totals = [plane[good].sum(dtype=np.float64) for plane in components]
+    n = max(counts[good].sum(dtype=np.float64), 0.0)
+    if len(components) == 1:
+        return n / max(totals[0], 1e-30) * components[0]
+    bins = [np.minimum((plane[good] * 60).astype(np.int32), 59) for plane in components]
+    cell = bins[0] * 60 + bins[1]
+    n_cells = 3600
+    # a model taken away may leave less than nothing
+    made = np.maximum(np.bincount(cell, counts[good], minlength=n_cells), 0)
+    sums = [np.bincount(cell, plane[good], minlength=n_cells) for plane in components]
+    rates = [0.5 * n / max(total, 1e-30) for total in totals]
+    for _ in range(300):
+        expected = np.maximum(rates[0] * sums[0] + rates[1] * sums[1], 1e-30)
+        rates = [
+            rate * (made / expected * part).sum() / max(part.sum(), 1e-30)
+            for rate, part in zip(rates, sums, strict=True)
+        ]
+    return rates[0] * components[0] + rates[1] * components[1]
+
+
+def _smooth_ratio(counts, background, good, width):
+    """
+    Return counts over background, both smoothed with a Gaussian of a width in pixels.
+
+    The Gaussian is much wider than the cells into which the pixels are summed first.
+    """
+    step = max(1, int(width // 8))
+    made, expected = (
+        ndimage.gaussian_filter(
+            _summed(np.where(good, plane, 0), step), width / step, mode='constant'
+        )
+        for plane in (counts, background)
+    )
+    # a few counts' worth of the mean steadies places where little is left
+    steady = 20.0 / (4 * np.pi * (width / step) ** 2)
+    ratio = np.maximum(made + steady, 0.1 * steady) / (expected + steady)
+    rows, columns = (
+        _interpolation(size, len_, step)
+        for size, len_ in zip(counts.shape, ratio.shape, strict=True)
+    )
+    return rows @ ratio @ columns.T
+
+
+def _summed(plane, step):
+    """
+    Return the sums over squares of pixels.
+    """
+    pads = [(0, -size % step) for size in plane.shape]
+    plane = np.pad(plane, pads)
+    ny, nx = (size // step for size in plane.shape)
+    return plane.reshape(ny, step, nx, step).sum(axis=(1, 3))
+
+
+def _interpolation(size, n_cells, step):
+    """
+    Return the matrix that interpolates linearly from the middles of cells to pixels.
+    """
+    place = np.clip((np.arange(size) + 0.5) / step - 0.5, 0, n_cells - 1)
+    low = np.minimum(place.astype(int), max(n_cells - 2, 0))
+    matrix = np.zeros((size, n_cells))
+    matrix[np.arange(size), low] = 1 - (place - low)
+    if n_cells > 1:
+        matrix[np.arange(size), low + 1] = place - low
+    return matrix
+
+
+def _grown(mask, reach):
+    """
+    Return a mask with all that lies within a distance along either axis.
+    """
+    return ndimage.maximum_filter(mask, 2 * reach + 1, mode='constant')
 
 
 def _scale_of(psf_pixels):

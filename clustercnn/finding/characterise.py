@@ -4,12 +4,14 @@ From positions to candidates: likelihoods, extent, counts, flags.
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from clustercnn.core import CandidateCatalog, CandidateFlag
-from clustercnn.finding._fitter import SourceFitter, closest_distance
+from clustercnn.finding._fitter import Expected, SourceFitter, closest_distance
 from clustercnn.finding._profiles import tail_likelihood
 
 __all__ = ['characterise']
@@ -20,7 +22,9 @@ _MOST_ROUNDS = 6
 _BRIGHT_GAIN = 80.0
 
 
-def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, meta=None):
+def characterise(
+    image, x, y, significance, background, *, psf_fwhm, fits=None, meta=None, refine=None
+):
     """
     Fit a point source and beta models near given positions and make a catalogue.
 
@@ -47,6 +51,9 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
         First fits of the sources, as from `SourceFitter.fit`, made here if not given.
     meta : dict, optional
         Provenance.
+    refine : callable, optional
+        Takes the counts of all models and the background, and returns a better background,
+        over which all sources are fitted again.
 
     Returns
     -------
@@ -70,24 +77,28 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
     x, y, significance = np.asarray(x)[order], np.asarray(y)[order], significance[order]
     scale = image.pixel_scale.value
     fitter = SourceFitter(image, psf_fwhm=psf_fwhm)
-    counts = np.where(image.valid, image.counts, 0).astype(np.float64)
-    model = np.zeros(image.shape)
+    counts = np.where(image.valid, image.counts, 0)
+    model = np.zeros(image.shape, np.float32)
+    rest = Expected(background, model)
     first = None if fits is None else [fits[number] for number in order]
     fits = []
     for number, at in enumerate(zip(x, y, strict=True)):
         made = None if first is None else first[number]
-        fits.append(fitter.fit(counts, background + model, *at) if made is None else made)
+        fits.append(fitter.fit(counts, rest, *at) if made is None else made)
         fitter.paint(model, fits[-1])
-    _fit_together(fitter, fits, counts, background, model)
-    fits, parents, reasons = _keep_distinct(fitter, fits, counts, background, model)
+    _fit_together(fitter, fits, counts, rest)
+    if refine is not None:
+        rest.background = background = refine(model, background)
+        _fit_together(fitter, fits, counts, rest)
+    fits, parents, reasons = _keep_distinct(fitter, fits, counts, rest)
     significance = significance[parents]
     fits, parents, n_cores = _merge_cores(fits)
     significance = significance[parents]
     if n_cores:
         reasons['detections that are the core of an extended source'] = n_cores
-    fits, parents = _resolve(fitter, fits, counts, background, model)
+    fits, parents = _resolve(fitter, fits, counts, rest)
     significance = significance[parents]
-    fits, parents, more = _keep_distinct(fitter, fits, counts, background, model)
+    fits, parents, more = _keep_distinct(fitter, fits, counts, rest)
     significance = significance[parents]
     reasons = {name: reasons.get(name, 0) + more.get(name, 0) for name in {**reasons, **more}}
     meta = dict(meta or {})
@@ -147,7 +158,7 @@ def characterise(image, x, y, significance, background, *, psf_fwhm, fits=None, 
     )
 
 
-def _fit_together(fitter, fits, counts, background, model, *, moving=None):
+def _fit_together(fitter, fits, counts, rest, *, moving=None):
     """
     Fit every source again over the models of all others, until none changes; in place.
 
@@ -161,25 +172,26 @@ def _fit_together(fitter, fits, counts, background, model, *, moving=None):
         changed = []
         for number in moving:
             before = fits[number]
-            fitter.paint(model, before, factor=-1)
-            rest = background + model
-            after = fitter.fit(counts, rest, before.x, before.y, point_only=before.point_only)
+            fitter.paint(rest.model, before, factor=-1)
+            after = fitter.fit(
+                counts,
+                rest,
+                before.x,
+                before.y,
+                point_only=before.point_only,
+                around=before.model,
+            )
             after = after.keeping(before)
             if before.core is not None:
                 after = fitter.with_core(counts, rest, after)
-            fitter.paint(model, after)
+            fitter.paint(rest.model, after)
             fits[number] = after
             if abs(after.counts - before.counts) > 0.2 * after.counts_err:
                 changed.append(number)
         # those that stand still are looked at again only beside one that moves
-        moving = [
-            number
-            for number, fit in enumerate(fits)
-            if any(
-                np.hypot(fit.x - fits[other].x, fit.y - fits[other].y) < fitter.half
-                for other in changed
-            )
-        ]
+        place = np.array([(fit.x, fit.y) for fit in fits])
+        near = cKDTree(place).query_ball_point(place[changed], fitter.half) if changed else []
+        moving = sorted(set(itertools.chain.from_iterable(near)))
         if not moving:
             break
 
@@ -191,23 +203,28 @@ def _distinct(fits):
     Where the PSF is not quite that of the image, what a bright source leaves behind can be
     significant; its fit ends upon the source, or on nothing.
     """
-    kept, n_merged, n_nothing = [], 0, 0
+    kept, n_merged, n_nothing = set(), 0, 0
+    place = np.array([(fit.x, fit.y) for fit in fits])
+    closest = np.array([closest_distance(fit.fwhm) for fit in fits])
+    near = cKDTree(place).query_ball_point(place, closest.max())
     for number, fit in enumerate(fits):
-        others = (fits[other] for other in kept)
-        if any(np.hypot(fit.x - o.x, fit.y - o.y) < closest_distance(o.fwhm) for o in others):
+        if any(
+            np.hypot(*(place[number] - place[other])) < closest[other]
+            for other in kept.intersection(near[number])
+        ):
             n_merged += 1
         elif fit.counts < fit.counts_err:
             n_nothing += 1
         else:
-            kept.append(number)
+            kept.add(number)
     reasons = {
         'detections whose fit ended on a more significant source': n_merged,
         'detections whose fit found fewer counts than their error': n_nothing,
     }
-    return kept, {reason: n for reason, n in reasons.items() if n}
+    return sorted(kept), {reason: n for reason, n in reasons.items() if n}
 
 
-def _keep_distinct(fitter, fits, counts, background, model):
+def _keep_distinct(fitter, fits, counts, rest):
     """
     Leave out fits that stand for no source of their own, and fit the others again.
 
@@ -217,9 +234,9 @@ def _keep_distinct(fitter, fits, counts, background, model):
     if reasons:
         # what they took goes back to whom it belongs to
         for number in set(range(len(fits))) - set(kept):
-            fitter.paint(model, fits[number], factor=-1)
+            fitter.paint(rest.model, fits[number], factor=-1)
         fits = [fits[number] for number in kept]
-        _fit_together(fitter, fits, counts, background, model)
+        _fit_together(fitter, fits, counts, rest)
     return fits, kept, reasons
 
 
@@ -234,17 +251,15 @@ def _merge_cores(fits):
     Returns the fits, the number each had, and how many were merged.
     """
     fits, core_of = list(fits), {}
+    place = np.array([(fit.x, fit.y) for fit in fits]).reshape(-1, 2)
+    radius = np.array([fit.radius for fit in fits])
     for number in sorted(range(len(fits)), key=lambda number: fits[number].radius):
         fit = fits[number]
         if fit.radius <= 0:
             continue
-        hosts = [
-            other
-            for other, host in enumerate(fits)
-            if other not in core_of
-            and host.radius > 1.5 * fit.radius
-            and np.hypot(host.x - fit.x, host.y - fit.y) < max(host.radius, fit.fwhm)
-        ]
+        distance = np.hypot(*(place - place[number]).T)
+        wide = (radius > 1.5 * fit.radius) & (distance < np.maximum(radius, fit.fwhm))
+        hosts = [other for other in np.flatnonzero(wide).tolist() if other not in core_of]
         if hosts:
             core_of[number] = max(hosts, key=lambda other: fits[other].counts)
     for number, host in core_of.items():
@@ -260,7 +275,7 @@ def _merge_cores(fits):
     return [fits[number] for number in kept], kept, len(core_of)
 
 
-def _resolve(fitter, fits, counts, background, model):
+def _resolve(fitter, fits, counts, rest):
     """
     Compare each source with two point sources and with a cluster round a point source.
 
@@ -274,22 +289,22 @@ def _resolve(fitter, fits, counts, background, model):
             made.append(fit)
             parents.append(number)
             continue
-        fitter.paint(model, fit, factor=-1)
-        fit, pair = fitter.compare(counts, background + model, fit)
+        fitter.paint(rest.model, fit, factor=-1)
+        fit, pair = fitter.compare(counts, rest, fit)
         if pair is None:
-            fitter.paint(model, fit)
+            fitter.paint(rest.model, fit)
             if fit.core is not None:
                 split.append(len(made))
             made.append(fit)
             parents.append(number)
             continue
         for one in pair:
-            fitter.paint(model, one)
+            fitter.paint(rest.model, one)
             split.append(len(made))
             made.append(one)
             parents.append(number)
     if split:
-        _fit_together(fitter, made, counts, background, model, moving=split)
+        _fit_together(fitter, made, counts, rest, moving=split)
     return made, parents
 
 
@@ -301,21 +316,35 @@ def _flags(image, x, y, ix, iy, radius, at_limit, amplitude, psf_pixels):
     valid = image.valid
     filled = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(valid, 12), iterations=8))
     filled = filled[12:-12, 12:-12]
-    inside = ndimage.distance_transform_edt(np.pad(filled, 1))[1:-1, 1:-1]
-    hole = filled & ~valid
-    gap = ndimage.distance_transform_edt(~hole) if hole.any() else np.full(image.shape, np.inf)
     reach = np.maximum(2 * psf_pixels, radius)
-    flags |= np.where(inside[iy, ix] < 2 * psf_pixels, int(CandidateFlag.EDGE), 0)
-    flags |= np.where(gap[iy, ix] < reach, int(CandidateFlag.GAP), 0)
+    edge = _touches(np.pad(~filled, 1, constant_values=True), ix + 1, iy + 1, 2 * psf_pixels)
+    flags |= np.where(edge, int(CandidateFlag.EDGE), 0)
+    flags |= np.where(_touches(filled & ~valid, ix, iy, reach), int(CandidateFlag.GAP), 0)
     peak = ndimage.maximum_filter(image.counts, 3)[iy, ix]
     flags |= np.where(peak > _SATURATED_COUNTS, int(CandidateFlag.SATURATED), 0)
     if image.exposure is None:
         flags |= int(CandidateFlag.NO_EXPOSURE)
     flags |= np.where(at_limit, int(CandidateFlag.EXTENT_AT_LIMIT), 0)
-    distance = np.hypot(x[:, None] - x, y[:, None] - y)
-    np.fill_diagonal(distance, np.inf)
-    close = distance < reach[:, None] + reach
-    flags |= np.where(close.any(axis=1), int(CandidateFlag.BLENDED), 0)
-    bright = (distance < 6 * reach) & (amplitude > 30 * amplitude[:, None])
-    flags |= np.where(bright.any(axis=1), int(CandidateFlag.NEAR_BRIGHT), 0)
+    for number in range(len(x)):
+        distance = np.hypot(x - x[number], y - y[number])
+        distance[number] = np.inf
+        if (distance < reach[number] + reach).any():
+            flags[number] |= int(CandidateFlag.BLENDED)
+        if ((distance < 6 * reach) & (amplitude > 30 * amplitude[number])).any():
+            flags[number] |= int(CandidateFlag.NEAR_BRIGHT)
     return flags
+
+
+def _touches(mask, ix, iy, reach):
+    """
+    Return which pixels have one of a mask nearer than a distance.
+    """
+    touches = np.zeros(len(ix), bool)
+    for number, far in enumerate(np.broadcast_to(reach, len(ix))):
+        half = int(np.ceil(far))
+        top, left = max(iy[number] - half, 0), max(ix[number] - half, 0)
+        window = mask[top : iy[number] + half + 1, left : ix[number] + half + 1]
+        rows, columns = np.nonzero(window)
+        distance = np.hypot(rows + top - iy[number], columns + left - ix[number])
+        touches[number] = (distance < far).any()
+    return touches

@@ -83,4 +83,13 @@ class SegmentationFinder(FinderSettings):
             if not good.all():
                 meta['dropped'] = {'segments without a centroid': int((~good).sum())}
             x, y, peak = x[good], y[good], np.asarray(peak)[good]
-        return characterise(image, x, y, peak, view.background, psf_fwhm=view.fwhm, meta=meta)
+        return characterise(
+            image,
+            x,
+            y,
+            peak,
+            view.background,
+            psf_fwhm=view.fwhm,
+            meta=meta,
+            refine=view.estimator.over,
+        )

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from clustercnn._utils.validation import check_positive
-from clustercnn.finding._fitter import SourceFitter
+from clustercnn.finding._fitter import Expected, SourceFitter, closest_distance
 from clustercnn.finding._settings import FinderSettings
 from clustercnn.finding._starlet import poisson_sigma, poisson_sigma_at, smooth
 from clustercnn.finding.characterise import characterise
@@ -69,7 +69,15 @@ class WaveletFinder(FinderSettings):
         x, y, sigma, fits, dropped = self._detect(image, view, threshold)
         meta = self.provenance(view, threshold) | {'dropped': dropped}
         return characterise(
-            image, x, y, sigma, view.background, psf_fwhm=view.fwhm, fits=fits, meta=meta
+            image,
+            x,
+            y,
+            sigma,
+            view.background,
+            psf_fwhm=view.fwhm,
+            fits=fits,
+            meta=meta,
+            refine=view.estimator.over,
         )
 
     def _detect(self, image, view, threshold):
@@ -118,21 +126,22 @@ class WaveletFinder(FinderSettings):
         source upon a cluster is.
         """
         fitter = SourceFitter(image, psf_fwhm=pixels * image.pixel_scale.value)
-        model = np.zeros(image.shape)
+        model = np.zeros(image.shape, np.float32)
         # models are not exact; a fifth of their brightness is granted to them on top
-        doubt = np.zeros(image.shape)
+        doubt = np.zeros(image.shape, np.float32)
+        rest = Expected(background, model)
         kept = []
         for _, scale, column, row, _ in peaks:
             value = poisson_sigma_at(counts, background, doubt, scale, column, row)
             if value <= threshold:
                 continue
             x, y = self._centre(counts, background, model, scale, column, row)
-            fit = fitter.fit(counts, background + model, x, y)
-            if any(np.hypot(fit.x - o.x, fit.y - o.y) < 0.7 * pixels for o, _ in kept):
+            fit = fitter.fit(counts, rest, x, y)
+            if any(np.hypot(fit.x - o.x, fit.y - o.y) < closest_distance(o.fwhm) for o, _ in kept):
                 continue
             if fit.radius > 0 and fit.gain > _HALO_GAIN:
                 # what a point source in the middle hides would be found again round it
-                fit = fitter.with_core(counts, background + model, fit)
+                fit = fitter.with_core(counts, rest, fit)
             kept.append((fit, value))
             fitter.paint(model, fit)
             fitter.paint(doubt, fit, factor=1.2)

@@ -1,0 +1,94 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+What an exposure map tells of the telescope: the optical axis, the vignetting, and which
+part of the detectors looked at each place. Plain arrays.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = ['axis_of', 'vignetting_of']
+
+# of the exposed pixels, this part at least must lie on the profile, to this fraction of it: an
+# image of one pointing does, with gaps or with cameras of other coverage on half of it; a mosaic
+# or a scan does not
+_LEAST_PART = 0.35
+_TOLERANCE = 0.12
+# an exposure that falls by less to the edge is flat
+_LEAST_FALL = 0.15
+_N_RINGS = 40
+
+
+def axis_of(response):
+    """
+    Return where the optical axis lies, judged by the vignetting.
+
+    Parameters
+    ----------
+    response : 2D `~numpy.ndarray`
+        Exposure, 0 where nothing was seen.
+
+    Returns
+    -------
+    x, y : float
+        The middle of the best exposed part, or of all that is exposed if the exposure
+        is flat to a tenth.
+    """
+    # the shape of the vignetting is much wider than a pixel of a large image
+    step = max(1, min(response.shape) // 400)
+    response = np.asarray(response[::step, ::step], np.float64)
+    seen = (response > 0).astype(np.float64)
+    size = max(3, min(response.shape) // 16)
+    cover = ndimage.uniform_filter(seen, size, mode='constant')
+    mean = ndimage.uniform_filter(response, size, mode='constant')
+    mean = np.where(cover > 0.3, mean / np.maximum(cover, 1e-9), 0)
+    y, x = np.nonzero(mean > 0.93 * mean.max()) if mean.max() > 0 else np.nonzero(seen + 1)
+    if len(x) > 0.7 * (mean > 0).sum():
+        y, x = np.nonzero(seen) if seen.any() else np.nonzero(seen + 1)
+    return float(x.mean()) * step, float(y.mean()) * step
+
+
+def vignetting_of(response, axis):
+    """
+    Return the vignetting that an exposure map shows, if it is that of one pointing.
+
+    The upper envelope of the exposure in rings round the axis, made to fall outwards. What
+    lies below it was not looked at by all detectors.
+
+    Parameters
+    ----------
+    response : 2D `~numpy.ndarray`
+        Exposure, 0 where nothing was seen.
+    axis : tuple of float
+        Column and row of the optical axis.
+
+    Returns
+    -------
+    vignetting : 2D `~numpy.ndarray` of float32 or None
+        In the units of the exposure, positive everywhere; None where the exposure is flat, or
+        no function of the distance from the axis.
+    """
+    step = max(1, min(response.shape) // 300)
+    y, x = (np.arange(0, size, step) for size in response.shape)
+    sample = np.asarray(response[::step, ::step], np.float64)
+    distance = np.hypot(y[:, None] - axis[1], x - axis[0])
+    seen = sample > 0
+    if seen.sum() < 20 * _N_RINGS:
+        return None
+    value, distance = sample[seen], distance[seen]
+    ring = np.minimum(distance / (distance.max() / _N_RINGS), _N_RINGS - 1).astype(int)
+    middle, height = [], []
+    for number in range(_N_RINGS):
+        here = ring == number
+        if here.sum() >= 10:
+            middle.append(distance[here].mean())
+            height.append(np.percentile(value[here], 90))
+    height = np.maximum.accumulate(height[::-1])[::-1]
+    profile = np.interp(distance, middle, height)
+    on_profile = np.abs(value / profile - 1) < _TOLERANCE
+    low, high = np.percentile(profile, [5, 95])
+    if on_profile.mean() < _LEAST_PART or low > (1 - _LEAST_FALL) * high:
+        return None
+    rows, columns = (np.arange(size, dtype=np.float32) for size in response.shape)
+    whole = np.hypot(rows[:, None] - np.float32(axis[1]), columns - np.float32(axis[0]))
+    return np.interp(whole, middle, height).astype(np.float32)
