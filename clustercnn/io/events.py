@@ -14,7 +14,7 @@ from clustercnn._utils.validation import check_angle
 from clustercnn.core import XrayImage
 from clustercnn.exceptions import ImageReadError
 from clustercnn.io.images import read_map
-from clustercnn.io.missions import PSF_FWHM, mission_of
+from clustercnn.io.missions import mission_of, psf_fwhm_of
 from clustercnn.io.planes import open_hdus, read_plane
 
 __all__ = ['holds_events', 'read_events']
@@ -227,8 +227,8 @@ def read_events(
         planes['exposure'], exposure_unit = read_map('exposure', exposure, **grid)
     if background is not None:
         planes['background'], _ = read_map('background', background, **grid)
-    if psf_fwhm is None and mission in PSF_FWHM:
-        psf_fwhm = PSF_FWHM[mission] * u.arcsec
+    if psf_fwhm is None:
+        psf_fwhm = psf_fwhm_of(mission, header)
     return XrayImage(
         counts=counts.astype(np.float32),
         wcs=wcs,

@@ -15,7 +15,7 @@ from clustercnn.exceptions import (
     ImageReadError,
     NoImageError,
 )
-from clustercnn.io.missions import PSF_FWHM, dispersion, mission_of, role_of, unit_of
+from clustercnn.io.missions import dispersion, mission_of, psf_fwhm_of, role_of, unit_of
 from clustercnn.io.planes import check_grid, first_wrong, read_plane
 from clustercnn.io.written import is_ours, read_written
 
@@ -300,8 +300,8 @@ def read_image(
     if background is not None:
         planes['background'], _ = read_map('background', background, **grid)
     mission = mission or mission_of(header)
-    if psf_fwhm is None and mission in PSF_FWHM:
-        psf_fwhm = PSF_FWHM[mission] * u.arcsec
+    if psf_fwhm is None:
+        psf_fwhm = psf_fwhm_of(mission, header)
     return XrayImage(
         counts=np.where(mask, 0, data),
         wcs=wcs,

@@ -8,7 +8,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
-__all__ = ['PSF_FWHM', 'dispersion', 'mission_of', 'role_of', 'unit_of']
+__all__ = ['PSF_FWHM', 'dispersion', 'mission_of', 'psf_fwhm_of', 'role_of', 'unit_of']
 
 PSF_FWHM = {'XMM': 7.7, 'eROSITA': 15.5, 'Chandra': 0.7, 'ROSAT': 23.0, 'Einstein Probe': 11.8}
 """
@@ -18,6 +18,9 @@ averaged over a survey (half-energy width of about 30 arcsec, Predehl et al. 202
 (half-energy radius of 0.5 arcsec), ROSAT PSPC, Einstein Probe FXT (half-energy width of 22 to
 24 arcsec). Off axis the finders let them grow.
 """
+
+# on axis (Predehl et al. 2021, A&A 647, A1: half-energy width of 16 to 18 arcsec)
+_EROSITA_POINTED_FWHM = 9.3
 
 _MISSION_WORDS = {
     'XMM': 'XMM',
@@ -96,6 +99,28 @@ def unit_of(header):
         return u.Unit(text) if text else None
     except (ValueError, TypeError):
         return None
+
+
+def psf_fwhm_of(mission, header):
+    """
+    Return the width of the PSF that stands for a mission where nothing better is known.
+
+    Parameters
+    ----------
+    mission : str
+        As `mission_of` names it.
+    header : `~astropy.io.fits.Header`
+        ``OBS_MODE`` tells a pointing of eROSITA from its surveys.
+
+    Returns
+    -------
+    width : `~astropy.units.Quantity` or None
+        On axis, None for a mission that is not known.
+    """
+    pointed = str(header.get('OBS_MODE', '')).strip().upper().startswith('POINT')
+    if mission == 'eROSITA' and pointed:
+        return _EROSITA_POINTED_FWHM * u.arcsec
+    return PSF_FWHM[mission] * u.arcsec if mission in PSF_FWHM else None
 
 
 def role_of(header, path=''):

@@ -58,17 +58,18 @@ class Sample:
                     source['x'] = x + source.get('dx', 0.0)
                     source['y'] = y + source.get('dy', 0.0)
                 groups.append(group)
-            image, seen = photograph(sky, list(itertools.chain(*groups)), rng)
+            image, seen, expected = photograph(sky, list(itertools.chain(*groups)), rng)
             catalog = finder(image)
-            self._collect(sky, groups, seen, catalog, reach)
+            self._collect(sky, groups, seen, expected, catalog, reach)
 
-    def _collect(self, sky, groups, seen, catalog, reach):
+    def _collect(self, sky, groups, seen, expected, catalog, reach):
         x = (np.asarray(catalog['x']) - sky.centre[0]) * sky.pixel
         y = (np.asarray(catalog['y']) - sky.centre[1]) * sky.pixel
         taken = np.zeros(len(catalog), bool)
         first = 0
         for group in groups:
             photons = seen[first : first + len(group)]
+            mean = expected[first : first + len(group)].sum()
             first += len(group)
             main = group[0]
             distance = np.hypot(x - main['x'], y - main['y'])
@@ -78,7 +79,7 @@ class Sample:
             nearest = here[np.argmin(distance[here])] if len(here) else -1
             row = {
                 'photons': int(photons.sum()),
-                'expected': float(sum(source['counts'] for source in group)),
+                'expected': float(mean),
                 'core_radius': main.get('core_radius', 0.0),
                 'n_candidates': len(here),
                 'n_extended': int(catalog.extended()[here].sum()),

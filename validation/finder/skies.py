@@ -18,6 +18,10 @@ from clustercnn.simulate._photons import BETA, COMPONENT_DTYPE, POINT, draw_phot
 __all__ = ['Sky', 'draw_places', 'epic_sky', 'mission_sky', 'photograph']
 
 
+# of each source, to tell which part of them the detector sees to half a per cent
+_MANY_PHOTONS = 4e4
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Sky:
     """
@@ -193,6 +197,8 @@ def photograph(sky, sources, rng):
         With an exposure map.
     seen : 1D `~numpy.ndarray`
         Photons of each source on the detector.
+    expected : 1D `~numpy.ndarray`
+        How many of them had to be expected, with gaps and vignetting, from a much longer look.
     """
     rows = np.zeros(len(sources), COMPONENT_DTYPE)
     for number, source in enumerate(sources):
@@ -210,15 +216,19 @@ def photograph(sky, sources, rng):
         ]
         # what falls on the detector, not what a perfect one would have caught
         row['n_expected'] = source['counts'] / max(near.mean(), 0.05)
-    number, index = draw_photons(
-        rows,
-        psf=sky.mission.psf,
-        response=sky.response,
-        live=sky.live,
-        pixel=sky.pixel,
-        center=sky.centre,
-        rng=rng,
-    )
+    how = {
+        'psf': sky.mission.psf,
+        'response': sky.response,
+        'live': sky.live,
+        'pixel': sky.pixel,
+        'center': sky.centre,
+    }
+    number, index = draw_photons(rows, rng=rng, **how)
+    longer = rows.copy()
+    times = _MANY_PHOTONS / np.maximum(rows['n_expected'], 1e-9)
+    longer['n_expected'] = _MANY_PHOTONS
+    many, _ = draw_photons(longer, rng=np.random.default_rng(0), **how)
+    expected = np.bincount(many, minlength=len(sources) + 1)[1:] / times
     counts = np.bincount(index, minlength=sky.response.size).reshape(sky.response.shape)
     counts = counts + rng.poisson(sky.background)
     wcs = WCS(naxis=2)
@@ -234,4 +244,4 @@ def photograph(sky, sources, rng):
         mission=sky.mission.telescope,
         meta={'notes': ['simulated']},
     )
-    return image, np.bincount(number, minlength=len(sources) + 1)[1:]
+    return image, np.bincount(number, minlength=len(sources) + 1)[1:], expected
