@@ -3,21 +3,22 @@
 The starlet's smoothing on plain arrays, and Poisson significance at each scale.
 """
 
+import functools
+
 import numpy as np
-from scipy import ndimage, special
+from scipy import special
+
+from clustercnn.finding._convolve import BandedKernel, b3_cascade, row_blocks
 
 __all__ = ['poisson_sigma', 'poisson_sigma_at', 'scaling_kernel', 'smooth', 'starlet_transform']
 
 # B3 spline (Starck & Murtagh 2006, Astronomical Image and Data Analysis, eq. A.13)
 _B3 = np.array([1, 4, 6, 4, 1], dtype=np.float64) / 16
+# the third power of a wider kernel falls below the smallest float32 at its corners
+_WIDEST_SINGLE = 5
 
 
-def _dilated(step):
-    kernel = np.zeros(4 * step + 1)
-    kernel[::step] = _B3
-    return kernel
-
-
+@functools.lru_cache(maxsize=32)
 def scaling_kernel(scale):
     """
     Return the one-dimensional scaling function of a scale.
@@ -30,12 +31,31 @@ def scaling_kernel(scale):
     Returns
     -------
     kernel : 1D `~numpy.ndarray` of float64
-        Symmetric, of sum 1.
+        Symmetric, of sum 1, read-only.
     """
     kernel = np.ones(1)
     for level in range(scale):
-        kernel = np.convolve(kernel, _dilated(2**level))
+        dilated = np.zeros(4 * 2**level + 1)
+        dilated[:: 2**level] = _B3
+        kernel = np.convolve(kernel, dilated)
+    kernel.flags.writeable = False
     return kernel
+
+
+def _precision(scale, *images):
+    """
+    Return the type to compute in.
+    """
+    single = all(image.dtype.kind == 'f' and image.dtype.itemsize <= 4 for image in images)
+    return np.dtype(np.float32 if single and scale <= _WIDEST_SINGLE else np.float64)
+
+
+def _power_of_kernel(scale, power, dtype):
+    """
+    Return a power of the scaling function, relative to its peak, and the peak of the image's.
+    """
+    kernel = scaling_kernel(scale) ** power
+    return BandedKernel(kernel / kernel.max(), dtype), kernel.max() ** 2
 
 
 def smooth(image, scale, *, power=1):
@@ -45,7 +65,7 @@ def smooth(image, scale, *, power=1):
     Parameters
     ----------
     image : 2D `~numpy.ndarray`
-        Nothing is assumed beyond its border.
+        Finite; nothing is assumed beyond its border.
     scale : int
         Scale of the kernel.
     power : int, optional
@@ -54,13 +74,19 @@ def smooth(image, scale, *, power=1):
 
     Returns
     -------
-    smoothed : 2D `~numpy.ndarray` of float64
-        Of the same shape.
+    smoothed : 2D `~numpy.ndarray`
+        Of the same shape; of float32 if the image is and the scale is at most 5, else of
+        float64.
     """
-    kernel = scaling_kernel(scale)
-    kernel = kernel**power
-    rows = ndimage.convolve1d(np.asarray(image, np.float64), kernel, axis=0, mode='constant')
-    return ndimage.convolve1d(rows, kernel, axis=1, mode='constant')
+    image = np.asarray(image)
+    dtype = _precision(scale, image)
+    kernel, peak = _power_of_kernel(scale, power, dtype)
+    smoothed = np.empty(image.shape, dtype)
+    for block, needed in row_blocks(image.shape, kernel):
+        rows = image[needed].astype(dtype, copy=False)
+        first, last = block.start - needed.start, block.stop - needed.start
+        np.multiply(kernel(rows, first, last), peak, out=smoothed[block])
+    return smoothed
 
 
 def starlet_transform(image, n_scales):
@@ -68,7 +94,7 @@ def starlet_transform(image, n_scales):
     Return the isotropic undecimated wavelet transform.
 
     Starck & Murtagh 2006, section 2.3: each plane is the difference of two smoothings,
-    so that the planes add up to the image.
+    so that the planes add up to the image. Large images are shared among the cores.
 
     Parameters
     ----------
@@ -79,21 +105,16 @@ def starlet_transform(image, n_scales):
 
     Returns
     -------
-    planes : 3D `~numpy.ndarray` of float64
-        Shape ``(n_scales + 1, ny, nx)``; the last is the smooth rest.
+    planes : 3D `~numpy.ndarray`
+        Shape ``(n_scales + 1, ny, nx)``; the last is the smooth rest. Of float32 if the
+        image is, else of float64.
     """
-    current = np.asarray(image, np.float64)
-    planes = []
-    for level in range(n_scales):
-        kernel = _dilated(2**level)
-        following = ndimage.convolve1d(current, kernel, axis=0, mode='mirror')
-        following = ndimage.convolve1d(following, kernel, axis=1, mode='mirror')
-        planes.append(current - following)
-        current = following
-    return np.stack([*planes, current])
+    image = np.asarray(image)
+    # one scale more or less makes no difference to what a float can hold
+    return b3_cascade(image.astype(_precision(0, image), copy=False), n_scales)
 
 
-def poisson_sigma(counts, background, scale):
+def poisson_sigma(counts, background, scale, *, floor=0.0):
     """
     Return how significant an excess of counts is at a scale.
 
@@ -105,17 +126,39 @@ def poisson_sigma(counts, background, scale):
     Parameters
     ----------
     counts, background : 2D `~numpy.ndarray`
-        Counts and their expectation without sources, per pixel.
+        Counts and their expectation without sources, per pixel, finite.
     scale : int
         Scale of the kernel.
+    floor : float, optional
+        Below it the tail, which is what takes longest, need not be known: values from it on
+        are exact, and some below it are 0.
 
     Returns
     -------
-    sigma : 2D `~numpy.ndarray` of float64
-        0 where there is no excess.
+    sigma : 2D `~numpy.ndarray`
+        0 where there is no excess. Of float32 if counts and background are and the scale is
+        at most 5, else of float64.
     """
-    cumulants = [smooth(background, scale, power=power) for power in (1, 2, 3)]
-    return _tail_sigma(smooth(counts, scale), *cumulants)
+    counts, background = np.asarray(counts), np.asarray(background)
+    dtype = _precision(scale, counts, background)
+    kernels, peaks = zip(*(_power_of_kernel(scale, p, dtype) for p in (1, 2, 3)), strict=True)
+    sigma = np.zeros(counts.shape, dtype)
+    for block, needed in row_blocks(counts.shape, kernels[0]):
+        first, last = block.start - needed.start, block.stop - needed.start
+        expected = background[needed].astype(dtype, copy=False)
+        # the difference first: it is as exact in float32 as the counts are
+        excess = kernels[0](counts[needed] - expected, first, last)
+        variance, third = (kernel(expected, first, last) for kernel in kernels[1:])
+        # the upper tail of a Poisson variable is never fainter than a Gaussian one; the margin
+        # is for what rounding and scipy's tails do
+        least = (0.98 * max(floor, 0.0)) ** 2 * (peaks[1] / peaks[0] ** 2)
+        there = (excess > 0) & (third > 0) & (excess * excess >= dtype.type(least) * variance)
+        sums = (
+            plane[there].astype(np.float64) * peak
+            for plane, peak in zip((excess, variance, third), peaks, strict=True)
+        )
+        sigma[block][there] = _tail_sigma(*sums)
+    return sigma
 
 
 def poisson_sigma_at(counts, background, model, scale, column, row):
@@ -141,34 +184,29 @@ def poisson_sigma_at(counts, background, model, scale, column, row):
     columns = slice(max(column - half, 0), min(column + half + 1, nx))
     vertical = kernel[rows.start - row + half : rows.stop - row + half]
     horizontal = kernel[columns.start - column + half : columns.stop - column + half]
-    weight = vertical[:, None] * horizontal
-    expected = background[rows, columns] + model[rows, columns]
-    sums = [
-        np.atleast_1d((plane * factor).sum())
-        for plane, factor in (
-            (counts[rows, columns], weight),
-            (expected, weight),
-            (expected, weight**2),
-            (expected, weight**3),
-        )
-    ]
-    return float(_tail_sigma(*sums)[0])
+    expected = np.add(background[rows, columns], model[rows, columns], dtype=np.float64)
+    excess = vertical @ (counts[rows, columns] - expected) @ horizontal
+    variance, third = (vertical**p @ expected @ horizontal**p for p in (2, 3))
+    if not (excess > 0 and third > 0):
+        return 0.0
+    return float(_tail_sigma(*(np.array([value]) for value in (excess, variance, third)))[0])
 
 
-def _tail_sigma(observed, mean, variance, third):
+def _tail_sigma(excess, variance, third):
     """
     Return the Gaussian sigma of the upper tail of a scaled and shifted Poisson variable.
+
+    All three are positive: what is observed beyond the mean, and the second and third moment.
     """
-    factor = variance / np.maximum(third, 1e-30)
-    expected = np.where(third > 0, variance * factor**2, 0)
-    observed = (observed - mean) * factor + expected
-    excess = (observed > expected) & (expected > 0)
-    sigma = np.zeros_like(expected)
-    tail = special.gammainc(np.maximum(observed[excess], 1e-12), expected[excess])
+    factor = variance / third
+    expected = variance * factor**2
+    observed = excess * factor + expected
+    tail = special.gammainc(observed, expected)
+    exact = -special.ndtri(np.maximum(tail, 1e-300))
     # beyond the smallest double the tail follows the likelihood ratio (Li & Ma 1983, eq. 17
     # with a known background)
-    ratio = observed[excess] * np.log(observed[excess] / expected[excess])
-    ratio = np.sqrt(2 * np.maximum(ratio - observed[excess] + expected[excess], 0))
-    exact = -special.ndtri(np.maximum(tail, 1e-300))
-    sigma[excess] = np.where(tail > 1e-200, exact, ratio)
-    return np.maximum(sigma, 0)
+    far = tail <= 1e-200
+    if far.any():
+        n, mean = observed[far], expected[far]
+        exact[far] = np.sqrt(2 * np.maximum(n * np.log(n / mean) - n + mean, 0))
+    return np.maximum(exact, 0)

@@ -1,0 +1,229 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The starlet's convolutions and significances against direct sums.
+"""
+
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from scipy import ndimage, special
+
+from clustercnn.finding import _convolve
+from clustercnn.finding._starlet import (
+    poisson_sigma,
+    poisson_sigma_at,
+    scaling_kernel,
+    smooth,
+    starlet_transform,
+)
+
+
+def direct(image, scale, power=1):
+    """
+    Sum over the kernel, in float64.
+    """
+    kernel = scaling_kernel(scale) ** power
+    rows = ndimage.convolve1d(np.asarray(image, float), kernel, axis=0, mode='constant')
+    return ndimage.convolve1d(rows, kernel, axis=1, mode='constant')
+
+
+def direct_sigma(counts, background, scale):
+    """
+    Take the tail of the matched Poisson variable at every pixel.
+    """
+    mean, variance, third = (direct(background, scale, power) for power in (1, 2, 3))
+    factor = variance / third
+    expected = variance * factor**2
+    observed = (direct(counts, scale) - mean) * factor + expected
+    tail = special.gammainc(np.maximum(observed, 1e-12), expected)
+    assert tail.min() > 1e-200
+    return np.where(observed > expected, np.maximum(-special.ndtri(tail), 0), 0)
+
+
+def direct_transform(image, n_scales):
+    """
+    Smooth with holes, mirrored at the border.
+    """
+    current, planes = np.asarray(image, float), []
+    for level in range(n_scales):
+        kernel = np.zeros(4 * 2**level + 1)
+        kernel[:: 2**level] = np.array([1, 4, 6, 4, 1]) / 16
+        following = current
+        for axis in (0, 1):
+            following = ndimage.convolve1d(following, kernel, axis=axis, mode='mirror')
+        planes.append(current - following)
+        current = following
+    return np.array([*planes, current])
+
+
+def field(shape, *, level=0.3, seed=1):
+    """
+    Draw a background with a slope, and counts with a bright source in a corner.
+    """
+    rng = np.random.default_rng(seed)
+    background = level * np.linspace(0.5, 1.5, shape[1]) * np.ones(shape)
+    counts = rng.poisson(background).astype(float)
+    counts[2:4, 1:3] += 10 + 5 * np.sqrt(level)
+    return counts, background
+
+
+@pytest.mark.parametrize('power', [1, 2, 3])
+@pytest.mark.parametrize('scale', [0, 1, 2, 3, 4, 5, 6, 8])
+def test_smoothing_is_the_sum_over_the_kernel_up_to_the_border(scale, power):
+    # shapes that are no multiples of a block, and kernels wider than the image
+    image = np.random.default_rng(2).random((150, 211))
+    smoothed = smooth(image, scale, power=power)
+    assert smoothed.dtype == np.float64
+    np.testing.assert_allclose(smoothed, direct(image, scale, power), rtol=1e-11)
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (1, 70), (70, 1), (5, 200)])
+def test_smoothing_of_narrow_images(shape):
+    image = np.random.default_rng(3).random(shape)
+    np.testing.assert_allclose(smooth(image, 3), direct(image, 3), rtol=1e-11)
+
+
+@pytest.mark.parametrize('dtype', ['f4', '>f4', 'f2'])
+@pytest.mark.parametrize('power', [1, 3])
+def test_float32_stays_float32_and_is_exact_to_rounding(dtype, power):
+    image = np.random.default_rng(4).random((150, 211)).astype(dtype)
+    smoothed = smooth(image, 5, power=power)
+    assert smoothed.dtype == np.float32
+    np.testing.assert_allclose(smoothed, direct(image, 5, power), rtol=5e-6)
+
+
+def test_other_types_become_float64():
+    image = np.random.default_rng(5).poisson(1.0, (40, 40))
+    for dtype in (bool, np.uint8, '>i4', '>f8'):
+        smoothed = smooth(image.astype(dtype), 2)
+        assert smoothed.dtype == np.float64
+        np.testing.assert_allclose(smoothed, direct(image.astype(dtype), 2), rtol=1e-11, atol=1e-15)
+    # what is wider would run out of the range of float32
+    assert smooth(image.astype(np.float32), 6).dtype == np.float64
+
+
+def test_zeros_stay_exact_zeros():
+    image = np.zeros((300, 300))
+    image[200, 100] = 1
+    inside = np.zeros(image.shape, bool)
+    inside[186:215, 86:115] = True
+    np.testing.assert_array_equal(smooth(image, 3) > 0, inside)
+
+
+def test_blocks_make_no_difference(monkeypatch):
+    counts, background = field((333, 190))
+    whole = smooth(counts, 4), poisson_sigma(counts, background, 4)
+    monkeypatch.setattr(_convolve, '_BLOCK', 64 * 190)
+    kernel = _convolve.BandedKernel(scaling_kernel(4), np.float64)
+    assert len(list(_convolve.row_blocks(counts.shape, kernel))) == 6
+    blocked = smooth(counts, 4), poisson_sigma(counts, background, 4)
+    np.testing.assert_allclose(blocked[0], whole[0], rtol=1e-13)
+    np.testing.assert_allclose(blocked[1], whole[1], atol=1e-10)
+
+
+@pytest.mark.parametrize('level', [0.02, 0.3, 50.0])
+@pytest.mark.parametrize('scale', [1, 2, 3, 4, 5, 6])
+def test_significance_is_the_tail_of_the_matched_variable(scale, level):
+    counts, background = field((201, 170), level=level)
+    expected = direct_sigma(counts, background, scale)
+    assert expected.max() > 1
+    sigma = poisson_sigma(counts, background, scale)
+    np.testing.assert_allclose(sigma, expected, rtol=1e-9, atol=1e-9)
+    background = background.astype(np.float32)
+    single = poisson_sigma(counts.astype(np.float32), background, scale)
+    assert single.dtype == (np.float32 if scale <= 5 else np.float64)
+    np.testing.assert_allclose(
+        single, direct_sigma(counts, background, scale), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize('level', [1e-4, 0.02, 0.3, 50.0, 1e4])
+def test_values_from_the_floor_on_are_exact(level):
+    counts, background = field((301, 170), level=level)
+    for scale in (1, 3, 5):
+        exact = poisson_sigma(counts, background, scale)
+        for floor in (1.0, 2.0, 3.0):
+            sigma = poisson_sigma(counts, background, scale, floor=floor)
+            above = exact >= floor
+            np.testing.assert_allclose(sigma[above], exact[above], rtol=1e-9)
+            assert np.all((sigma[~above] == 0) | np.isclose(sigma[~above], exact[~above]))
+
+
+def test_no_tail_is_fainter_than_a_gaussian_one():
+    # what the floor rests on
+    for expected in np.geomspace(1e-8, 1e6, 200):
+        gaussian = np.linspace(0.1, 12, 200)
+        tail = special.gammainc(expected + gaussian * np.sqrt(expected), expected)
+        assert np.all(-special.ndtri(tail) < gaussian * 1.001)
+
+
+def test_significance_without_background_is_none():
+    counts, background = field((200, 200))
+    background[:, 100:] = 0
+    counts[:, 100:] = 0
+    sigma = poisson_sigma(counts, background, 3)
+    assert np.isfinite(sigma).all()
+    assert np.all(sigma[:, 115:] == 0)
+    assert np.all(poisson_sigma(counts, np.zeros_like(counts), 3) == 0)
+
+
+def test_significance_at_a_pixel_is_that_of_the_image_also_far_out():
+    counts, background = field((200, 200))
+    counts[100, 100] = 5000
+    zero = np.zeros_like(background)
+    for scale in (1, 4, 6):
+        whole = poisson_sigma(counts, background, scale)
+        assert whole.max() > 30
+        for column, row in ((100, 100), (2, 2), (199, 0), (100, 130)):
+            value = poisson_sigma_at(counts, background, zero, scale, column, row)
+            assert value == pytest.approx(whole[row, column], abs=1e-9)
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_memory_is_bounded_by_blocks(dtype):
+    rng = np.random.default_rng(6)
+    background = np.full((4000, 1500), 0.1, dtype)
+    counts = rng.poisson(background).astype(dtype)
+    tracemalloc.start()
+    try:
+        sigma = poisson_sigma(counts, background, 4, floor=3)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # less than one image of 4000 x 1500 each for work and result in either type
+    assert peak < sigma.nbytes + 12 * 2**20 * sigma.itemsize
+    assert peak < 4 * sigma.nbytes
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (3, 50), (65, 33), (130, 257)])
+@pytest.mark.parametrize('n_scales', [0, 1, 2, 6])
+def test_transform_is_the_convolution_with_holes(shape, n_scales):
+    image = np.random.default_rng(7).normal(size=shape)
+    planes = starlet_transform(image, n_scales)
+    assert planes.dtype == np.float64
+    np.testing.assert_allclose(planes, direct_transform(image, n_scales), atol=1e-13)
+
+
+def test_transform_on_several_threads(monkeypatch):
+    monkeypatch.setattr(_convolve, '_THREADED', 1)
+    image = np.random.default_rng(8).normal(size=(150, 140)).astype('>f4')
+    planes = starlet_transform(image, 5)
+    assert planes.dtype == np.float32
+    np.testing.assert_allclose(planes, direct_transform(image, 5), atol=2e-6)
+    np.testing.assert_allclose(planes.sum(axis=0), image, atol=2e-6)
+
+
+def test_transform_leaves_the_image_alone():
+    image = np.random.default_rng(9).normal(size=(40, 40))
+    image.flags.writeable = False
+    planes = starlet_transform(image, 0)
+    assert not np.shares_memory(planes, image)
+    np.testing.assert_array_equal(planes[0], image)
+
+
+def test_finding_needs_no_compiler():
+    code = 'import sys, clustercnn.finding; assert "jax" not in sys.modules'
+    subprocess.run([sys.executable, '-c', code], check=True)
