@@ -27,7 +27,7 @@ class View:
         Of the point spread function in arcsec.
     pixels : float
         The same in pixels.
-    counts, background : 2D `~numpy.ndarray` of float64
+    counts, background : 2D `~numpy.ndarray` of float32
         Counts, 0 where nothing is valid, and what is expected without sources.
     estimator : BackgroundEstimator
         Estimates the background anew over a model of the sources.

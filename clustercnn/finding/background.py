@@ -45,7 +45,7 @@ def estimate_background(image, *, psf_pixels, n_iterations=4):
 
     Returns
     -------
-    background : 2D `~numpy.ndarray` of float64
+    background : 2D `~numpy.ndarray` of float32
         Counts per pixel, 0 where nothing was exposed.
 
     Examples
@@ -95,18 +95,18 @@ class BackgroundEstimator:
 
         Returns
         -------
-        background : 2D `~numpy.ndarray` of float64
+        background : 2D `~numpy.ndarray` of float32
             Counts per pixel, 0 where nothing was exposed.
         """
         if self.given is not None:
-            return np.where(self.valid, self.given, 0).astype(np.float64)
+            return np.where(self.valid, self.given, 0).astype(np.float32)
         good = self.valid
         background = self._fitted(self.counts, good)
         for _ in range(n_iterations):
             found = np.zeros(good.shape, bool)
             for scale in (self.scale, self.scale + 2):
-                peak = poisson_sigma(self.counts, background, scale) > _MASK_SIGMA
-                found |= _grown(peak, 2**scale)
+                sigma = poisson_sigma(self.counts, background, scale, floor=_MASK_SIGMA)
+                found |= _grown(sigma > _MASK_SIGMA, 2**scale)
             good = self._enough(~found, good)
             background = self._fitted(self.counts, good)
         return background
@@ -126,7 +126,7 @@ class BackgroundEstimator:
 
         Returns
         -------
-        background : 2D `~numpy.ndarray` of float64
+        background : 2D `~numpy.ndarray` of float32
             The new estimate.
         """
         if self.given is not None:
@@ -153,7 +153,7 @@ class BackgroundEstimator:
                 for plane in (counts, background)
             )
             ratio = np.maximum(made + _STEADY_COUNTS, 0.1) / (expected + _STEADY_COUNTS)
-            background = background * ratio[self.classes]
+            background = background * ratio.astype(np.float32)[self.classes]
         return background * _smooth_ratio(counts, background, good, self.width)
 
 
@@ -184,7 +184,7 @@ def _mixture(counts, components, good):
     totals = [plane[good].sum(dtype=np.float64) for plane in components]
     n = max(counts[good].sum(dtype=np.float64), 0.0)
     if len(components) == 1:
-        return n / max(totals[0], 1e-30) * components[0]
+        return np.float32(n / max(totals[0], 1e-30)) * components[0]
     bins = [np.minimum((plane[good] * 60).astype(np.int32), 59) for plane in components]
     cell = bins[0] * 60 + bins[1]
     n_cells = 3600
@@ -198,7 +198,7 @@ def _mixture(counts, components, good):
             rate * (made / expected * part).sum() / max(part.sum(), 1e-30)
             for rate, part in zip(rates, sums, strict=True)
         ]
-    return rates[0] * components[0] + rates[1] * components[1]
+    return np.float32(rates[0]) * components[0] + np.float32(rates[1]) * components[1]
 
 
 def _smooth_ratio(counts, background, good, width):
@@ -221,7 +221,7 @@ def _smooth_ratio(counts, background, good, width):
         _interpolation(size, len_, step)
         for size, len_ in zip(counts.shape, ratio.shape, strict=True)
     )
-    return rows @ ratio @ columns.T
+    return (rows @ ratio).astype(np.float32) @ columns.T.astype(np.float32)
 
 
 def _summed(plane, step):
@@ -231,7 +231,7 @@ def _summed(plane, step):
     pads = [(0, -size % step) for size in plane.shape]
     plane = np.pad(plane, pads)
     ny, nx = (size // step for size in plane.shape)
-    return plane.reshape(ny, step, nx, step).sum(axis=(1, 3))
+    return plane.reshape(ny, step, nx, step).sum(axis=(1, 3), dtype=np.float64)
 
 
 def _interpolation(size, n_cells, step):

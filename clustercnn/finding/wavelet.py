@@ -86,13 +86,13 @@ class WaveletFinder(FinderSettings):
         """
         counts, background, pixels = view.counts, view.background, view.pixels
         first = int(np.clip(round(np.log2(max(pixels, 1.0))), 1, 5))
-        coverage = image.valid.astype(np.float64)
+        coverage = image.valid.astype(np.float32)
         peaks, n_skipped = [], 0
         for scale in range(first, first + self.n_scales):
             if 2 ** (scale + 1) > min(image.shape) / 2:
                 n_skipped += 1
                 continue
-            sigma = poisson_sigma(counts, background, scale)
+            sigma = poisson_sigma(counts, background, scale, floor=threshold)
             footprint = 2 * 2 ** (scale - 1) + 1
             top = (sigma == ndimage.maximum_filter(sigma, footprint)) & (sigma > threshold)
             half_exposed = smooth(coverage, scale) < 0.5
