@@ -6,10 +6,11 @@ What both finders make of their settings and an image before they look for sourc
 import dataclasses
 
 import numpy as np
-from scipy import special
 
 from clustercnn._utils.validation import check_angle, check_positive
-from clustercnn.finding.background import BackgroundEstimator
+from clustercnn.core import CandidateFlag
+from clustercnn.finding._false_alarms import places_of, threshold_of
+from clustercnn.finding.background import BackgroundEstimator, suspect_places
 
 __all__ = ['FinderSettings', 'View']
 
@@ -31,6 +32,8 @@ class View:
         Counts, 0 where nothing is valid, and what is expected without sources.
     estimator : BackgroundEstimator
         Estimates the background anew over a model of the sources.
+    suspect : 2D `~numpy.ndarray` of bool or None
+        Where a background map that was given seems to contain sources; None if nowhere.
     """
 
     fwhm: float
@@ -38,6 +41,14 @@ class View:
     counts: np.ndarray
     background: np.ndarray
     estimator: BackgroundEstimator
+    suspect: np.ndarray | None = None
+
+    @property
+    def scale(self):
+        """
+        The starlet scale whose width is nearest to the PSF (int).
+        """
+        return int(np.clip(round(np.log2(max(self.pixels, 1.0))), 1, 5))
 
 
 class FinderSettings:
@@ -103,9 +114,10 @@ class FinderSettings:
             counts=estimator.counts,
             background=estimator.first(),
             estimator=estimator,
+            suspect=suspect_places(image, psf_pixels=pixels),
         )
 
-    def threshold_for(self, image, psf_pixels, n_scales):
+    def threshold_for(self, image, view, n_scales):
         """
         Return the threshold in sigma that the settings mean for an image.
 
@@ -113,20 +125,45 @@ class FinderSettings:
         ----------
         image : XrayImage
             Gives the exposed area.
-        psf_pixels : float
-            FWHM of the point spread function in pixels; its square is one independent place.
+        view : View
+            From `view`.
         n_scales : int
             Number of scales that are searched.
 
         Returns
         -------
         threshold : float
-            Gaussian sigma whose upper tail times the number of places gives the false alarms.
+            At which noise makes as many sources as asked, or the one that was asked for.
         """
         if self.false_alarms is None:
             return self.threshold
-        n_places = max(image.valid.sum() / max(psf_pixels, 1.0) ** 2, 1.0) * n_scales
-        return float(max(-special.ndtri(min(self.false_alarms / n_places, 0.4)), 1.0))
+        n_places = places_of(view.background, image.valid, view.scale, n_scales)
+        return threshold_of(self.false_alarms, n_places)
+
+    @staticmethod
+    def finished(catalog, view):
+        """
+        Return a catalogue with what is to be said of the background map given.
+
+        Parameters
+        ----------
+        catalog : CandidateCatalog
+            Of an image.
+        view : View
+            From `view`.
+
+        Returns
+        -------
+        catalog : CandidateCatalog
+            With the flags set.
+        """
+        if view.suspect is None or not len(catalog):
+            return catalog
+        ny, nx = view.suspect.shape
+        column = np.clip(np.rint(np.asarray(catalog['x'])).astype(int), 0, nx - 1)
+        row = np.clip(np.rint(np.asarray(catalog['y'])).astype(int), 0, ny - 1)
+        bit = np.where(view.suspect[row, column], int(CandidateFlag.BACKGROUND_SUSPECT), 0)
+        return catalog.with_columns(flags=np.asarray(catalog['flags']) | bit.astype(np.int32))
 
     def provenance(self, view, threshold):
         """

@@ -3,13 +3,16 @@
 The background of a count image, with the sources masked.
 """
 
+import warnings
+
 import numpy as np
 from scipy import ndimage
 
-from clustercnn.finding._starlet import poisson_sigma
+from clustercnn.exceptions import DataQualityWarning
+from clustercnn.finding._starlet import poisson_sigma, smooth
 from clustercnn.finding._vignetting import axis_of, vignetting_of
 
-__all__ = ['BackgroundEstimator', 'estimate_background']
+__all__ = ['BackgroundEstimator', 'estimate_background', 'suspect_places']
 
 # a mask at so many sigma takes little of pure noise, and so many counts steady a class
 # of few pixels
@@ -21,6 +24,8 @@ _N_LEVELS = 8
 _N_RINGS = 3
 # times the background
 _OUTSHINES = 1.0
+_SUSPECT_RATIO = 1.5
+_SUSPECT_SIGMA = 5.0
 
 
 def estimate_background(image, *, psf_pixels, n_iterations=4):
@@ -155,6 +160,46 @@ class BackgroundEstimator:
             ratio = np.maximum(made + _STEADY_COUNTS, 0.1) / (expected + _STEADY_COUNTS)
             background = background * ratio.astype(np.float32)[self.classes]
         return background * _smooth_ratio(counts, background, good, self.width)
+
+
+def suspect_places(image, *, psf_pixels):
+    """
+    Return where a background map that was given seems to contain sources, and warn of it.
+
+    Parameters
+    ----------
+    image : XrayImage
+        With its background map.
+    psf_pixels : float
+        FWHM of the point spread function in pixels.
+
+    Returns
+    -------
+    suspect : 2D `~numpy.ndarray` of bool or None
+        Where the map is half as high again as a background with the sources masked, and the
+        image has a source; None if nowhere, or without a map.
+    """
+    if image.background is None:
+        return None
+    own = BackgroundEstimator(image.replace(background=None), psf_pixels=psf_pixels)
+    expected = own.first()
+    scale = min(own.scale + 2, 5)
+    given = smooth(np.where(image.valid, image.background, 0), scale)
+    excess = poisson_sigma(own.counts, expected, scale, floor=_SUSPECT_SIGMA) > _SUSPECT_SIGMA
+    suspect = excess & (given > _SUSPECT_RATIO * smooth(expected, scale))
+    if not suspect.any():
+        return None
+    n_places = ndimage.label(suspect)[1]
+    row, column = ndimage.maximum_position(np.where(suspect, given, 0))
+    place = image.pixel_to_sky(column, row).to_string('decimal', precision=4)
+    warnings.warn(
+        f'the background map seems to contain sources: at {n_places} places, most of all at '
+        f'{place} (RA Dec), it is more than {_SUSPECT_RATIO:g} times the background beside '
+        'them, and what it contains is not found; to find them, leave the map out',
+        DataQualityWarning,
+        stacklevel=4,
+    )
+    return suspect
 
 
 def _components(response):

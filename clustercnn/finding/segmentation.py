@@ -65,9 +65,9 @@ class SegmentationFinder(FinderSettings):
             In the order of significance; of no rows if nothing is found.
         """
         view = self.view(image)
-        scale = int(np.clip(round(np.log2(max(view.pixels, 1.0))), 1, 5))
-        sigma = poisson_sigma(view.counts, view.background, scale)
-        threshold = self.threshold_for(image, view.pixels, 1)
+        threshold = self.threshold_for(image, view, 1)
+        # photutils deblends by contrast, down to far below the threshold
+        sigma = poisson_sigma(view.counts, view.background, view.scale)
         meta = self.provenance(view, threshold)
         x = y = peak = np.zeros(0)
         # photutils warns where there is nothing
@@ -83,7 +83,7 @@ class SegmentationFinder(FinderSettings):
             if not good.all():
                 meta['dropped'] = {'segments without a centroid': int((~good).sum())}
             x, y, peak = x[good], y[good], np.asarray(peak)[good]
-        return characterise(
+        catalog = characterise(
             image,
             x,
             y,
@@ -93,3 +93,4 @@ class SegmentationFinder(FinderSettings):
             meta=meta,
             refine=view.estimator.over,
         )
+        return self.finished(catalog, view)

@@ -27,8 +27,8 @@ class WaveletFinder(FinderSettings):
     threshold : float, optional
         In equivalent Gaussian sigma.
     false_alarms : float, optional
-        Expected number of spurious sources in the field, instead of a threshold;
-        approximate, from the number of independent places and scales.
+        Expected number of spurious sources in the field, instead of a threshold: as many
+        as were counted in simulated noise, by background and area.
     n_scales : int, optional
         Number of scales from that of the PSF on, each twice as wide.
     psf_fwhm : `~astropy.units.Quantity`, optional
@@ -65,10 +65,10 @@ class WaveletFinder(FinderSettings):
             In the order of significance; of no rows if nothing is found.
         """
         view = self.view(image)
-        threshold = self.threshold_for(image, view.pixels, self.n_scales)
+        threshold = self.threshold_for(image, view, self.n_scales)
         x, y, sigma, fits, dropped = self._detect(image, view, threshold)
         meta = self.provenance(view, threshold) | {'dropped': dropped}
-        return characterise(
+        catalog = characterise(
             image,
             x,
             y,
@@ -79,13 +79,14 @@ class WaveletFinder(FinderSettings):
             meta=meta,
             refine=view.estimator.over,
         )
+        return self.finished(catalog, view)
 
     def _detect(self, image, view, threshold):
         """
         Return positions and significances of the sources, and what was left out.
         """
         counts, background, pixels = view.counts, view.background, view.pixels
-        first = int(np.clip(round(np.log2(max(pixels, 1.0))), 1, 5))
+        first = view.scale
         coverage = image.valid.astype(np.float32)
         peaks, n_skipped = [], 0
         for scale in range(first, first + self.n_scales):
