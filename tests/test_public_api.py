@@ -63,6 +63,7 @@ PUBLIC = {
         'LabelSet',
         'MultiBandCutout',
         'PredictionSet',
+        'PsfImage',
         'UNKNOWN',
         'UNKNOWN_NAME',
         'XrayImage',
@@ -133,6 +134,7 @@ PUBLIC = {
         'read_events',
         'read_image',
         'read_optical',
+        'read_psf',
     ),
     'clustercnn.labels': (
         'DawidSkeneResult',

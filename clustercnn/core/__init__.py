@@ -11,6 +11,7 @@ from clustercnn.core.flags import FLAG_DESCRIPTIONS, CandidateFlag, decode_flags
 from clustercnn.core.image import XrayImage, pixel_scale_of
 from clustercnn.core.label import UNKNOWN, UNKNOWN_NAME, LabelSchema, LabelSet
 from clustercnn.core.prediction import PredictionSet
+from clustercnn.core.psf import PsfImage
 from clustercnn.core.stack import CutoutStack
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     'LabelSet',
     'MultiBandCutout',
     'PredictionSet',
+    'PsfImage',
     'XrayImage',
     'decode_flags',
     'designations',

@@ -42,9 +42,12 @@ class TemplateBank:
         Of the King profile of the PSF, in pixels.
     half : int
         Half the side of the images, which have a side of ``2 * half + 1``.
+    point : callable, optional
+        Takes rising, evenly spaced offsets in pixels and returns what squares about them see of a
+        point source, 2D `~numpy.ndarray`; used in place of the King profile.
     """
 
-    def __init__(self, radii, *, core_radius, slope, half):
+    def __init__(self, radii, *, core_radius=1.0, slope=1.5, half, point=None):
         self.half = half
         self.radii = np.asarray(radii, float)
         self.share = np.array([enclosed(half + 1, radius) for radius in radii])
@@ -56,7 +59,10 @@ class TemplateBank:
         offset = np.fft.fftfreq(padded, 1 / padded) / _PHASES
         squared = offset[:, None] ** 2 + offset**2
         near = squared <= (half + 1) ** 2
-        psf = np.where(near, (1 + squared / max(core_radius, 0.15) ** 2) ** -slope, 0)
+        if point is None:
+            psf = np.where(near, (1 + squared / max(core_radius, 0.15) ** 2) ** -slope, 0)
+        else:
+            psf = np.where(near, np.fft.ifftshift(point(np.fft.fftshift(offset))), 0)
         transform = fft.rfft2(psf / psf.sum())
         self._fine = np.empty((len(radii), side, side), np.float32)
         for number, radius in enumerate(radii):

@@ -10,6 +10,7 @@ import numpy as np
 from clustercnn._utils.validation import check_angle, check_positive
 from clustercnn.core import CandidateFlag
 from clustercnn.finding._false_alarms import places_of, threshold_of
+from clustercnn.finding._psf_image import check_psf, describe_psf
 from clustercnn.finding.background import BackgroundEstimator, suspect_places
 
 __all__ = ['FinderSettings', 'View']
@@ -63,12 +64,15 @@ class FinderSettings:
         Expected number of spurious sources in the field, instead of a threshold.
     psf_fwhm : `~astropy.units.Quantity` or None
         Width of the PSF; by default that of the image, else 8 arcsec.
+    psf : PsfImage or None
+        The PSF itself, in place of its width.
     """
 
-    def __init__(self, *, threshold, false_alarms, psf_fwhm):
+    def __init__(self, *, threshold, false_alarms, psf_fwhm, psf=None):
         self.threshold = check_positive('threshold', threshold)
         self.false_alarms = check_positive('false_alarms', false_alarms, optional=True)
         self.psf_fwhm = check_angle('psf_fwhm', psf_fwhm, optional=True)
+        self.psf = check_psf(psf, psf_fwhm)
 
     def _asked(self):
         """
@@ -98,11 +102,14 @@ class FinderSettings:
             If the PSF is wider than the image.
         """
         width = self.psf_fwhm if self.psf_fwhm is not None else image.psf_fwhm
+        if self.psf is not None:
+            width = self.psf.fwhm
         fwhm = float(_DEFAULT_FWHM if width is None else width.value)
         pixels = fwhm / image.pixel_scale.value
         if pixels > max(image.shape):
+            name = 'psf_fwhm' if self.psf is None else 'psf'
             msg = (
-                f"'psf_fwhm' must be narrower than the image, got {fwhm:g} arcsec, but the image "
+                f"'{name}' must be narrower than the image, got {fwhm:g} arcsec, but the image "
                 f'has {image.shape[1]} x {image.shape[0]} pixels of '
                 f'{image.pixel_scale.value:g} arcsec; give the width in arcsec'
             )
@@ -186,4 +193,4 @@ class FinderSettings:
             'threshold_sigma': round(threshold, 4),
             'psf_fwhm_arcsec': view.fwhm,
             'dropped': {},
-        }
+        } | describe_psf(self.psf)

@@ -11,8 +11,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from clustercnn.core import CandidateCatalog, CandidateFlag
-from clustercnn.finding._fitter import Expected, SourceFitter, closest_distance
+from clustercnn.finding._fitter import Expected, closest_distance
 from clustercnn.finding._profiles import tail_likelihood
+from clustercnn.finding._psf_image import source_fitter
 
 __all__ = ['characterise']
 
@@ -23,7 +24,17 @@ _BRIGHT_GAIN = 80.0
 
 
 def characterise(
-    image, x, y, significance, background, *, psf_fwhm, fits=None, meta=None, refine=None
+    image,
+    x,
+    y,
+    significance,
+    background,
+    *,
+    psf_fwhm=None,
+    psf=None,
+    fits=None,
+    meta=None,
+    refine=None,
 ):
     """
     Fit a point source and beta models near given positions and make a catalogue.
@@ -45,8 +56,10 @@ def characterise(
         Of the detection, in sigma.
     background : 2D `~numpy.ndarray`
         Expected background counts per pixel.
-    psf_fwhm : float
-        On axis, in arcsec.
+    psf_fwhm : float, optional
+        On axis, in arcsec; not needed, and not used, with ``psf``.
+    psf : PsfImage, optional
+        The PSF itself; by default a King profile.
     fits : list, optional
         First fits of the sources, as from `SourceFitter.fit`, made here if not given.
     meta : dict, optional
@@ -76,7 +89,8 @@ def characterise(
     order = np.argsort(-np.asarray(significance), kind='stable')
     x, y, significance = np.asarray(x)[order], np.asarray(y)[order], significance[order]
     scale = image.pixel_scale.value
-    fitter = SourceFitter(image, psf_fwhm=psf_fwhm)
+    fitter = source_fitter(image, psf_fwhm=psf_fwhm, psf=psf)
+    psf_fwhm = psf_fwhm if psf is None else float(psf.fwhm.value)
     counts = np.where(image.valid, image.counts, 0)
     model = np.zeros(image.shape, np.float32)
     rest = Expected(background, model)

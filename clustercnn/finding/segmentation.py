@@ -34,6 +34,8 @@ class SegmentationFinder(FinderSettings):
         Smallest size of a region.
     psf_fwhm : `~astropy.units.Quantity`, optional
         Width of the PSF; by default that of the image, else 8 arcsec.
+    psf : PsfImage, optional
+        The PSF itself, in place of its width; see `~clustercnn.io.read_psf`.
 
     Examples
     --------
@@ -43,8 +45,8 @@ class SegmentationFinder(FinderSettings):
     1
     """
 
-    def __init__(self, *, threshold=5.0, false_alarms=None, n_pixels=4, psf_fwhm=None):
-        super().__init__(threshold=threshold, false_alarms=false_alarms, psf_fwhm=psf_fwhm)
+    def __init__(self, *, threshold=5.0, false_alarms=None, n_pixels=4, psf_fwhm=None, psf=None):
+        super().__init__(threshold=threshold, false_alarms=false_alarms, psf_fwhm=psf_fwhm, psf=psf)
         self.n_pixels = int(check_positive('n_pixels', n_pixels))
 
     def __repr__(self):
@@ -90,6 +92,7 @@ class SegmentationFinder(FinderSettings):
             peak,
             view.background,
             psf_fwhm=view.fwhm,
+            psf=self.psf,
             meta=meta,
             refine=view.estimator.over,
         )

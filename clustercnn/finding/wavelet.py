@@ -7,7 +7,8 @@ import numpy as np
 from scipy import ndimage
 
 from clustercnn._utils.validation import check_positive
-from clustercnn.finding._fitter import Expected, SourceFitter, closest_distance
+from clustercnn.finding._fitter import Expected, closest_distance
+from clustercnn.finding._psf_image import source_fitter
 from clustercnn.finding._settings import FinderSettings
 from clustercnn.finding._starlet import poisson_sigma, poisson_sigma_at, smooth
 from clustercnn.finding.characterise import characterise
@@ -33,6 +34,8 @@ class WaveletFinder(FinderSettings):
         Number of scales from that of the PSF on, each twice as wide.
     psf_fwhm : `~astropy.units.Quantity`, optional
         Width of the PSF; by default that of the image, else 8 arcsec.
+    psf : PsfImage, optional
+        The PSF itself, in place of its width; see `~clustercnn.io.read_psf`.
 
     Examples
     --------
@@ -43,8 +46,8 @@ class WaveletFinder(FinderSettings):
     1
     """
 
-    def __init__(self, *, threshold=5.0, false_alarms=None, n_scales=4, psf_fwhm=None):
-        super().__init__(threshold=threshold, false_alarms=false_alarms, psf_fwhm=psf_fwhm)
+    def __init__(self, *, threshold=5.0, false_alarms=None, n_scales=4, psf_fwhm=None, psf=None):
+        super().__init__(threshold=threshold, false_alarms=false_alarms, psf_fwhm=psf_fwhm, psf=psf)
         self.n_scales = int(check_positive('n_scales', n_scales))
 
     def __repr__(self):
@@ -75,6 +78,7 @@ class WaveletFinder(FinderSettings):
             sigma,
             view.background,
             psf_fwhm=view.fwhm,
+            psf=self.psf,
             fits=fits,
             meta=meta,
             refine=view.estimator.over,
@@ -126,7 +130,7 @@ class WaveletFinder(FinderSettings):
         bright halo or the same object at another scale, is not taken again, while a point
         source upon a cluster is.
         """
-        fitter = SourceFitter(image, psf_fwhm=pixels * image.pixel_scale.value)
+        fitter = source_fitter(image, psf_fwhm=pixels * image.pixel_scale.value, psf=self.psf)
         model = np.zeros(image.shape, np.float32)
         # models are not exact; a fifth of their brightness is granted to them on top
         doubt = np.zeros(image.shape, np.float32)

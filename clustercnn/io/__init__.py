@@ -17,7 +17,7 @@ from clustercnn.core import (
 )
 from clustercnn.core.connect import IO_REGISTRY, register_suffixes
 
-__all__ = ['FileReport', 'check_files', 'read_events', 'read_image', 'read_optical']
+__all__ = ['FileReport', 'check_files', 'read_events', 'read_image', 'read_optical', 'read_psf']
 
 _LAZY = {
     'FileReport': 'clustercnn.io.check',
@@ -25,6 +25,7 @@ _LAZY = {
     'read_events': 'clustercnn.io.events',
     'read_image': 'clustercnn.io.images',
     'read_optical': 'clustercnn.io.images',
+    'read_psf': 'clustercnn.io.psf',
 }
 
 _SUFFIXES = {
