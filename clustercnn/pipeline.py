@@ -21,7 +21,7 @@ from clustercnn.core import CandidateCatalog, CutoutStack, PredictionSet, XrayIm
 from clustercnn.core.connect import guess_format
 from clustercnn.cutouts import CutoutMaker, coverage_flags
 from clustercnn.finding import SegmentationFinder, WaveletFinder
-from clustercnn.io import read_image, read_optical
+from clustercnn.io import read_image, read_optical, read_psf
 from clustercnn.report import write_report
 
 __all__ = [
@@ -72,13 +72,17 @@ class FieldResult:
     files: dict
 
 
-def _make_finder(method, *, psf_fwhm, threshold, false_alarms):
-    options = {'psf_fwhm': psf_fwhm}
+def _make_finder(method, *, psf_fwhm, psf, threshold, false_alarms):
+    options = {'psf_fwhm': psf_fwhm, 'psf': psf}
     if threshold is not None:
         options['threshold'] = threshold
     if false_alarms is not None:
         options['false_alarms'] = false_alarms
     return _FINDERS[method](**options)
+
+
+def _psf_image(psf):
+    return read_psf(psf) if isinstance(psf, (str, Path)) else psf
 
 
 def _check_file(data_class, output, overwrite):
@@ -96,6 +100,7 @@ def find_sources(
     exposure=None,
     background=None,
     psf_fwhm=None,
+    psf=None,
     method='wavelet',
     threshold=None,
     false_alarms=None,
@@ -114,6 +119,8 @@ def find_sources(
         Maps on the same grid.
     psf_fwhm : `~astropy.units.Quantity`, optional
         Width of the point spread function; that of the mission by default.
+    psf : str, path-like or PsfImage, optional
+        Its image, in place of the width.
     method : {'wavelet', 'segmentation'}, optional
         The finder.
     threshold : float, optional
@@ -143,7 +150,13 @@ def find_sources(
     image = xray
     if not isinstance(xray, XrayImage):
         image = read_image(xray, exposure=exposure, background=background, allow_flux=allow_flux)
-    finder = _make_finder(method, psf_fwhm=psf_fwhm, threshold=threshold, false_alarms=false_alarms)
+    finder = _make_finder(
+        method,
+        psf_fwhm=psf_fwhm,
+        psf=_psf_image(psf),
+        threshold=threshold,
+        false_alarms=false_alarms,
+    )
     catalog = finder(image)
     if output is not None:
         catalog.write(output, overwrite=overwrite)
@@ -351,6 +364,7 @@ def run_field(
     optical=None,
     bands=None,
     psf_fwhm=None,
+    psf=None,
     model='default',
     method='wavelet',
     threshold=None,
@@ -376,6 +390,8 @@ def run_field(
         Images of further bands.
     psf_fwhm : `~astropy.units.Quantity`, optional
         Width of the point spread function; that of the mission by default.
+    psf : str, path-like or PsfImage, optional
+        Its image, in place of the width.
     model : str, path-like or Classifier, optional
         A model, its file, or the name of a shipped one.
     method : {'wavelet', 'segmentation'}, optional
@@ -429,6 +445,7 @@ def run_field(
     started = time.perf_counter()
     clock = provenance.Stopwatch()
     sources = {'xray': xray, 'exposure': exposure, 'background': background, 'optical': optical}
+    sources |= {} if psf is None else {'psf': psf}
     for name in bands or ():
         if name in ('xray', 'exposure', 'background') or sources.get(name) is not None:
             msg = f"band '{name}': has an argument of its own; give it once or choose another name"
@@ -449,10 +466,15 @@ def run_field(
                 background=background,
                 allow_flux=allow_flux,
             )
+            psf = _psf_image(psf)
         image = images['xray']
         with clock('find'):
             finder = _make_finder(
-                method, psf_fwhm=psf_fwhm, threshold=threshold, false_alarms=false_alarms
+                method,
+                psf_fwhm=psf_fwhm,
+                psf=psf,
+                threshold=threshold,
+                false_alarms=false_alarms,
             )
             found = finder(image)
         # also where nothing is found: files that others read have their columns all the same
@@ -476,7 +498,11 @@ def run_field(
             seed=seed,
             timings=clock.seconds,
             counts=_account(image, found, catalog, stack),
-            notes=[*image.meta.get('notes', ()), *_missing_notes(stack, classifier)],
+            notes=[
+                *image.meta.get('notes', ()),
+                *([] if psf is None else psf.meta.get('notes', ())),
+                *_missing_notes(stack, classifier),
+            ],
         )
         files = {}
         if folder is not None:

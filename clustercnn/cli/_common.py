@@ -4,7 +4,9 @@ What the commands share: arguments, their parsing, and how results are told.
 """
 
 import argparse
+import math
 import re
+from pathlib import Path
 
 __all__ = [
     'UsageError',
@@ -19,6 +21,9 @@ __all__ = [
     'seed_number',
     'tell',
 ]
+
+
+_FITS_NAME = re.compile(r'\.(fits?|fts|ftz|img)(\.(gz|bz2|xz))?$', re.IGNORECASE)
 
 
 class UsageError(Exception):
@@ -130,7 +135,9 @@ def add_finder_arguments(parser):
     """
     group = parser.add_argument_group('source finding')
     group.add_argument(
-        '--psf', metavar='FWHM', help='width of the PSF in arcsec; default: that of the mission'
+        '--psf',
+        metavar='F|FWHM',
+        help='image of the PSF, FITS, or its width in arcsec; default: the width of the mission',
     )
     group.add_argument(
         '--method', choices=('wavelet', 'segmentation'), default='wavelet', help='the finder'
@@ -148,7 +155,7 @@ def add_finder_arguments(parser):
 
 def psf_of(options):
     """
-    Return the width asked for with ``--psf``.
+    Return the width or the file asked for with ``--psf``.
 
     Parameters
     ----------
@@ -157,23 +164,31 @@ def psf_of(options):
 
     Returns
     -------
-    fwhm : `~astropy.units.Quantity` or None
-        In arcsec; a unit such as ``0.5arcmin`` may be written.
+    settings : dict
+        ``psf_fwhm``, in arcsec, with which a unit such as ``0.5arcmin`` may be written, and
+        ``psf``, a file; at most one of them is not None.
     """
     import astropy.units as u
 
-    if options.psf is None:
-        return None
+    text = options.psf
+    if text is None:
+        return {'psf_fwhm': None, 'psf': None}
     try:
-        number = re.fullmatch(r'\s*([0-9.eE+-]+)\s*', options.psf)
-        width = float(number[1]) * u.arcsec if number else u.Quantity(options.psf).to(u.arcsec)
+        number = re.fullmatch(r'\s*([0-9.eE+-]+)\s*', text)
+        width = float(number[1]) * u.arcsec if number else u.Quantity(text).to(u.arcsec)
     except (ValueError, TypeError) as error:
-        msg = f'--psf {options.psf}: expected a width in arcsec such as 8, or 0.2arcmin'
+        # what looks like a file is left to the reader, who knows what to say of it
+        if Path(text).exists() or '/' in text or _FITS_NAME.search(text):
+            return {'psf_fwhm': None, 'psf': text}
+        msg = (
+            f'--psf {text}: expected a width in arcsec such as 8, or 0.2arcmin, or a FITS file '
+            f'with the image of the PSF; there is no such file'
+        )
         raise UsageError(msg) from error
-    if not width.value > 0:
-        msg = f'--psf {options.psf}: the width must be above 0'
+    if not (width.value > 0 and math.isfinite(width.value)):
+        msg = f'--psf {text}: the width must be finite and above 0'
         raise UsageError(msg)
-    return width
+    return {'psf_fwhm': width, 'psf': None}
 
 
 def finder_options(options):
@@ -199,7 +214,7 @@ def finder_options(options):
             msg = f'--{name.replace("_", "-")} {value:g}: must be above 0'
             raise UsageError(msg)
     return {
-        'psf_fwhm': psf_of(options),
+        **psf_of(options),
         'method': options.method,
         'threshold': options.threshold,
         'false_alarms': options.false_alarms,

@@ -73,6 +73,57 @@ def test_wrong_usage_is_status_2(capsys, field):
     assert not (field / 'c.ecsv').exists()
 
 
+def write_psf(path, sigma=4.0, **keywords):
+    y, x = np.mgrid[-50:51, -50:51]
+    header = fits.Header({'CDELT1': 1.0, 'CUNIT1': 'arcsec'} | keywords)
+    fits.writeto(path, np.exp(-0.5 * (x**2 + y**2) / sigma**2), header)
+    return str(path)
+
+
+@pytest.mark.parametrize('method', ['wavelet', 'segmentation'])
+def test_psf_as_an_image(method, field):
+    psf = write_psf(field / 'psf.fits')
+    command = ['find', str(field / 'xray.fits'), '--method', method, '-o']
+    assert main([*command, str(field / 'c.ecsv'), '--psf', psf]) == 0
+    catalog = CandidateCatalog.read(field / 'c.ecsv')
+    assert len(catalog) >= 1
+    assert catalog.meta['psf_image'] == psf
+    assert catalog.meta['psf_fwhm_arcsec'] == pytest.approx(9.42, rel=0.01)
+    assert main([*command, str(field / 'w.ecsv'), '--psf', '0.15arcmin']) == 0
+    catalog = CandidateCatalog.read(field / 'w.ecsv')
+    assert catalog.meta['psf_fwhm_arcsec'] == pytest.approx(9)
+    assert 'psf_image' not in catalog.meta
+
+
+@pytest.mark.filterwarnings('default')
+def test_run_records_the_image_of_the_psf(field):
+    psf = write_psf(field / 'psf.fits', THETA=6.0)
+    out = field / 'out'
+    assert main(['run', str(field / 'xray.fits'), '--psf', psf, '-o', str(out)]) == 0
+    record = json.loads((out / 'run.json').read_text())
+    assert record['inputs']['psf']['path'] == psf and record['inputs']['psf']['sha256']
+    assert record['options']['psf_fwhm'] is None
+    assert any('6 arcmin off axis; it is used everywhere' in note for note in record['notes'])
+
+
+@pytest.mark.parametrize('command', ['run', 'find'])
+def test_psf_that_is_none_is_one_line(command, field, capsys):
+    start = [command, str(field / 'xray.fits'), '-o', str(field / 'out.ecsv'), '--psf']
+    small = write_psf(field / 'small.fits', sigma=20.0)
+    for text, status, words in (
+        ('wide', 2, '--psf wide: expected a width in arcsec such as 8, or 0.2arcmin, or a FITS'),
+        ('inf', 2, '--psf inf: expected a width'),
+        ('0', 2, '--psf 0: the width must be finite and above 0'),
+        (str(field / 'absent.fits'), 1, 'absent.fits: no such file'),
+        (str(field), 1, 'is a folder'),
+        (small, 1, 'small.fits: HDU 0: 101 x 101 pixels of 1 arcsec, but the PSF is 47'),
+    ):
+        assert main([*start, text]) == status
+        (line,) = capsys.readouterr().err.splitlines()
+        assert words in line
+        assert not (field / 'out.ecsv').exists()
+
+
 def test_find_cut_classify_hang_together(field, capsys):
     xray, exposure = str(field / 'xray.fits'), str(field / 'exposure.fits')
     candidates, cutouts = str(field / 'c.ecsv'), str(field / 'cutouts.h5')
