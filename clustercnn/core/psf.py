@@ -50,8 +50,8 @@ class PsfImage:
     >>> from clustercnn.core import PsfImage
     >>> y, x = np.mgrid[-30:31, -30:31]
     >>> psf = PsfImage(images=np.exp(-(x**2 + y**2) / 18), pixel_scale=1 * u.arcsec)
-    >>> psf.images.shape, round(psf.fwhm.value, 2)
-    ((1, 61, 61), 7.06)
+    >>> psf.images.shape, psf.fwhm.round(2)
+    ((1, 61, 61), <Quantity 7.04 arcsec>)
     """
 
     images: np.ndarray

@@ -17,7 +17,7 @@ __all__ = ['ImageFitter', 'ImageShape', 'check_psf', 'describe_psf', 'source_fit
 # between two off-axis angles the images are mixed in so many steps
 _STEPS = 4
 # samples of the PSF along a pixel beyond which more add nothing
-_FINEST = 12
+_FINEST = 8
 
 
 class ImageShape:
@@ -107,7 +107,7 @@ class ImageShape:
         return image, -self._between(1, rows, columns), -self._between(2, rows, columns)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=16)
 def _shape(psf, step, scale, reach):
     """
     Return the shape of a PSF at a step between its off-axis angles.

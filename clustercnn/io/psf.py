@@ -19,6 +19,7 @@ __all__ = ['read_psf']
 
 _MOST_PIXELS = 4096 * 4096
 _MOST_PLANES = 64
+_LARGEST_ANGLE = 1e6
 # how many widths an image must have from side to side
 _LEAST_WIDTHS = 3
 # brightness at the rim, relative to the largest, that deserves a look
@@ -87,8 +88,8 @@ def read_psf(path, *, hdu=None, pixel_scale=None):
     ...     header = fits.Header({'CDELT1': 1.0, 'CUNIT1': 'arcsec'})
     ...     fits.writeto(path, np.exp(-(x**2 + y**2) / 18), header)
     ...     psf = read_psf(path)
-    >>> psf.pixel_scale, round(psf.fwhm.value, 2)
-    (<Quantity 1. arcsec>, 7.06)
+    >>> psf.pixel_scale, psf.fwhm.round(2)
+    (<Quantity 1. arcsec>, <Quantity 7.04 arcsec>)
     """
     given = check_angle('pixel_scale', pixel_scale, optional=True)
     notes = []
@@ -183,6 +184,12 @@ def _planes_of(path, where, header, data):
     if data.ndim == 2:
         return [(where, data, _angle_of(path, where, header))]
     angles = _axis_angles(header, len(data))
+    if angles[0] is not None and not (np.isfinite(angles).all() and min(angles) >= 0):
+        reason = (
+            f'{where}: CRVAL3, CRPIX3 and CDELT3 make off-axis angles from {min(angles):g} arcmin; '
+            f'expected 0 or more, correct the keywords'
+        )
+        raise ImageReadError(path, reason)
     return [
         (f'{where} plane {number}', image, angle)
         for number, (image, angle) in enumerate(zip(data, angles, strict=True))
@@ -211,7 +218,11 @@ def _angle_of(path, where, header):
     for word in _ANGLE_WORDS:
         if word in header:
             value = header[word]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not 0 <= value < _LARGEST_ANGLE
+            ):
                 reason = (
                     f'{where}: {word} = {value!r}; expected an off-axis angle of 0 or more, '
                     f'correct or delete the keyword'

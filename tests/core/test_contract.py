@@ -7,10 +7,12 @@ import copy
 import dataclasses
 import pickle
 
+import astropy.units as u
 import numpy as np
 import pytest
 
 from clustercnn import testing
+from clustercnn.core import PsfImage
 
 FACTORIES = {
     'image': testing.tiny_image,
@@ -22,6 +24,7 @@ FACTORIES = {
     'band': lambda: testing.tiny_stack()[1]['optical'],
     'labels': testing.tiny_labels,
     'prediction': testing.tiny_prediction,
+    'psf': lambda: PsfImage(images=np.eye(9), pixel_scale=4 * u.arcsec),
 }
 PLURALS = ['catalog', 'stack', 'labels', 'prediction']
 

@@ -129,6 +129,9 @@ def test_cubes(tmp_path):
     axis = {'CTYPE3': 'THETA', 'CUNIT3': 'arcmin', 'CRPIX3': 1, 'CRVAL3': 0, 'CDELT3': 5}
     psf = read_psf(written(tmp_path / 'psf.fits', cube, **ARCSEC, **axis))
     np.testing.assert_allclose(psf.off_axis.value, [0, 5, 10])
+    path = written(tmp_path / 'wrong.fits', cube, **ARCSEC, **(axis | {'CDELT3': -5}))
+    with pytest.raises(ImageReadError, match='make off-axis angles from -10 arcmin'):
+        read_psf(path)
     path = written(tmp_path / 'other.fits', cube, **ARCSEC)
     with pytest.warns(DataQualityWarning, match='2 further images are not used: no off-axis angle'):
         psf = read_psf(path)
