@@ -8,14 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-__all__ = ['BandedKernel', 'b3_cascade', 'row_blocks']
+__all__ = ['BandedKernel', 'b3_cascade', 'for_row_blocks']
 
-# pixels a block; its temporary arrays are what is needed beyond input and output
-_BLOCK = 2**20
+# Rows, summands and columns of one matrix product. Products of at most 2**18 multiplications are
+# left to a single thread by OpenBLAS, whose own threads wait for each other in busy loops: where
+# other programs run on the same cores that is slower by orders of magnitude.
+_ROWS, _SUMMANDS, _COLUMNS = 32, 128, 64
+# pixels and bytes that are worked on at a time, beyond input and output
+_BLOCK, _MEMORY = 2**17, 400e6
 # rows of a tile of the cascade, which then stays in the second-level cache
 _TILE_ROWS = 32
-# from so many pixels on the cascade is worth a thread a core, and not more than these
-_THREADED, _MOST_THREADS = 2**20, 8
+# from so many pixels on there is a thread a core, and not more than these
+_THREADED, _MOST_THREADS = 2**17, 8
 
 
 class BandedKernel:
@@ -36,12 +40,9 @@ class BandedKernel:
     def __init__(self, kernel, dtype):
         self.half = len(kernel) // 2
         self.dtype = np.dtype(dtype)
-        # wide enough for what is zero in the block not to outweigh what is not
-        self.size = max(64, self.half // 2)
-        self._rows = np.zeros((self.size, self.size + 2 * self.half), self.dtype)
-        for number, row in enumerate(self._rows):
+        self._matrix = np.zeros((_ROWS, _ROWS + 2 * self.half), self.dtype)
+        for number, row in enumerate(self._matrix):
             row[number : number + len(kernel)] = kernel
-        self._columns = np.ascontiguousarray(self._rows.T)
 
     def __call__(self, rows, first, last):
         """
@@ -51,7 +52,7 @@ class BandedKernel:
         ----------
         rows : 2D `~numpy.ndarray`
             A piece of the image as wide as it, with all rows within half the kernel of those
-            asked for, and finite. Beyond its edges all is zero.
+            asked for, of the kernel's type and finite. Beyond its edges all is zero.
         first, last : int
             The rows that are asked for, counted in ``rows``.
 
@@ -60,50 +61,91 @@ class BandedKernel:
         convolved : 2D `~numpy.ndarray`
             Shape ``(last - first, nx)``.
         """
-        nx = rows.shape[1]
-        vertical = np.empty((last - first, nx), self.dtype)
-        for start, stop, source, band in self._bands(first, last, len(rows)):
-            matrix = self._rows[: stop - start, band]
-            np.matmul(matrix, rows[source], out=vertical[start - first : stop - first])
+        vertical = np.empty((last - first, rows.shape[1]), self.dtype)
+        self._convolve(rows, first, vertical)
         convolved = np.empty_like(vertical)
-        for start, stop, source, band in self._bands(0, nx, nx):
-            matrix = self._columns[band, : stop - start]
-            np.matmul(vertical[:, source], matrix, out=convolved[:, start:stop])
+        self._convolve(vertical.T, 0, convolved.T)
         return convolved
 
-    def _bands(self, first, last, length):
+    def _convolve(self, image, first, out):
         """
-        Yield where each block starts and stops, what it is made from, and by what of the matrix.
+        Convolve along the first axis; ``out`` begins with a row of the image.
         """
-        for start in range(first, last, self.size):
-            stop = min(start + self.size, last)
-            low, high = max(start - self.half, 0), min(stop + self.half, length)
-            offset = low - start + self.half
-            yield start, stop, slice(low, high), slice(offset, offset + high - low)
+        for start in range(0, len(out), _ROWS):
+            part = out[start : start + _ROWS]
+            row = first + start
+            low = max(row - self.half, 0)
+            high = min(row + len(part) + self.half, len(image))
+            for begin in range(low, high, _SUMMANDS):
+                end = min(begin + _SUMMANDS, high)
+                shift = self.half - row
+                matrix = self._matrix[: len(part), begin + shift : end + shift]
+                pieces = zip(_in_columns(image[begin:end]), _in_columns(part), strict=True)
+                for source, target in pieces:
+                    if begin == low:
+                        np.matmul(matrix, source, out=target)
+                    else:
+                        target += matrix @ source
 
 
-def row_blocks(shape, kernel):
+def _in_columns(image):
     """
-    Divide an image into blocks of rows.
+    Return views of an image as a stack of pieces of the same width, and of what is left.
+    """
+    whole = image.shape[1] // _COLUMNS * _COLUMNS
+    pieces = image[:, :whole].reshape(len(image), -1, _COLUMNS).transpose(1, 0, 2)
+    return pieces, image[None, :, whole:]
+
+
+def _n_threads(n_pixels):
+    """
+    Return how many threads to start for an image.
+    """
+    if n_pixels < _THREADED:
+        return 1
+    affinity = getattr(os, 'sched_getaffinity', None)
+    n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(n_cores, _MOST_THREADS)
+
+
+def for_row_blocks(function, shape, kernel):
+    """
+    Call a function for one block of rows of an image after another, on all cores.
 
     Parameters
     ----------
+    function : callable
+        Takes two slices: the rows of a block, and the rows that they are made from.
     shape : 2-tuple of int
         Of the image.
     kernel : BandedKernel
         Tells how far the rows of a block look.
-
-    Yields
-    ------
-    block, needed : slice
-        Rows of the block, and the rows that they are made from.
     """
     ny, nx = shape
-    # whole multiples of the matrix, but for the last
-    size = kernel.size * max(_BLOCK // (max(nx, 1) * kernel.size), 1)
+    size = max(_BLOCK // max(nx, 1), kernel.half // 4, 1)
+    size = -(-size // _ROWS) * _ROWS
+    blocks = []
     for start in range(0, ny, size):
         stop = min(start + size, ny)
-        yield slice(start, stop), slice(max(start - kernel.half, 0), min(stop + kernel.half, ny))
+        needed = slice(max(start - kernel.half, 0), min(stop + kernel.half, ny))
+        blocks.append((slice(start, stop), needed))
+    # two planes of what is needed, and some six of the block
+    memory = (8 * size + 4 * kernel.half) * nx * kernel.dtype.itemsize
+    threads = int(min(_n_threads(ny * nx), max(_MEMORY // max(memory, 1), 1)))
+    _in_threads(function, blocks, threads)
+
+
+def _in_threads(function, jobs, threads):
+    """
+    Call a function with the arguments of each job.
+    """
+    if threads == 1 or len(jobs) == 1:
+        for job in jobs:
+            function(*job)
+        return
+    with ThreadPoolExecutor(threads) as executor:
+        for done in [executor.submit(function, *job) for job in jobs]:
+            done.result()
 
 
 def b3_cascade(image, n_scales):
@@ -131,33 +173,25 @@ def b3_cascade(image, n_scales):
         planes[0] = image
         return planes
     between = [np.empty_like(planes[0]) for _ in range(min(n_scales - 1, 2))]
-    threads = 1
-    if image.size >= _THREADED:
-        affinity = getattr(os, 'sched_getaffinity', None)
-        n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-        threads = min(n_cores, _MOST_THREADS)
-    with ThreadPoolExecutor(threads) as executor:
-        current = image
-        for level in range(n_scales):
-            step = 2**level
-            last = level == n_scales - 1
-            following = planes[-1] if last else between[level % 2]
-            tiles = [
-                (phase, start, min(start + _TILE_ROWS, n_rows))
-                for phase in range(min(step, ny))
-                for n_rows in [len(range(phase, ny, step))]
-                for start in range(0, n_rows, _TILE_ROWS)
-            ]
-            share = -(-len(tiles) // threads)
-            jobs = [
-                executor.submit(
-                    _smooth_tiles, current, following, planes[level], step, tiles[k : k + share]
-                )
-                for k in range(0, len(tiles), share)
-            ]
-            for job in jobs:
-                job.result()
-            current = following
+    threads = _n_threads(image.size)
+    current = image
+    for level in range(n_scales):
+        step = 2**level
+        last = level == n_scales - 1
+        following = planes[-1] if last else between[level % 2]
+        tiles = [
+            (phase, start, min(start + _TILE_ROWS, n_rows))
+            for phase in range(min(step, ny))
+            for n_rows in [len(range(phase, ny, step))]
+            for start in range(0, n_rows, _TILE_ROWS)
+        ]
+        share = -(-len(tiles) // threads)
+        jobs = [
+            (current, following, planes[level], step, tiles[number : number + share])
+            for number in range(0, len(tiles), share)
+        ]
+        _in_threads(_smooth_tiles, jobs, threads)
+        current = following
     return planes
 
 

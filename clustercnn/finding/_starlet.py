@@ -8,7 +8,7 @@ import functools
 import numpy as np
 from scipy import special
 
-from clustercnn.finding._convolve import BandedKernel, b3_cascade, row_blocks
+from clustercnn.finding._convolve import BandedKernel, b3_cascade, for_row_blocks
 
 __all__ = ['poisson_sigma', 'poisson_sigma_at', 'scaling_kernel', 'smooth', 'starlet_transform']
 
@@ -82,10 +82,13 @@ def smooth(image, scale, *, power=1):
     dtype = _precision(scale, image)
     kernel, peak = _power_of_kernel(scale, power, dtype)
     smoothed = np.empty(image.shape, dtype)
-    for block, needed in row_blocks(image.shape, kernel):
+
+    def smooth_block(block, needed):
         rows = image[needed].astype(dtype, copy=False)
         first, last = block.start - needed.start, block.stop - needed.start
         np.multiply(kernel(rows, first, last), peak, out=smoothed[block])
+
+    for_row_blocks(smooth_block, image.shape, kernel)
     return smoothed
 
 
@@ -143,21 +146,24 @@ def poisson_sigma(counts, background, scale, *, floor=0.0):
     dtype = _precision(scale, counts, background)
     kernels, peaks = zip(*(_power_of_kernel(scale, p, dtype) for p in (1, 2, 3)), strict=True)
     sigma = np.zeros(counts.shape, dtype)
-    for block, needed in row_blocks(counts.shape, kernels[0]):
+    # the upper tail of a Poisson variable is never fainter than a Gaussian one; the margin is
+    # for what rounding and scipy's tails do
+    least = dtype.type((0.98 * max(floor, 0.0)) ** 2 * peaks[1] / peaks[0] ** 2)
+
+    def fill(block, needed):
         first, last = block.start - needed.start, block.stop - needed.start
         expected = background[needed].astype(dtype, copy=False)
         # the difference first: it is as exact in float32 as the counts are
-        excess = kernels[0](counts[needed] - expected, first, last)
+        excess = kernels[0]((counts[needed] - expected).astype(dtype, copy=False), first, last)
         variance, third = (kernel(expected, first, last) for kernel in kernels[1:])
-        # the upper tail of a Poisson variable is never fainter than a Gaussian one; the margin
-        # is for what rounding and scipy's tails do
-        least = (0.98 * max(floor, 0.0)) ** 2 * (peaks[1] / peaks[0] ** 2)
-        there = (excess > 0) & (third > 0) & (excess * excess >= dtype.type(least) * variance)
+        there = (excess > 0) & (third > 0) & (excess * excess >= least * variance)
         sums = (
             plane[there].astype(np.float64) * peak
             for plane, peak in zip((excess, variance, third), peaks, strict=True)
         )
         sigma[block][there] = _tail_sigma(*sums)
+
+    for_row_blocks(fill, counts.shape, kernels[0])
     return sigma
 
 

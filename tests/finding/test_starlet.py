@@ -113,12 +113,17 @@ def test_zeros_stay_exact_zeros():
     np.testing.assert_array_equal(smooth(image, 3) > 0, inside)
 
 
-def test_blocks_make_no_difference(monkeypatch):
+@pytest.mark.parametrize('threaded', [1, 10**9])
+def test_blocks_and_threads_make_no_difference(monkeypatch, threaded):
     counts, background = field((333, 190))
     whole = smooth(counts, 4), poisson_sigma(counts, background, 4)
     monkeypatch.setattr(_convolve, '_BLOCK', 64 * 190)
+    blocks = []
     kernel = _convolve.BandedKernel(scaling_kernel(4), np.float64)
-    assert len(list(_convolve.row_blocks(counts.shape, kernel))) == 6
+    _convolve.for_row_blocks(lambda *rows: blocks.append(rows), counts.shape, kernel)
+    assert len(blocks) == 6
+    assert blocks[1] == (slice(64, 128), slice(34, 158))
+    monkeypatch.setattr(_convolve, '_THREADED', threaded)
     blocked = smooth(counts, 4), poisson_sigma(counts, background, 4)
     np.testing.assert_allclose(blocked[0], whole[0], rtol=1e-13)
     np.testing.assert_allclose(blocked[1], whole[1], atol=1e-10)
