@@ -307,6 +307,39 @@ class ModelValidation(Generated):
         return table(heads, rows, widths='34 24 14 14 14') if rows else []
 
 
+class FinderLists(Generated):
+    """
+    What ``validation/finder/compare_lists.py`` measured, where it was run.
+    """
+
+    path = ROOT / 'validation' / 'finder' / 'results' / 'lists.json'
+    depends_on = (path,)
+
+    def lines(self):
+        """
+        Return a row for each field and finder.
+        """
+        if not self.path.exists():
+            return ['They have not been measured for this version yet.']
+        rows = []
+        for field, entry in json.loads(self.path.read_text(encoding='utf-8')).items():
+            finders = {key: value for key, value in entry.items() if isinstance(value, dict)}
+            for number, (finder, row) in enumerate(finders.items()):
+                share, chance = row['recovered'], row['by_chance']['share']
+                rows.append(
+                    (
+                        _plain(field) if number == 0 else '',
+                        finder,
+                        f'{row["sources"]} ({row["extended"]})',
+                        f'{share["hits"]} of {share["n"]}',
+                        f'{share["from"]:.2f} to {share["to"]:.2f}',
+                        f'{chance:.2f}',
+                    )
+                )
+        heads = ('field', 'finder', 'found (extended)', 'of the list', 'interval', 'by chance')
+        return table(heads, rows, widths='28 24 14 12 14 8')
+
+
 class Layers(Generated):
     """
     The layers of the package, as the test that keeps them says.
@@ -405,6 +438,7 @@ def setup(app):
         ('model-card', ModelCard),
         ('mission-widths', MissionWidths),
         ('model-validation', ModelValidation),
+        ('finder-lists', FinderLists),
         ('layers', Layers),
     ):
         app.add_directive(name, directive)
