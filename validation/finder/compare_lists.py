@@ -355,6 +355,9 @@ def at_missed(field, catalog, index, background):
         reach = np.maximum(2 * field.aperture, 2 * np.asarray(catalog['extent']))
         if (apart < reach).any():
             reason = 'beside or within another source'
+        # as far as the models of extended sources go
+        elif (apart < 12 * np.asarray(catalog['extent'])).any() and reason.startswith('stands'):
+            reason = 'on the halo of an extended source'
     return row | {'reason': reason}
 
 
