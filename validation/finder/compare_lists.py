@@ -539,10 +539,10 @@ def draw(name, field, catalog, path):
     axes.set_facecolor('0.85')
     axes.imshow(shown, origin='lower', cmap='Greys', vmin=np.log10(low), vmax=np.log10(high),
                 interpolation='nearest', rasterized=True)  # fmt: skip
-    places = zip(*(np.asarray(catalog[key]) for key in ('x', 'y', 'extent')), strict=True)
-    for x, y, extent in places:
+    drawn = (np.asarray(catalog[key]) for key in ('x', 'y', 'extent'))
+    for x, y, extent, wide in zip(*drawn, catalog.extended(), strict=True):
         # points get a circle that can be seen
-        radius, colour = (extent, 'tab:green') if extent > 0 else (14.0, 'tab:red')
+        radius, colour = (extent, 'tab:green') if wide else (14.0, 'tab:red')
         radius = max(radius, 10.0) / scale
         axes.add_patch(Circle((x, y), radius=radius, fill=False, color=colour, lw=1.4))
     axes.plot(*_pixels(image, field.positions), ls='', marker='x', ms=6, mew=1.1, c='tab:blue')
