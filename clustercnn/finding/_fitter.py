@@ -274,13 +274,15 @@ class SourceFitter:
         models = np.arange(1 if point_only else len(radii))
         if around is not None and not point_only:
             models = _near(models, around)
+        amplitude = [None]
+        top = 0
         for _ in range(_MOST_PLACES):
             # wide enough for the widest of the models
             half = min(int(np.ceil(4 * fwhm + 3 * radii[models[-1]])), self.half)
             here, there = self._overlap(x, y, half)
             planes = counts[here], background[here], self.response[here]
             templates = self._stamps(bank, models, x, y, there, half)
-            statistic, amplitude, error = fit_amplitudes(*planes, templates)
+            statistic, amplitude, error = fit_amplitudes(*planes, templates, start=amplitude[top])
             top = int(np.argmax(statistic))
             best = int(models[top])
             slopes = self._slopes(bank, x, y, there, best, half)

@@ -4,7 +4,6 @@ From positions to candidates: likelihoods, extent, counts, flags.
 """
 
 import dataclasses
-import itertools
 
 import numpy as np
 from scipy import ndimage
@@ -19,6 +18,8 @@ __all__ = ['characterise']
 
 _SATURATED_COUNTS = 60_000
 _MOST_ROUNDS = 6
+# so many widths from each other two sources share photons that matter
+_REACH = 2.0
 # point sources with less can hide nothing that could be told
 _BRIGHT_GAIN = 80.0
 
@@ -33,6 +34,7 @@ def characterise(
     psf_fwhm=None,
     psf=None,
     fits=None,
+    fitter=None,
     meta=None,
     refine=None,
 ):
@@ -62,6 +64,8 @@ def characterise(
         The PSF itself; by default a King profile.
     fits : list, optional
         First fits of the sources, as from `SourceFitter.fit`, made here if not given.
+    fitter : SourceFitter, optional
+        That of the first fits, whose models need not be made again.
     meta : dict, optional
         Provenance.
     refine : callable, optional
@@ -89,7 +93,8 @@ def characterise(
     order = np.argsort(-np.asarray(significance), kind='stable')
     x, y, significance = np.asarray(x)[order], np.asarray(y)[order], significance[order]
     scale = image.pixel_scale.value
-    fitter = source_fitter(image, psf_fwhm=psf_fwhm, psf=psf)
+    if fitter is None:
+        fitter = source_fitter(image, psf_fwhm=psf_fwhm, psf=psf)
     psf_fwhm = psf_fwhm if psf is None else float(psf.fwhm.value)
     counts = np.where(image.valid, image.counts, 0)
     model = np.zeros(image.shape, np.float32)
@@ -204,8 +209,12 @@ def _fit_together(fitter, fits, counts, rest, *, moving=None):
                 changed.append(number)
         # those that stand still are looked at again only beside one that moves
         place = np.array([(fit.x, fit.y) for fit in fits])
-        near = cKDTree(place).query_ball_point(place[changed], fitter.half) if changed else []
-        moving = sorted(set(itertools.chain.from_iterable(near)))
+        reach = np.array([_REACH * (fit.fwhm + fit.radius) for fit in fits])
+        moving = set()
+        for number in changed:
+            distance = np.hypot(*(place - place[number]).T)
+            moving.update(np.flatnonzero(distance < reach + reach[number]).tolist())
+        moving = sorted(moving)
         if not moving:
             break
 
@@ -258,9 +267,9 @@ def _merge_cores(fits):
     """
     Make one source of an extended one and a narrower extended one in its core.
 
-    The bright core of a cluster is fitted on its own where one beta model is not enough. Its
-    counts go to its cluster; what was drawn of it stays drawn. A point source in a cluster
-    stays a source.
+    The bright core of a cluster is fitted on its own where one beta model is not enough, or
+    its halo is. The counts of the fainter of the two go to the other; what was drawn of it
+    stays drawn. A point source in a cluster stays a source.
 
     Returns the fits, the number each had, and how many were merged.
     """
@@ -276,17 +285,21 @@ def _merge_cores(fits):
         hosts = [other for other in np.flatnonzero(wide).tolist() if other not in core_of]
         if hosts:
             core_of[number] = max(hosts, key=lambda other: fits[other].counts)
+    gone = set()
     for number, host in core_of.items():
-        core, cluster = fits[number], fits[host]
-        fits[host] = dataclasses.replace(
+        # what has most of the counts is the source; the other is its core or its halo
+        less, more = sorted((number, host), key=lambda one: fits[one].counts)
+        core, cluster = fits[less], fits[more]
+        gone.add(less)
+        fits[more] = dataclasses.replace(
             cluster,
             merged=cluster.merged + core.counts + core.merged,
             merged_err=float(
                 np.hypot(cluster.merged_err, np.hypot(core.counts_err, core.merged_err))
             ),
         )
-    kept = [number for number in range(len(fits)) if number not in core_of]
-    return [fits[number] for number in kept], kept, len(core_of)
+    kept = [number for number in range(len(fits)) if number not in gone]
+    return [fits[number] for number in kept], kept, len(gone)
 
 
 def _resolve(fitter, fits, counts, rest):

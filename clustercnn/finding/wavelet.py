@@ -69,7 +69,8 @@ class WaveletFinder(FinderSettings):
         """
         view = self.view(image)
         threshold = self.threshold_for(image, view, self.n_scales)
-        x, y, sigma, fits, dropped = self._detect(image, view, threshold)
+        fitter = source_fitter(image, psf_fwhm=view.fwhm, psf=self.psf)
+        x, y, sigma, fits, dropped = self._detect(image, view, threshold, fitter)
         meta = self.provenance(view, threshold) | {'dropped': dropped}
         catalog = characterise(
             image,
@@ -80,40 +81,18 @@ class WaveletFinder(FinderSettings):
             psf_fwhm=view.fwhm,
             psf=self.psf,
             fits=fits,
+            fitter=fitter,
             meta=meta,
             refine=view.estimator.over,
         )
         return self.finished(catalog, view)
 
-    def _detect(self, image, view, threshold):
+    def _detect(self, image, view, threshold, fitter):
         """
-        Return positions and significances of the sources, and what was left out.
+        Return positions, significances and first fits of the sources, and what was left out.
         """
-        counts, background, pixels = view.counts, view.background, view.pixels
-        first = view.scale
-        coverage = image.valid.astype(np.float32)
-        peaks, n_skipped = [], 0
-        for scale in range(first, first + self.n_scales):
-            if 2 ** (scale + 1) > min(image.shape) / 2:
-                n_skipped += 1
-                continue
-            sigma = poisson_sigma(counts, background, scale, floor=threshold)
-            footprint = 2 * 2 ** (scale - 1) + 1
-            top = (sigma == ndimage.maximum_filter(sigma, footprint)) & (sigma > threshold)
-            half_exposed = smooth(coverage, scale) < 0.5
-            for row, column in np.argwhere(top):
-                peaks.append((sigma[row, column], scale, column, row, half_exposed[row, column]))
-        # small scales first (as Kaefer et al. 2020, A&A 634, A8): a wide one takes neighbours
-        # for one extended source, while the core of a cluster shows at small scales, too
-        peaks.sort(key=lambda peak: (peak[1], -peak[0]))
-        n_edge = sum(bool(peak[-1]) for peak in peaks)
-        peaks = [peak for peak in peaks if not peak[-1]]
-        kept, n_explained = self._accept(image, counts, background, peaks, pixels, threshold)
-        reasons = {}
-        if n_skipped:
-            reasons['scales wider than a quarter of the image, not searched'] = n_skipped
-        if n_edge:
-            reasons['peaks with less than half of their surroundings exposed'] = n_edge
+        peaks, reasons = self._peaks(image, view, threshold)
+        kept, n_explained = self._accept(fitter, view.counts, view.background, peaks, threshold)
         if n_explained:
             reasons['peaks that the models of other sources explain'] = n_explained
         if not kept:
@@ -122,7 +101,35 @@ class WaveletFinder(FinderSettings):
         x, y = np.array([(fit.x, fit.y) for fit in fits]).T
         return x, y, np.array([value for _, value in kept]), fits, reasons
 
-    def _accept(self, image, counts, background, peaks, pixels, threshold):
+    def _peaks(self, image, view, threshold):
+        """
+        Return significance, scale, column and row of each peak, and what was left out.
+        """
+        coverage = image.valid.astype(np.float32)
+        peaks, n_skipped, n_edge = [], 0, 0
+        for scale in range(view.scale, view.scale + self.n_scales):
+            if 2 ** (scale + 1) > min(image.shape) / 2:
+                n_skipped += 1
+                continue
+            sigma = poisson_sigma(view.counts, view.background, scale, floor=threshold)
+            footprint = 2 * 2 ** (scale - 1) + 1
+            top = (sigma == ndimage.maximum_filter(sigma, footprint)) & (sigma > threshold)
+            exposed = smooth(coverage, scale)
+            for row, column in np.argwhere(top):
+                if exposed[row, column] < 0.5:
+                    n_edge += 1
+                else:
+                    peaks.append((float(sigma[row, column]), scale, int(column), int(row)))
+        # small scales first (as Kaefer et al. 2020, A&A 634, A8): a wide one takes neighbours
+        # for one extended source, while the core of a cluster shows at small scales, too
+        peaks.sort(key=lambda peak: (peak[1], -peak[0]))
+        reasons = {
+            'scales wider than a quarter of the image, not searched': n_skipped,
+            'peaks with less than half of their surroundings exposed': n_edge,
+        }
+        return peaks, {reason: n for reason, n in reasons.items() if n}
+
+    def _accept(self, fitter, counts, background, peaks, threshold):
         """
         Take the peaks in their order; each must stand out over the models of those before.
 
@@ -130,13 +137,12 @@ class WaveletFinder(FinderSettings):
         bright halo or the same object at another scale, is not taken again, while a point
         source upon a cluster is.
         """
-        fitter = source_fitter(image, psf_fwhm=pixels * image.pixel_scale.value, psf=self.psf)
-        model = np.zeros(image.shape, np.float32)
+        model = np.zeros(counts.shape, np.float32)
         # models are not exact; a fifth of their brightness is granted to them on top
-        doubt = np.zeros(image.shape, np.float32)
+        doubt = np.zeros(counts.shape, np.float32)
         rest = Expected(background, model)
         kept = []
-        for _, scale, column, row, _ in peaks:
+        for _, scale, column, row in peaks:
             value = poisson_sigma_at(counts, background, doubt, scale, column, row)
             if value <= threshold:
                 continue
