@@ -5,8 +5,9 @@ The finder and its parts against scipy, PyWavelets and sep::
     python benchmarks/bench_find.py [--json FILE] [--rounds 3]
 
 The field is simulated here: 648 x 648 pixels of 4 arcsec with about a hundred sources. Both sides
-run in turn, in one process on all cores it may use; the best of the rounds counts. Our first
-call is timed apart. A peer that is not installed is named, and its columns stay empty.
+run in turn, in one process on all cores it may use; the best of the rounds counts. First calls,
+which compile or fill caches, are timed apart. A peer that is not installed is named, and
+not compared with.
 """
 
 import argparse
@@ -85,6 +86,35 @@ def scipy_starlet(image):
         planes.append(current - following)
         current = following
     return np.stack([*planes, current])
+
+
+def jax_starlet():
+    """
+    Return a compiled function that does the same by shifted sums of a padded image.
+    """
+    import jax
+    from jax import numpy as jnp
+
+    def smooth(image, step, axis):
+        padding = [(0, 0), (0, 0)]
+        padding[axis] = 2 * step, 2 * step
+        padded = jnp.pad(image, padding, mode='reflect')
+        first, second, third, fourth, fifth = (
+            jax.lax.dynamic_slice_in_dim(padded, k * step, image.shape[axis], axis)
+            for k in range(5)
+        )
+        return (first + fifth + 4 * (second + fourth) + 6 * third) / 16
+
+    @jax.jit
+    def transform(image):
+        planes = []
+        for level in range(N_SCALES):
+            following = smooth(smooth(image, 2**level, 0), 2**level, 1)
+            planes.append(image - following)
+            image = following
+        return jnp.stack([*planes, image])
+
+    return lambda image: np.asarray(transform(image))
 
 
 def scipy_sigma(counts, background):
@@ -175,8 +205,7 @@ def compare(case, ours, peer, *, amount, unit, n_rounds, peer_name=None, peer_am
     ``amount`` is the work of a call in the unit without its ``/s``.
     """
     first = timed(ours)
-    if peer is not None:
-        peer()
+    peer_first = None if peer is None else timed(peer)
     seconds, peer_seconds = [], []
     for _ in range(n_rounds):
         seconds.append(timed(ours))
@@ -189,10 +218,11 @@ def compare(case, ours, peer, *, amount, unit, n_rounds, peer_name=None, peer_am
         'ours': round(rate, 2),
         'peer_name': peer_name,
         'peer': round(peer_rate, 2) if peer_rate else None,
-        'ratio': round(rate / peer_rate, 2) if peer_rate else None,
+        'ratio': round(rate / peer_rate, 4) if peer_rate else None,
         'unit': unit,
         'ours_s': round(min(seconds), 4),
         'first_call_s': round(first, 4),
+        'peer_first_call_s': peer_first and round(peer_first, 4),
     }
 
 
@@ -223,6 +253,9 @@ def transform_rows(n_rounds):
             peers['PyWavelets swt2, haar'] = lambda image=image: pywt.swt2(
                 image, 'haar', N_SCALES, trim_approx=True
             )
+        if dtype is np.float32:
+            compiled = jax_starlet()
+            peers['JAX, compiled'] = lambda image=image, compiled=compiled: compiled(image)
         for name, peer in peers.items():
             row = compare(
                 f'starlet, {N_SCALES} scales, 2048 x 2048 {np.dtype(dtype)}',
@@ -331,15 +364,18 @@ def main():
     n_cores = len(affinity(0)) if affinity else os.cpu_count()
     print(f'on {n_cores} cores')
     rows = finder_rows(options.rounds) + transform_rows(options.rounds)
-    print(f'{"case":44} {"ours":>9} {"peer":>9} {"ratio":>7}  unit; first call of ours')
+    print(f'{"case":44} {"ours":>9} {"peer":>9} {"ratio":>7}  unit; first calls')
     for row in rows:
         peer, ratio = (
-            '-' if row[name] is None else f'{row[name]:.2f}' for name in ('peer', 'ratio')
+            '-' if row[name] is None else f'{row[name]:.3g}' for name in ('peer', 'ratio')
         )
         named = f' ({row["peer_name"]})' if row['peer_name'] else ''
+        first = f'{row["first_call_s"]:.2f} s'
+        if row['peer_first_call_s'] is not None:
+            first += f', {row["peer_first_call_s"]:.2f} s'
         print(
-            f'{row["case"]:44} {row["ours"]:9.2f} {peer:>9} {ratio:>7}  '
-            f'{row["unit"]}{named}; {row["first_call_s"]:.2f} s'
+            f'{row["case"]:44} {row["ours"]:9.3g} {peer:>9} {ratio:>7}  '
+            f'{row["unit"]}{named}; {first}'
         )
     if options.json:
         with open(options.json, 'w', encoding='utf-8') as stream:

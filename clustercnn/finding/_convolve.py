@@ -11,8 +11,8 @@ import numpy as np
 __all__ = ['BandedKernel', 'b3_cascade', 'for_row_blocks']
 
 # Rows, summands and columns of one matrix product. Products of at most 2**18 multiplications are
-# left to a single thread by OpenBLAS, whose own threads wait for each other in busy loops: where
-# other programs run on the same cores that is slower by orders of magnitude.
+# left to a single thread by OpenBLAS, whose own threads wait for each other in busy loops, and
+# for ever so long where other programs run on the same cores.
 _ROWS, _SUMMANDS, _COLUMNS = 32, 128, 64
 # pixels and bytes that are worked on at a time, beyond input and output
 _BLOCK, _MEMORY = 2**17, 400e6
