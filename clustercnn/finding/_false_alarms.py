@@ -10,10 +10,14 @@ __all__ = ['places_of', 'threshold_of']
 
 # peaks of a smooth Gaussian field in the plane are as frequent as t**2 times the upper tail (Adler
 # 1981, The Geometry of Random Fields, theorem 6.9.3, for high t); the factor, by the counts that
-# are expected in a square of the finest scale, is that of
-# ``python validation/finder/calibrate_false_alarms.py``
+# are expected in a square of the finest scale and by that scale, is that of
+# ``python validation/finder/calibrate_false_alarms.py``; of few counts, and on few pixels, there
+# are fewer peaks
 _COUNTS = np.array([0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0])
-_FACTOR = np.array([0.1, 0.12, 0.12, 0.15, 0.2, 0.2, 0.22, 0.25, 0.28])
+_FACTOR = {
+    1: np.array([0.09, 0.1, 0.115, 0.125, 0.15, 0.17, 0.185, 0.205, 0.22]),
+    2: np.array([0.145, 0.145, 0.15, 0.17, 0.18, 0.195, 0.215, 0.235, 0.255]),
+}
 # they were counted with so many scales; each has a quarter of the places of the one before
 _N_SCALES = 4
 # below it noise is one source beside the other
@@ -39,7 +43,7 @@ def places_of(background, valid, scale, n_scales):
         Times ``t**2`` and the upper tail of a Gaussian at ``t``: the false alarms.
     """
     counts = background[valid] * 4.0**scale
-    factor = np.interp(np.log(np.maximum(counts, 1e-6)), np.log(_COUNTS), _FACTOR)
+    factor = np.interp(np.log(np.maximum(counts, 1e-6)), np.log(_COUNTS), _FACTOR[min(scale, 2)])
     share = sum(4.0**-k for k in range(n_scales)) / sum(4.0**-k for k in range(_N_SCALES))
     return float(factor.sum(dtype=np.float64) * share / 4.0**scale)
 

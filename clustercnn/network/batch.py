@@ -76,6 +76,7 @@ FEATURES = {
     'psf_fwhm': Feature(unit=1.0, centre=2.6, spread=0.5),  # arcsec
     'pair_like': Feature(unit=1.0, centre=0.0, spread=2.0, signed=True),
     'core_like': Feature(unit=1.0, centre=0.0, spread=2.0, signed=True),
+    'core_counts': Feature(unit=1.0, centre=0.0, spread=3.0),
 }
 
 
