@@ -312,11 +312,13 @@ def finder_rows(n_rounds):
 
     def detect():
         view = finder.view(image)
-        threshold = finder.threshold_for(image, view.pixels, finder.n_scales)
+        threshold = finder.threshold_for(image, view, finder.n_scales)
         # the finder's own step, which is not offered on its own
-        return view, finder._detect(image, view, threshold)  # noqa: SLF001
+        return view, finder._peaks(image, view, threshold)[0]  # noqa: SLF001
 
-    view, (x, y, sigma, *_) = detect()
+    view, _ = detect()
+    catalog = finder(image)
+    x, y, sigma = (np.array(catalog[name], float) for name in ('x', 'y', 'significance'))
     sep = optional('sep', 'sep')
     data = np.array(image.counts, np.float32)
 

@@ -17,6 +17,8 @@ _TOLERANCE = 0.12
 # an exposure that falls by less to the edge is flat
 _LEAST_FALL = 0.15
 _N_RINGS = 40
+# per cent of the exposed pixels between which the axis of one pointing lies
+_MIDDLE = (20, 80)
 
 
 def axis_of(response):
@@ -75,6 +77,12 @@ def vignetting_of(response, axis):
     seen = sample > 0
     if seen.sum() < 20 * _N_RINGS:
         return None
+    rows, columns = np.nonzero(seen)
+    for place, where in ((axis[0], x[columns]), (axis[1], y[rows])):
+        low, high = np.percentile(where, _MIDDLE)
+        # a scan, or a mosaic, that is exposed best at one end
+        if not low < place < high:
+            return None
     value, distance = sample[seen], distance[seen]
     ring = np.minimum(distance / (distance.max() / _N_RINGS), _N_RINGS - 1).astype(int)
     middle, height = [], []

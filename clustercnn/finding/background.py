@@ -104,7 +104,7 @@ class BackgroundEstimator:
             Counts per pixel, 0 where nothing was exposed.
         """
         if self.given is not None:
-            return np.where(self.valid, self.given, 0).astype(np.float32)
+            return self._completed(np.where(self.valid, self.given, 0).astype(np.float32))
         good = self.valid
         background = self._fitted(self.counts, good)
         for _ in range(n_iterations):
@@ -115,6 +115,20 @@ class BackgroundEstimator:
             good = self._enough(~found, good)
             background = self._fitted(self.counts, good)
         return background
+
+    def _completed(self, given):
+        """
+        Return a map that was given, with pixels filled where it says that none is exposed.
+
+        Maps of some pipelines end a few pixels before the exposure does; over a background of
+        nothing every photon there would be a source.
+        """
+        empty = self.valid & (given <= 0)
+        if not empty.any():
+            return given
+        response = self.components[0]
+        ratio = _smooth_ratio(given, response, self.valid & ~empty, self.width, steady=0.0)
+        return np.where(empty, ratio * response, given)
 
     def over(self, model, background):
         """
@@ -246,7 +260,7 @@ def _mixture(counts, components, good):
     return np.float32(rates[0]) * components[0] + np.float32(rates[1]) * components[1]
 
 
-def _smooth_ratio(counts, background, good, width):
+def _smooth_ratio(counts, background, good, width, *, steady=20.0):
     """
     Return counts over background, both smoothed with a Gaussian of a width in pixels.
 
@@ -260,8 +274,8 @@ def _smooth_ratio(counts, background, good, width):
         for plane in (counts, background)
     )
     # a few counts' worth of the mean steadies places where little is left
-    steady = 20.0 / (4 * np.pi * (width / step) ** 2)
-    ratio = np.maximum(made + steady, 0.1 * steady) / (expected + steady)
+    steady = steady / (4 * np.pi * (width / step) ** 2)
+    ratio = np.maximum(made + steady, 0.1 * steady) / np.maximum(expected + steady, 1e-30)
     rows, columns = (
         _interpolation(size, len_, step)
         for size, len_ in zip(counts.shape, ratio.shape, strict=True)

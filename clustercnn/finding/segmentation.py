@@ -68,8 +68,7 @@ class SegmentationFinder(FinderSettings):
         """
         view = self.view(image)
         threshold = self.threshold_for(image, view, 1)
-        # photutils deblends by contrast, down to far below the threshold
-        sigma = poisson_sigma(view.counts, view.background, view.scale)
+        sigma = poisson_sigma(view.counts, view.background, view.scale, floor=threshold)
         meta = self.provenance(view, threshold)
         x = y = peak = np.zeros(0)
         # photutils warns where there is nothing

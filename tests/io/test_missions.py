@@ -7,7 +7,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 
-from clustercnn.io.missions import dispersion, mission_of, role_of, unit_of
+from clustercnn.io.missions import dispersion, mission_of, psf_fwhm_of, role_of, unit_of
 
 
 def test_words_of_headers():
@@ -23,6 +23,14 @@ def test_words_of_headers():
     assert role_of({}, 'image.fits') is None
     assert unit_of({'BUNIT': 'counts'}) == u.ct
     assert unit_of({'BUNIT': '  '}) is None
+
+
+def test_a_pointing_of_erosita_is_sharper_than_its_survey():
+    pointed = psf_fwhm_of('eROSITA', {'OBS_MODE': 'POINTING'})
+    survey = psf_fwhm_of('eROSITA', {'OBS_MODE': 'SURVEY'})
+    assert pointed < survey == psf_fwhm_of('eROSITA', {})
+    assert psf_fwhm_of('XMM', {'OBS_MODE': 'POINTING'}) == psf_fwhm_of('XMM', {})
+    assert psf_fwhm_of('generic', {}) is None
 
 
 @pytest.mark.parametrize('text', ['/cm**2 /s', 'cm**-2 s**-1', '1 / (cm2 s)'])

@@ -1,0 +1,163 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The background: what the exposure map tells, components, sources in it.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from clustercnn import SegmentationFinder, WaveletFinder
+from clustercnn.exceptions import DataQualityWarning
+from clustercnn.finding import estimate_background
+from clustercnn.finding._fitter import SourceFitter
+from clustercnn.finding._vignetting import axis_of, vignetting_of
+from clustercnn.testing import tiny_image
+
+SIZE = 240
+
+
+def _distance(size=SIZE):
+    y, x = np.indices((size, size)) - (size - 1) / 2
+    return np.hypot(x, y)
+
+
+def _pointing():
+    """
+    Return vignetting and coverage of a camera with gaps beside one of other shape.
+    """
+    distance = _distance()
+    vignetting = 1 / (1 + (distance / 120) ** 2)
+    first = np.ones((SIZE, SIZE))
+    first[:, 100:106] = first[60:66] = 0
+    coverage = 0.6 * first + 0.4 * (distance < 90)
+    coverage[distance > 118] = 0
+    return vignetting, coverage
+
+
+def _pointed_image(seed, *, sky=0.05, particles=0.04, **changes):
+    vignetting, coverage = _pointing()
+    truth = coverage * (sky * vignetting + particles)
+    counts = np.random.default_rng(seed).poisson(truth)
+    image = tiny_image(shape=(SIZE, SIZE)).replace(
+        counts=counts, exposure=1e4 * vignetting * coverage, **changes
+    )
+    return image, truth
+
+
+def test_the_vignetting_is_seen_beside_gaps_and_two_cameras():
+    vignetting, coverage = _pointing()
+    response = vignetting * coverage
+    x, y = axis_of(response)
+    assert np.hypot(x - 119.5, y - 119.5) < 8
+    seen = vignetting_of(response, (119.5, 119.5))
+    # beyond 90 pixels only the first camera is there, and the envelope is that of it alone
+    inner = (coverage > 0) & (_distance() < 80)
+    np.testing.assert_allclose(seen[inner], vignetting[inner], rtol=0.05)
+
+
+@pytest.mark.parametrize('kind', ['flat', 'scan', 'two pointings', 'nothing'])
+def test_no_vignetting_where_it_is_not_one_pointing(kind):
+    y, x = np.indices((SIZE, SIZE))
+    response = {
+        'flat': np.ones((SIZE, SIZE)),
+        'scan': 0.2 + 0.8 * x / SIZE,
+        'two pointings': sum(
+            1 / (1 + (np.hypot(x - middle, y - 120) / 60) ** 2) for middle in (50, 190)
+        ),
+        'nothing': np.zeros((SIZE, SIZE)),
+    }[kind]
+    assert vignetting_of(response, axis_of(response)) is None
+
+
+def test_sky_and_particles_are_told_apart():
+    vignetting, coverage = _pointing()
+    ratios = []
+    for seed in range(6):
+        image, truth = _pointed_image(seed)
+        made = estimate_background(image, psf_pixels=2)
+        ratios.append([
+            made[part].sum() / truth[part].sum()
+            for part in (coverage > 0.9, (coverage < 0.5) & (coverage > 0), coverage > 0)
+        ])  # fmt: skip
+    np.testing.assert_allclose(np.mean(ratios, axis=0), 1, atol=0.03)
+    # what follows the exposure alone would be off by more than that at the edge
+    exposure = vignetting * coverage
+    alone = exposure * truth.sum() / exposure.sum()
+    edge = _distance() > 105
+    assert alone[edge].sum() / truth[edge].sum() < 0.85
+    assert abs(made[edge].sum() / truth[edge].sum() - 1) < 0.1
+
+
+def test_particles_make_no_sources_at_the_edge():
+    found = [len(WaveletFinder()(_pointed_image(seed, particles=0.3)[0])) for seed in range(4)]
+    assert sum(found) <= 1
+
+
+def test_wings_of_a_cluster_do_not_go_into_the_background():
+    counts = []
+    for seed in range(5):
+        rng = np.random.default_rng([8, seed])
+        beta = (1 + (_distance() / 8) ** 2) ** -1.5 * (_distance() < 96)
+        cluster = 2500 * beta / beta.sum()
+        image = tiny_image(shape=(SIZE, SIZE)).replace(
+            counts=rng.poisson(cluster + 0.1), exposure=np.full((SIZE, SIZE), 1e4)
+        )
+        catalog = WaveletFinder()(image)
+        assert len(catalog) == 1
+        counts.append(float(catalog['counts'][0].value))
+    assert abs(np.mean(counts) / 2500 - 1) < 0.05
+
+
+def _cluster_and_map(with_cluster):
+    rng = np.random.default_rng(3)
+    cluster = 3000 * np.exp(-0.5 * (_distance() / 6) ** 2) / (2 * np.pi * 36)
+    background = 0.1 + (cluster if with_cluster else 0)
+    return tiny_image(shape=(SIZE, SIZE)).replace(
+        counts=rng.poisson(cluster + 0.1),
+        exposure=np.full((SIZE, SIZE), 1e4),
+        background=np.broadcast_to(background, (SIZE, SIZE)),
+    )
+
+
+@pytest.mark.parametrize('kind', [WaveletFinder, SegmentationFinder])
+def test_a_map_that_contains_the_source_is_used_with_a_warning(kind):
+    with pytest.warns(DataQualityWarning, match='background map seems to contain sources'):
+        catalog = kind()(_cluster_and_map(with_cluster=True))
+    assert not catalog.extended().any()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        catalog = kind()(_cluster_and_map(with_cluster=False))
+    assert catalog.extended().sum() == 1
+    assert not catalog.flagged('BACKGROUND_SUSPECT').any()
+
+
+def test_what_is_found_on_a_suspect_map_is_flagged():
+    image = _cluster_and_map(with_cluster=True)
+    half = image.replace(background=0.1 + 0.6 * (image.background - 0.1))
+    with pytest.warns(DataQualityWarning, match='seems to contain'):
+        catalog = WaveletFinder()(half)
+    assert catalog.flagged('BACKGROUND_SUSPECT').any()
+
+
+def test_a_map_that_ends_before_the_exposure_is_filled():
+    rng = np.random.default_rng(4)
+    background = np.full((SIZE, SIZE), 0.1)
+    background[:, 100:103] = 0
+    image = tiny_image(shape=(SIZE, SIZE)).replace(
+        counts=rng.poisson(0.1, (SIZE, SIZE)),
+        exposure=np.full((SIZE, SIZE), 1e4),
+        background=background,
+    )
+    assert len(WaveletFinder()(image)) == 0
+    np.testing.assert_allclose(estimate_background(image, psf_pixels=2), 0.1, rtol=1e-3)
+
+
+def test_a_pointing_of_erosita_has_a_psf_that_grows_and_a_survey_has_none():
+    image, _ = _pointed_image(1, mission='eROSITA')
+    pointed = SourceFitter(image, psf_fwhm=9.3)
+    flat = image.replace(exposure=np.full((SIZE, SIZE), 1e3))
+    survey = SourceFitter(flat, psf_fwhm=15.5)
+    assert pointed.psf.stretch > 0
+    assert survey.psf.stretch == 0
