@@ -28,10 +28,10 @@ class SegmentationFinder(FinderSettings):
     threshold : float, optional
         In equivalent Gaussian sigma of the counts smoothed at the scale of the PSF.
     false_alarms : float, optional
-        Expected number of spurious sources in the field, instead of a threshold;
-        approximate, from the number of independent places.
+        Expected number of spurious sources in the field, instead of a threshold: as many
+        as were counted in simulated noise, by background and area.
     n_pixels : int, optional
-        Smallest size of a region.
+        Smallest size of a part into which a region is deblended.
     psf_fwhm : `~astropy.units.Quantity`, optional
         Width of the PSF; by default that of the image, else 8 arcsec.
     psf : PsfImage, optional
@@ -74,7 +74,8 @@ class SegmentationFinder(FinderSettings):
         # photutils warns where there is nothing
         segments = None
         if (sigma > threshold).any():
-            segments = detect_sources(sigma, threshold, self.n_pixels)
+            # smoothed at the scale of the PSF, one pixel tells as much as several
+            segments = detect_sources(sigma, threshold, 1)
         if segments is not None:
             segments = deblend_sources(sigma, segments, self.n_pixels, **_WITHOUT_BAR)
             found = SourceCatalog(np.maximum(view.counts - view.background, 0), segments)

@@ -84,14 +84,15 @@ def test_nothing_found_is_an_empty_catalogue(finder):
     assert 'ext_like' in catalog
 
 
+@pytest.mark.parametrize('kind', [WaveletFinder, SegmentationFinder])
 @pytest.mark.parametrize('level', [0.02, 0.2, 2.0])
-def test_false_alarms_come_as_often_as_asked(level):
+def test_false_alarms_come_as_often_as_asked(level, kind):
     n_fields, asked = 16, 5
     found = 0
     for seed in range(n_fields):
         rng = np.random.default_rng([5, seed])
         image = tiny_image(shape=(256, 256)).replace(counts=rng.poisson(level, (256, 256)))
-        found += len(WaveletFinder(false_alarms=asked)(image))
+        found += len(kind(false_alarms=asked)(image))
     # 80 are expected; a factor of 1.5 either way is three times their scatter
     assert n_fields * asked / 1.5 < found < n_fields * asked * 1.5
 
