@@ -340,6 +340,69 @@ class FinderLists(Generated):
         return table(heads, rows, widths='28 24 14 12 14 8')
 
 
+class FinderFalseAlarms(Generated):
+    """
+    How many false alarms ``validation/finder/measure_sources.py`` counted, where it was run.
+    """
+
+    path = ROOT / 'validation' / 'finder' / 'results' / 'sources.json'
+    depends_on = (path,)
+
+    def lines(self):
+        """
+        Return a row for each exposure and background.
+        """
+        if not self.path.exists():
+            return ['They have not been measured for this version yet.']
+        results = json.loads(self.path.read_text(encoding='utf-8'))['spurious']
+        asked = sorted({row['asked'] for row in results})
+        rows = []
+        for exposure, factor in sorted({(row['exposure'], row['background']) for row in results}):
+            made = {
+                row['asked']: f'{row["made"]:.2f} ± {row["error"]:.2f}'
+                for row in results
+                if (row['exposure'], row['background']) == (exposure, factor)
+            }
+            rows.append(
+                (f'{exposure / 1e3:g} ks', f'{factor:g}', *(made[number] for number in asked))
+            )
+        heads = ('exposure', 'background', *(f'{number:g} asked' for number in asked))
+        return table(heads, rows, widths='16 16 22 22 22')
+
+
+class FinderSources(Generated):
+    """
+    What ``validation/finder/measure_sources.py`` found of known sources, where it was run.
+    """
+
+    path = ROOT / 'validation' / 'finder' / 'results' / 'sources.json'
+    depends_on = (path,)
+
+    def lines(self):
+        """
+        Return a row for each figure, a column for each kind of field.
+        """
+        if not self.path.exists():
+            return ['They have not been measured for this version yet.']
+        results = json.loads(self.path.read_text(encoding='utf-8'))
+        fields = {key: value for key, value in results.items() if isinstance(value, dict)}
+        flat = {key: dict(self._flat(value)) for key, value in fields.items()}
+        names = next(iter(flat.values()))
+        rows = [(name, *(values[name] for values in flat.values())) for name in names]
+        return table(('*simulated*', *fields), rows, widths='40 20 20 20')
+
+    def _flat(self, values, of=''):
+        for name, value in values.items():
+            if not isinstance(value, dict):
+                yield f'{of}{_plain(name)}', f'{value:g}'
+            elif 'share' in value:
+                interval = f'[{value["from"]:.2f}, {value["to"]:.2f}]'
+                yield f'{of}{_plain(name)}', f'{value["share"]:.2f} {interval}'
+            else:
+                of_what = '' if name == 'pulls' else f'{_plain(name)}s: '
+                yield from self._flat(value, of_what)
+
+
 class Layers(Generated):
     """
     The layers of the package, as the test that keeps them says.
@@ -438,7 +501,9 @@ def setup(app):
         ('model-card', ModelCard),
         ('mission-widths', MissionWidths),
         ('model-validation', ModelValidation),
+        ('finder-false-alarms', FinderFalseAlarms),
         ('finder-lists', FinderLists),
+        ('finder-sources', FinderSources),
         ('layers', Layers),
     ):
         app.add_directive(name, directive)
