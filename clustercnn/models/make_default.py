@@ -24,12 +24,12 @@ from clustercnn.models.sample import MISSION_SHARES, RANDOMISED_SHARE, make_samp
 
 __all__ = ['main', 'make_default']
 
-TRAINING_SEEDS = range(100_000, 100_720)
+TRAINING_SEEDS = range(100_000, 100_600)
 VALIDATION_SEEDS = range(200_000, 200_050)
 N_POINT_MAX = 30
 NETWORK = 'fusion'
-N_MEMBERS = 2
-N_EPOCHS = 10
+N_MEMBERS = 3
+N_EPOCHS = 8
 
 
 def make_default(output, *, samples, n_workers=2, quiet=None):
