@@ -3,12 +3,16 @@
 Two point sources, and a cluster round a point source, come out as what they are.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from clustercnn import WaveletFinder
-from clustercnn.finding._alternatives import PointShape
+from clustercnn.finding._alternatives import Blend, PointShape, fit_blend, promise
+from clustercnn.finding._fitter import SourceFitter
 from clustercnn.finding._profiles import OUTER_RADIUS, beta_wings, enclosed, template_bank
+from clustercnn.finding.characterise import _merge_cores
 from clustercnn.testing import tiny_image
 
 SIDE, MIDDLE = 120, 60.0
@@ -102,3 +106,63 @@ def test_beta_model_is_whole_with_its_wings():
     wings = beta_wings(x**2 + y**2, radius, half + 1)
     assert wings.sum() == pytest.approx(1 - enclosed(half + 1, radius), rel=0.01)
     assert (wings[np.hypot(x, y) <= half] == 0).all()
+
+
+def _fitted(expected, seed, **options):
+    image = _image(expected, seed)
+    fitter = SourceFitter(image, psf_fwhm=8.0)
+    counts, rest = image.counts, np.full(image.shape, 0.05)
+    return fitter, counts, rest, fitter.fit(counts, rest, MIDDLE, MIDDLE, **options)
+
+
+def test_the_score_test_promises_what_a_halo_gains():
+    halo = 400 * _cluster(6.0) + 600 * _king(MIDDLE, MIDDLE)
+    for seed in range(4):
+        fitter, counts, rest, fit = _fitted(halo, seed, point_only=True)
+        stamp = fitter.stamp(counts, rest, fit, half=fitter.half)
+        bare = Blend(models=(0,), x=[fit.x], y=[fit.y], amplitude=[fit.amplitude], statistic=0)
+        radii = fitter._bank(fit.psf_step)[1]
+        models = range(4, len(radii))
+        promised = promise(stamp, bare, models)
+        alone = fit_blend(stamp, (0,), bare.x, bare.y, bare.amplitude, reach=2.0)
+        gains = [
+            fit_blend(
+                stamp,
+                (0, model),
+                [fit.x] * 2,
+                [fit.y] * 2,
+                [fit.amplitude / 2, fit.amplitude / 2],
+                reach=2.0,
+            ).statistic
+            - alone.statistic
+            for model in models
+        ]
+        assert min(max(promised), max(gains)) > 50
+        # the first derivative tells the order of what the fit gains
+        assert 0.4 < max(promised) / max(gains) < 2.5
+
+
+def test_a_point_source_alone_promises_no_halo():
+    few = []
+    for seed in range(10):
+        fitter, counts, rest, fit = _fitted(800 * _king(MIDDLE, MIDDLE), seed, point_only=True)
+        few.append(fitter.with_core(counts, rest, fit).core_gain)
+    assert np.median(few) < 2
+    assert max(few) < 12
+
+
+@pytest.mark.parametrize('brighter', ['core', 'halo'])
+def test_of_a_core_and_its_halo_the_brighter_is_the_source(brighter):
+    image = _image(3000 * _cluster(6.0), 1)
+    fitter = SourceFitter(image, psf_fwhm=8.0)
+    fit = fitter.fit(image.counts, np.full(image.shape, 0.05), MIDDLE, MIDDLE)
+    few, many = (
+        dataclasses.replace(fit, counts=number, counts_err=30.0) for number in (300.0, 3000.0)
+    )
+    core, halo = (many, few) if brighter == 'core' else (few, many)
+    halo = dataclasses.replace(halo, radius=2 * core.radius, x=core.x + 1)
+    fits, kept, n_merged = _merge_cores([halo, core])
+    assert n_merged == 1
+    assert kept == [1 if brighter == 'core' else 0]
+    assert fits[0].counts == 3000
+    assert fits[0].merged == 300
