@@ -24,7 +24,7 @@ from clustercnn.models.sample import MISSION_SHARES, RANDOMISED_SHARE, make_samp
 
 __all__ = ['main', 'make_default']
 
-TRAINING_SEEDS = range(100_000, 100_600)
+TRAINING_SEEDS = range(100_000, 100_540)
 VALIDATION_SEEDS = range(200_000, 200_050)
 N_POINT_MAX = 30
 NETWORK = 'fusion'
