@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-__all__ = ['BandedKernel', 'b3_cascade', 'for_row_blocks']
+__all__ = ['BLOCK', 'BandedKernel', 'b3_cascade', 'for_row_blocks']
 
 # Rows, summands and columns of one matrix product. Products of at most 2**18 multiplications are
 # left to a single thread by OpenBLAS, whose own threads wait for each other in busy loops, and
 # for ever so long where other programs run on the same cores.
 _ROWS, _SUMMANDS, _COLUMNS = 32, 128, 64
 # pixels and bytes that are worked on at a time, beyond input and output
-_BLOCK, _MEMORY = 2**17, 400e6
+BLOCK, _MEMORY = 2**17, 400e6
 # rows of a tile of the cascade, which then stays in the second-level cache
 _TILE_ROWS = 32
 # from so many pixels on there is a thread a core, and not more than these
@@ -122,7 +122,7 @@ def for_row_blocks(function, shape, kernel):
         Tells how far the rows of a block look.
     """
     ny, nx = shape
-    size = max(_BLOCK // max(nx, 1), kernel.half // 4, 1)
+    size = max(BLOCK // max(nx, 1), kernel.half // 4, 1)
     size = -(-size // _ROWS) * _ROWS
     blocks = []
     for start in range(0, ny, size):

@@ -26,7 +26,7 @@ from clustercnn.finding._profiles import (
     template_bank,
 )
 from clustercnn.finding._psf import point_spread_of
-from clustercnn.finding._vignetting import axis_of, vignetting_of
+from clustercnn.finding._vignetting import axis_of, profile_of, reach_of
 
 __all__ = ['Expected', 'SourceFit', 'SourceFitter', 'closest_distance']
 
@@ -183,8 +183,13 @@ class SourceFitter:
         self.half = int(np.clip(round(150 / scale), 12, 40))
         self.response = _relative(image)
         self.axis = axis_of(self.response)
-        pointed = vignetting_of(self.response, self.axis) is not None
-        self.psf = point_spread_of(image.mission, psf_fwhm, scale, pointed=pointed)
+        self.psf = point_spread_of(
+            image.mission,
+            psf_fwhm,
+            scale,
+            pointed=profile_of(self.response, self.axis) is not None,
+            reach=reach_of(self.response, self.axis),
+        )
         self.largest = _LARGEST_RADIUS / scale
         self._banks = {}
 

@@ -92,9 +92,12 @@ _MISSIONS = {
 }
 # a survey's exposures cross the field of view: the growth is averaged into the width
 _SCANNING = frozenset({'erosita'})
+# so many reference angles from its axis, about the radius of the field, no telescope sees
+# anything: what reaches as far is a mosaic
+_WIDEST_FIELD = 2.0
 
 
-def point_spread_of(mission, fwhm, pixel_scale, *, pointed=True):
+def point_spread_of(mission, fwhm, pixel_scale, *, pointed=True, reach=0.0):
     """
     Return the point spread function of a mission.
 
@@ -105,7 +108,10 @@ def point_spread_of(mission, fwhm, pixel_scale, *, pointed=True):
     fwhm, pixel_scale : float
         On axis, in arcsec.
     pointed : bool, optional
-        Whether the image is one pointing, not a scan of a mission that also does those.
+        Whether the image shows the vignetting of one pointing.
+    reach : float, optional
+        How far from the axis the image is exposed, in pixels. In a mosaic, as in a scan of a
+        mission that also does those, the PSF does not grow: where it would is not known.
 
     Returns
     -------
@@ -113,7 +119,8 @@ def point_spread_of(mission, fwhm, pixel_scale, *, pointed=True):
         In pixels.
     """
     slope, stretch, flattening, reference = _MISSIONS.get(mission.lower(), (1.5, 0.0, 0.0, 1.0))
-    if mission.lower() in _SCANNING and not pointed:
+    mosaic = reach * pixel_scale > _WIDEST_FIELD * reference * 60
+    if not pointed and (mosaic or mission.lower() in _SCANNING):
         stretch = flattening = 0.0
     return PointSpread(
         fwhm=fwhm / pixel_scale,

@@ -7,7 +7,9 @@ part of the detectors looked at each place. Plain arrays.
 import numpy as np
 from scipy import ndimage
 
-__all__ = ['axis_of', 'vignetting_of']
+from clustercnn.finding._planes import strips
+
+__all__ = ['axis_of', 'profile_of', 'reach_of', 'vignetting_of']
 
 # of the exposed pixels, this part at least must lie on the profile, to this fraction of it: an
 # image of one pointing does, with gaps or with cameras of other coverage on half of it; a mosaic
@@ -50,9 +52,30 @@ def axis_of(response):
     return float(x.mean()) * step, float(y.mean()) * step
 
 
-def vignetting_of(response, axis):
+def reach_of(response, axis):
     """
-    Return the vignetting that an exposure map shows, if it is that of one pointing.
+    Return how far from the axis the most distant exposed place is.
+
+    Parameters
+    ----------
+    response : 2D `~numpy.ndarray`
+        Exposure, 0 where nothing was seen.
+    axis : tuple of float
+        Column and row of the optical axis.
+
+    Returns
+    -------
+    distance : float
+        In pixels.
+    """
+    step = max(1, min(response.shape) // 400)
+    y, x = np.nonzero(response[::step, ::step] > 0)
+    return float(np.hypot(x * step - axis[0], y * step - axis[1]).max(initial=0))
+
+
+def profile_of(response, axis):
+    """
+    Return the vignetting by the distance from the axis, if the exposure is that of one pointing.
 
     The upper envelope of the exposure in rings round the axis, made to fall outwards. What
     lies below it was not looked at by all detectors.
@@ -66,9 +89,9 @@ def vignetting_of(response, axis):
 
     Returns
     -------
-    vignetting : 2D `~numpy.ndarray` of float32 or None
-        In the units of the exposure, positive everywhere; None where the exposure is flat, or
-        no function of the distance from the axis.
+    profile : 2-tuple of 1D `~numpy.ndarray` or None
+        Distances in pixels, and the exposure there; None where the exposure is flat, or no
+        function of the distance from the axis.
     """
     step = max(1, min(response.shape) // 300)
     y, x = (np.arange(0, size, step) for size in response.shape)
@@ -97,6 +120,32 @@ def vignetting_of(response, axis):
     low, high = np.percentile(profile, [5, 95])
     if on_profile.mean() < _LEAST_PART or low > (1 - _LEAST_FALL) * high:
         return None
+    return middle, height
+
+
+def vignetting_of(response, axis):
+    """
+    Return the vignetting that an exposure map shows, if it is that of one pointing.
+
+    Parameters
+    ----------
+    response : 2D `~numpy.ndarray`
+        Exposure, 0 where nothing was seen.
+    axis : tuple of float
+        Column and row of the optical axis.
+
+    Returns
+    -------
+    vignetting : 2D `~numpy.ndarray` of float32 or None
+        `profile_of` at each pixel, in the units of the exposure and positive everywhere.
+    """
+    profile = profile_of(response, axis)
+    if profile is None:
+        return None
     rows, columns = (np.arange(size, dtype=np.float32) for size in response.shape)
-    whole = np.hypot(rows[:, None] - np.float32(axis[1]), columns - np.float32(axis[0]))
-    return np.interp(whole, middle, height).astype(np.float32)
+    columns = columns - np.float32(axis[0])
+    vignetting = np.empty(response.shape, np.float32)
+    for strip in strips(response.shape):
+        distance = np.hypot(rows[strip, None] - np.float32(axis[1]), columns)
+        vignetting[strip] = np.interp(distance, *profile)
+    return vignetting

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from clustercnn.exceptions import DataQualityWarning
+from clustercnn.finding._planes import strips, sums_by_number, valid_counts
 from clustercnn.finding._starlet import poisson_sigma, smooth
 from clustercnn.finding._vignetting import axis_of, vignetting_of
 
@@ -80,10 +81,10 @@ class BackgroundEstimator:
     def __init__(self, image, *, psf_pixels):
         self.valid = image.valid
         self.given = image.background
-        self.counts = np.where(self.valid, image.counts, 0)
+        self.counts = valid_counts(image)
         exposure = np.float32(1) if image.exposure is None else image.exposure
         response = np.where(self.valid, exposure, 0)
-        response = response / max(response.max(), np.float32(1e-30))
+        response /= max(response.max(), np.float32(1e-30))
         self.components, self.classes = _components(response)
         widest = min(min(image.shape) / 12, _WIDEST / image.pixel_scale.value)
         self.width = max(12.0, 8.0 * psf_pixels, widest)
@@ -110,9 +111,10 @@ class BackgroundEstimator:
         for _ in range(n_iterations):
             found = np.zeros(good.shape, bool)
             for scale in (self.scale, self.scale + 2):
-                sigma = poisson_sigma(self.counts, background, scale, floor=_MASK_SIGMA)
-                found |= _grown(sigma > _MASK_SIGMA, 2**scale)
+                found |= _grown(self._excess(background, scale), 2**scale)
             good = self._enough(~found, good)
+            # of a large image two would be one too many
+            del background
             background = self._fitted(self.counts, good)
         return background
 
@@ -154,6 +156,12 @@ class BackgroundEstimator:
         good = self._enough(model < _OUTSHINES * background, self.valid)
         return self._fitted(self.counts - model, good)
 
+    def _excess(self, background, scale):
+        """
+        Return where there is an excess at a starlet scale.
+        """
+        return poisson_sigma(self.counts, background, scale, floor=_MASK_SIGMA) > _MASK_SIGMA
+
     def _enough(self, wanted, otherwise):
         """
         Return the valid pixels that are wanted, if they are enough to measure.
@@ -167,13 +175,19 @@ class BackgroundEstimator:
         """
         background = _mixture(counts, self.components, good)
         if self.classes is not None:
-            made, expected = (
-                np.bincount(self.classes[good], plane[good], minlength=_N_LEVELS * _N_RINGS)
-                for plane in (counts, background)
+            made, expected = sums_by_number(
+                good.shape,
+                _N_LEVELS * _N_RINGS,
+                lambda rows: (good[rows], self.classes[rows][good[rows]]),
+                counts,
+                background,
             )
             ratio = np.maximum(made + _STEADY_COUNTS, 0.1) / (expected + _STEADY_COUNTS)
-            background = background * ratio.astype(np.float32)[self.classes]
-        return background * _smooth_ratio(counts, background, good, self.width)
+            ratio = ratio.astype(np.float32)
+            for rows in strips(good.shape):
+                background[rows] *= ratio[self.classes[rows]]
+        background *= _smooth_ratio(counts, background, good, self.width)
+        return background
 
 
 def suspect_places(image, *, psf_pixels):
@@ -227,10 +241,14 @@ def _components(response):
     vignetting = vignetting_of(response, axis_of(response))
     if vignetting is None:
         return [response], None
-    coverage = np.minimum(response / vignetting, 1.0)
-    level = np.minimum((coverage * _N_LEVELS).astype(np.int32), _N_LEVELS - 1)
+    coverage = response / vignetting
+    np.minimum(coverage, 1.0, out=coverage)
     edges = np.percentile(vignetting[response > 0], np.linspace(0, 100, _N_RINGS + 1)[1:-1])
-    return [response, coverage], level * _N_RINGS + np.digitize(vignetting, edges)
+    classes = np.empty(response.shape, np.uint8)
+    for rows in strips(response.shape):
+        level = np.minimum((coverage[rows] * _N_LEVELS).astype(np.int32), _N_LEVELS - 1)
+        classes[rows] = level * _N_RINGS + np.digitize(vignetting[rows], edges)
+    return [response, coverage], classes
 
 
 def _mixture(counts, components, good):
@@ -244,12 +262,17 @@ def _mixture(counts, components, good):
     n = max(counts[good].sum(dtype=np.float64), 0.0)
     if len(components) == 1:
         return np.float32(n / max(totals[0], 1e-30)) * components[0]
-    bins = [np.minimum((plane[good] * 60).astype(np.int32), 59) for plane in components]
-    cell = bins[0] * 60 + bins[1]
-    n_cells = 3600
+
+    def cells(rows):
+        used = good[rows]
+        first, second = (
+            np.minimum((plane[rows][used] * 60).astype(np.int32), 59) for plane in components
+        )
+        return used, first * 60 + second
+
+    made, *sums = sums_by_number(good.shape, 3600, cells, counts, *components)
     # a model taken away may leave less than nothing
-    made = np.maximum(np.bincount(cell, counts[good], minlength=n_cells), 0)
-    sums = [np.bincount(cell, plane[good], minlength=n_cells) for plane in components]
+    made = np.maximum(made, 0)
     rates = [0.5 * n / max(total, 1e-30) for total in totals]
     for _ in range(300):
         expected = np.maximum(rates[0] * sums[0] + rates[1] * sums[1], 1e-30)
@@ -257,7 +280,10 @@ def _mixture(counts, components, good):
             rate * (made / expected * part).sum() / max(part.sum(), 1e-30)
             for rate, part in zip(rates, sums, strict=True)
         ]
-    return np.float32(rates[0]) * components[0] + np.float32(rates[1]) * components[1]
+    mixture = np.float32(rates[0]) * components[0]
+    for rows in strips(good.shape):
+        mixture[rows] += np.float32(rates[1]) * components[1][rows]
+    return mixture
 
 
 def _smooth_ratio(counts, background, good, width, *, steady=20.0):
@@ -268,9 +294,7 @@ def _smooth_ratio(counts, background, good, width, *, steady=20.0):
     """
     step = max(1, int(width // 8))
     made, expected = (
-        ndimage.gaussian_filter(
-            _summed(np.where(good, plane, 0), step), width / step, mode='constant'
-        )
+        ndimage.gaussian_filter(_summed(plane, good, step), width / step, mode='constant')
         for plane in (counts, background)
     )
     # a few counts' worth of the mean steadies places where little is left
@@ -283,14 +307,14 @@ def _smooth_ratio(counts, background, good, width, *, steady=20.0):
     return (rows @ ratio).astype(np.float32) @ columns.T.astype(np.float32)
 
 
-def _summed(plane, step):
+def _summed(plane, good, step):
     """
-    Return the sums over squares of pixels.
+    Return the sums over squares of pixels, of those that are good.
     """
-    pads = [(0, -size % step) for size in plane.shape]
-    plane = np.pad(plane, pads)
-    ny, nx = (size // step for size in plane.shape)
-    return plane.reshape(ny, step, nx, step).sum(axis=(1, 3), dtype=np.float64)
+    ny, nx = (-(-size // step) for size in plane.shape)
+    padded = np.zeros((ny * step, nx * step), plane.dtype)
+    np.copyto(padded[: plane.shape[0], : plane.shape[1]], plane, where=good)
+    return padded.reshape(ny, step, nx, step).sum(axis=(1, 3), dtype=np.float64)
 
 
 def _interpolation(size, n_cells, step):

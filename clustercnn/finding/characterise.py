@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from clustercnn.core import CandidateCatalog, CandidateFlag
 from clustercnn.finding._fitter import Expected, closest_distance
+from clustercnn.finding._planes import valid_counts
 from clustercnn.finding._profiles import tail_likelihood
 from clustercnn.finding._psf_image import source_fitter
 
@@ -96,7 +97,7 @@ def characterise(
     if fitter is None:
         fitter = source_fitter(image, psf_fwhm=psf_fwhm, psf=psf)
     psf_fwhm = psf_fwhm if psf is None else float(psf.fwhm.value)
-    counts = np.where(image.valid, image.counts, 0)
+    counts = valid_counts(image)
     model = np.zeros(image.shape, np.float32)
     rest = Expected(background, model)
     first = None if fits is None else [fits[number] for number in order]
@@ -347,7 +348,15 @@ def _flags(image, x, y, ix, iy, radius, at_limit, amplitude, psf_pixels):
     edge = _touches(np.pad(~filled, 1, constant_values=True), ix + 1, iy + 1, 2 * psf_pixels)
     flags |= np.where(edge, int(CandidateFlag.EDGE), 0)
     flags |= np.where(_touches(filled & ~valid, ix, iy, reach), int(CandidateFlag.GAP), 0)
-    peak = ndimage.maximum_filter(image.counts, 3)[iy, ix]
+    ny, nx = image.shape
+    peak = np.max(
+        [
+            image.counts[np.clip(iy + dy, 0, ny - 1), np.clip(ix + dx, 0, nx - 1)]
+            for dy in (-1, 0, 1)
+            for dx in (-1, 0, 1)
+        ],
+        axis=0,
+    )
     flags |= np.where(peak > _SATURATED_COUNTS, int(CandidateFlag.SATURATED), 0)
     if image.exposure is None:
         flags |= int(CandidateFlag.NO_EXPOSURE)

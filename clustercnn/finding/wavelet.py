@@ -4,10 +4,10 @@ Finding sources with the starlet's scales and Poisson significance.
 """
 
 import numpy as np
-from scipy import ndimage
 
 from clustercnn._utils.validation import check_positive
 from clustercnn.finding._fitter import Expected, closest_distance
+from clustercnn.finding._planes import peaks_above
 from clustercnn.finding._psf_image import source_fitter
 from clustercnn.finding._settings import FinderSettings
 from clustercnn.finding._starlet import poisson_sigma, poisson_sigma_at, smooth
@@ -105,21 +105,25 @@ class WaveletFinder(FinderSettings):
         """
         Return significance, scale, column and row of each peak, and what was left out.
         """
-        coverage = image.valid.astype(np.float32)
+        valid = image.valid
         peaks, n_skipped, n_edge = [], 0, 0
         for scale in range(view.scale, view.scale + self.n_scales):
             if 2 ** (scale + 1) > min(image.shape) / 2:
                 n_skipped += 1
                 continue
             sigma = poisson_sigma(view.counts, view.background, scale, floor=threshold)
-            footprint = 2 * 2 ** (scale - 1) + 1
-            top = (sigma == ndimage.maximum_filter(sigma, footprint)) & (sigma > threshold)
-            exposed = smooth(coverage, scale)
-            for row, column in np.argwhere(top):
-                if exposed[row, column] < 0.5:
-                    n_edge += 1
-                else:
-                    peaks.append((float(sigma[row, column]), scale, int(column), int(row)))
+            rows, columns = peaks_above(sigma, threshold, 2 ** (scale - 1))
+            values = sigma[rows, columns]
+            # planes of a mosaic are large
+            del sigma
+            exposed = smooth(valid, scale)[rows, columns] >= 0.5
+            n_edge += int((~exposed).sum())
+            peaks += [
+                (float(value), scale, int(column), int(row))
+                for value, column, row in zip(
+                    values[exposed], columns[exposed], rows[exposed], strict=True
+                )
+            ]
         # small scales first (as Kaefer et al. 2020, A&A 634, A8): a wide one takes neighbours
         # for one extended source, while the core of a cluster shows at small scales, too
         peaks.sort(key=lambda peak: (peak[1], -peak[0]))
@@ -142,17 +146,21 @@ class WaveletFinder(FinderSettings):
         doubt = np.zeros(counts.shape, np.float32)
         rest = Expected(background, model)
         kept = []
+        # column, row and reach of those
+        places = np.empty((3, len(peaks)))
         for _, scale, column, row in peaks:
             value = poisson_sigma_at(counts, background, doubt, scale, column, row)
             if value <= threshold:
                 continue
             x, y = self._centre(counts, background, model, scale, column, row)
             fit = fitter.fit(counts, rest, x, y)
-            if any(np.hypot(fit.x - o.x, fit.y - o.y) < closest_distance(o.fwhm) for o, _ in kept):
+            others_x, others_y, reach = places[:, : len(kept)]
+            if (np.hypot(fit.x - others_x, fit.y - others_y) < reach).any():
                 continue
             if fit.radius > 0 and fit.gain > _HALO_GAIN:
                 # what a point source in the middle hides would be found again round it
                 fit = fitter.with_core(counts, rest, fit)
+            places[:, len(kept)] = fit.x, fit.y, closest_distance(fit.fwhm)
             kept.append((fit, value))
             fitter.paint(model, fit)
             fitter.paint(doubt, fit, factor=1.2)

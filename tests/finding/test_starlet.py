@@ -118,7 +118,7 @@ def test_zeros_stay_exact_zeros():
 def test_blocks_and_threads_make_no_difference(monkeypatch, threaded):
     counts, background = field((333, 190))
     whole = smooth(counts, 4), poisson_sigma(counts, background, 4)
-    monkeypatch.setattr(_convolve, '_BLOCK', 64 * 190)
+    monkeypatch.setattr(_convolve, 'BLOCK', 64 * 190)
     blocks = []
     kernel = _convolve.BandedKernel(scaling_kernel(4), np.float64)
     _convolve.for_row_blocks(lambda *rows: blocks.append(rows), counts.shape, kernel)
