@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 PIXEL = 4.0  # arcsec
 # of one pointing: reach of the exposure and where its vignetting is a half, in arcmin
 _REACH, _HALF_LIGHT = 14.0, 13.0
-_EXPOSURE, _BACKGROUND = 2e4, 0.15
+_EXPOSURE, _BACKGROUND, _MISSING = 2e4, 0.15, 0.1
 # on a million pixels, and the share of them that are clusters
 _SOURCES, _CLUSTERS = 60, 0.2
 _ROWS = 256
@@ -82,7 +82,7 @@ def mosaic(folder, size, seed=1):
 
 def _exposure(size, rng):
     """
-    Return the exposure of pointings on a loose grid that overlap.
+    Return the exposure of pointings on a loose grid that overlap; some are missing.
     """
     exposure = np.zeros((size, size), np.float32)
     reach = round(_REACH * 60 / PIXEL)
@@ -93,6 +93,8 @@ def _exposure(size, rng):
     step = round(1.3 * reach)
     for row in range(0, size + step, step):
         for column in range(0, size + step, step):
+            if rng.random() < _MISSING:
+                continue
             place = np.array([row, column]) + rng.integers(-reach // 8, reach // 8 + 1, 2)
             _add(exposure, _EXPOSURE * rng.uniform(0.5, 1.5) * pointing, place)
     return exposure
