@@ -18,6 +18,7 @@ from clustercnn.finding._alternatives import (
     is_round,
     promise,
 )
+from clustercnn.finding._planes import relative_exposure
 from clustercnn.finding._profiles import (
     OUTER_RADIUS,
     beta_wings,
@@ -63,16 +64,6 @@ def closest_distance(fwhm):
         In pixels; half a pixel of width is what the grid itself adds.
     """
     return 0.7 * max(fwhm, 1.5)
-
-
-def _relative(image):
-    """
-    Return the exposure relative to its largest value, 0 where nothing is valid.
-    """
-    if image.exposure is None:
-        return image.valid.astype(np.float32)
-    best = max(float(image.exposure.max()), 1e-30)
-    return np.where(image.valid, image.exposure / np.float32(best), np.float32(0))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,14 +172,16 @@ class SourceFitter:
     def __init__(self, image, *, psf_fwhm):
         scale = image.pixel_scale.value
         self.half = int(np.clip(round(150 / scale), 12, 40))
-        self.response = _relative(image)
+        self.response = relative_exposure(image)
         self.axis = axis_of(self.response)
+        # without an exposure map the dark corners of a frame count as exposed
+        known = 0.5 if image.exposure is None else 1.0
         self.psf = point_spread_of(
             image.mission,
             psf_fwhm,
             scale,
             pointed=profile_of(self.response, self.axis) is not None,
-            reach=reach_of(self.response, self.axis),
+            reach=known * reach_of(self.response, self.axis),
         )
         self.largest = _LARGEST_RADIUS / scale
         self._banks = {}

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from clustercnn.finding import _convolve
 
-__all__ = ['peaks_above', 'strips', 'sums_by_number', 'valid_counts']
+__all__ = ['peaks_above', 'relative_exposure', 'strips', 'sums_by_number', 'valid_counts']
 
 # of a strip, in blocks of a convolution
 _BLOCKS = 8
@@ -52,6 +52,27 @@ def valid_counts(image):
     hidden = image.counts != 0
     hidden &= ~valid
     return np.where(valid, image.counts, 0) if hidden.any() else image.counts
+
+
+def relative_exposure(image):
+    """
+    Return the exposure relative to its largest value, 0 where nothing is valid.
+
+    Parameters
+    ----------
+    image : XrayImage
+        The image; without an exposure map all that is valid has 1.
+
+    Returns
+    -------
+    response : 2D `~numpy.ndarray` of float32
+        From 0 to 1.
+    """
+    if image.exposure is None:
+        return image.valid.astype(np.float32)
+    response = image.exposure / np.float32(max(float(image.exposure.max()), 1e-30))
+    response[~image.valid] = 0
+    return response
 
 
 def sums_by_number(shape, n_numbers, number_of, *planes):

@@ -92,9 +92,9 @@ _MISSIONS = {
 }
 # a survey's exposures cross the field of view: the growth is averaged into the width
 _SCANNING = frozenset({'erosita'})
-# so many reference angles from its axis, about the radius of the field, no telescope sees
-# anything: what reaches as far is a mosaic
-_WIDEST_FIELD = 2.0
+# what reaches so many reference angles, which are about the radius of the field, from its middle
+# is a mosaic
+_WIDEST_FIELD = 3.0
 
 
 def point_spread_of(mission, fwhm, pixel_scale, *, pointed=True, reach=0.0):

@@ -48,7 +48,7 @@ def _precision(scale, *images):
     """
     Return the type to compute in.
     """
-    single = all(image.dtype.kind in 'bf' and image.dtype.itemsize <= 4 for image in images)
+    single = all(image.dtype.kind == 'f' and image.dtype.itemsize <= 4 for image in images)
     return np.dtype(np.float32 if single and scale <= _WIDEST_SINGLE else np.float64)
 
 
@@ -77,8 +77,8 @@ def smooth(image, scale, *, power=1):
     Returns
     -------
     smoothed : 2D `~numpy.ndarray`
-        Of the same shape; of float32 if the image is or is a mask, and the scale is at most 5,
-        else of float64.
+        Of the same shape; of float32 if the image is and the scale is at most 5, else of
+        float64.
     """
     image = np.asarray(image)
     dtype = _precision(scale, image)

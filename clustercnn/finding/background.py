@@ -82,10 +82,8 @@ class BackgroundEstimator:
         self.valid = image.valid
         self.given = image.background
         self.counts = valid_counts(image)
-        exposure = np.float32(1) if image.exposure is None else image.exposure
-        response = np.where(self.valid, exposure, 0)
-        response /= max(response.max(), np.float32(1e-30))
-        self.components, self.classes = _components(response)
+        self.exposure = np.float32(1) if image.exposure is None else image.exposure
+        self.coverage, self.classes = _coverage(self._response())
         widest = min(min(image.shape) / 12, _WIDEST / image.pixel_scale.value)
         self.width = max(12.0, 8.0 * psf_pixels, widest)
         self.scale = _scale_of(psf_pixels)
@@ -156,6 +154,15 @@ class BackgroundEstimator:
         good = self._enough(model < _OUTSHINES * background, self.valid)
         return self._fitted(self.counts - model, good)
 
+    def _response(self):
+        """
+        Return the exposure relative to its best, 0 where nothing is valid; made anew, since
+        planes of a mosaic are large.
+        """
+        response = np.where(self.valid, self.exposure, 0)
+        response /= max(response.max(), np.float32(1e-30))
+        return response
+
     def _excess(self, background, scale):
         """
         Return where there is an excess at a starlet scale.
@@ -173,7 +180,7 @@ class BackgroundEstimator:
         """
         Return the background fitted to the good pixels.
         """
-        background = _mixture(counts, self.components, good)
+        background = _mixture(counts, self._response(), self.coverage, good)
         if self.classes is not None:
             made, expected = sums_by_number(
                 good.shape,
@@ -230,17 +237,16 @@ def suspect_places(image, *, psf_pixels):
     return suspect
 
 
-def _components(response):
+def _coverage(response):
     """
-    Return what the background may be a sum of, and the class of each pixel.
+    Return how much of the detectors looked at each pixel, and the class of each.
 
-    The components are the exposure and, where it shows the vignetting, the exposure without
-    that: how much of the detectors looked. Pixels of one class have about the same coverage
-    and vignetting; there is but one where nothing is known of these.
+    The coverage is the exposure without the vignetting that it shows. Pixels of one class have
+    about the same coverage and vignetting. Both are None where nothing is known of these.
     """
     vignetting = vignetting_of(response, axis_of(response))
     if vignetting is None:
-        return [response], None
+        return None, None
     coverage = response / vignetting
     np.minimum(coverage, 1.0, out=coverage)
     edges = np.percentile(vignetting[response > 0], np.linspace(0, 100, _N_RINGS + 1)[1:-1])
@@ -248,20 +254,23 @@ def _components(response):
     for rows in strips(response.shape):
         level = np.minimum((coverage[rows] * _N_LEVELS).astype(np.int32), _N_LEVELS - 1)
         classes[rows] = level * _N_RINGS + np.digitize(vignetting[rows], edges)
-    return [response, coverage], classes
+    return coverage, classes
 
 
-def _mixture(counts, components, good):
+def _mixture(counts, response, coverage, good):
     """
     Return the sum of components that makes the counts most likely, none of them negative.
 
+    The components are the exposure, which becomes the sum, and the coverage if it is known.
     Expectation maximisation on counts summed in cells of equal components, which for a sum of
     Poisson rates never lowers the likelihood (Richardson 1972; Lucy 1974, AJ 79, 745).
     """
+    components = [response] if coverage is None else [response, coverage]
     totals = [plane[good].sum(dtype=np.float64) for plane in components]
     n = max(counts[good].sum(dtype=np.float64), 0.0)
-    if len(components) == 1:
-        return np.float32(n / max(totals[0], 1e-30)) * components[0]
+    if coverage is None:
+        response *= np.float32(n / max(totals[0], 1e-30))
+        return response
 
     def cells(rows):
         used = good[rows]
@@ -280,10 +289,10 @@ def _mixture(counts, components, good):
             rate * (made / expected * part).sum() / max(part.sum(), 1e-30)
             for rate, part in zip(rates, sums, strict=True)
         ]
-    mixture = np.float32(rates[0]) * components[0]
+    response *= np.float32(rates[0])
     for rows in strips(good.shape):
-        mixture[rows] += np.float32(rates[1]) * components[1][rows]
-    return mixture
+        response[rows] += np.float32(rates[1]) * coverage[rows]
+    return response
 
 
 def _smooth_ratio(counts, background, good, width, *, steady=20.0):
@@ -300,11 +309,9 @@ def _smooth_ratio(counts, background, good, width, *, steady=20.0):
     # a few counts' worth of the mean steadies places where little is left
     steady = steady / (4 * np.pi * (width / step) ** 2)
     ratio = np.maximum(made + steady, 0.1 * steady) / np.maximum(expected + steady, 1e-30)
-    rows, columns = (
-        _interpolation(size, len_, step)
-        for size, len_ in zip(counts.shape, ratio.shape, strict=True)
-    )
-    return (rows @ ratio).astype(np.float32) @ columns.T.astype(np.float32)
+    (ny, nx), (n_rows, n_columns) = counts.shape, ratio.shape
+    ratio = (_interpolation(ny, n_rows, step) @ ratio).astype(np.float32)
+    return ratio @ _interpolation(nx, n_columns, step).T.astype(np.float32)
 
 
 def _summed(plane, good, step):

@@ -116,7 +116,7 @@ class WaveletFinder(FinderSettings):
             values = sigma[rows, columns]
             # planes of a mosaic are large
             del sigma
-            exposed = smooth(valid, scale)[rows, columns] >= 0.5
+            exposed = smooth(valid.astype(np.float32), scale)[rows, columns] >= 0.5
             n_edge += int((~exposed).sum())
             peaks += [
                 (float(value), scale, int(column), int(row))
