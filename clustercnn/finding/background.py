@@ -126,7 +126,7 @@ class BackgroundEstimator:
         empty = self.valid & (given <= 0)
         if not empty.any():
             return given
-        response = self.components[0]
+        response = self._response()
         ratio = _smooth_ratio(given, response, self.valid & ~empty, self.width, steady=0.0)
         return np.where(empty, ratio * response, given)
 
