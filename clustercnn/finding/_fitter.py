@@ -314,7 +314,7 @@ class SourceFitter:
             radius_err=radius_err,
             gain=float(statistic[top]),
             extent_gain=float(statistic[top] - statistic[0]),
-            at_limit=best == len(radii) - 1,
+            at_limit=0 < best == len(radii) - 1,
             point_only=point_only,
         )
 

@@ -212,7 +212,7 @@ def _tail_sigma(excess, variance, third):
     sigma = np.empty_like(expected)
     many = observed >= _MANY_COUNTS
     # the expansion is in the distance from the mean relative to it, which must not vanish
-    many &= observed - expected > 2e-3 * observed
+    many &= (observed - expected > 2e-3 * observed) & (expected > 1e-12 * observed)
     sigma[many] = _tail_of_many(observed[many], expected[many])
     few = ~many
     observed, expected = observed[few], expected[few]

@@ -107,6 +107,8 @@ def profile_of(response, axis):
         if not low < place < high:
             return None
     value, distance = sample[seen], distance[seen]
+    if not _falls_on_all_sides(value, distance, x[columns] - axis[0], y[rows] - axis[1]):
+        return None
     ring = np.minimum(distance / (distance.max() / _N_RINGS), _N_RINGS - 1).astype(int)
     middle, height = [], []
     for number in range(_N_RINGS):
@@ -121,6 +123,26 @@ def profile_of(response, axis):
     if on_profile.mean() < _LEAST_PART or low > (1 - _LEAST_FALL) * high:
         return None
     return middle, height
+
+
+def _falls_on_all_sides(value, distance, dx, dy):
+    """
+    Return whether the exposure falls from the axis outwards in each quadrant.
+
+    That of a scan falls across its track only.
+    """
+    side = np.floor(np.arctan2(dy, dx) / (np.pi / 2)).astype(int) % 4
+    for number in range(4):
+        here = side == number
+        if not here.any():
+            return False
+        far = distance / distance[here].max()
+        inner, outer = value[here & (far < 0.4)], value[here & (far > 0.7)]
+        if not len(inner) or not len(outer):
+            return False
+        if np.percentile(outer, 75) > (1 - _LEAST_FALL / 2) * np.percentile(inner, 75):
+            return False
+    return True
 
 
 def vignetting_of(response, axis):

@@ -121,14 +121,27 @@ class BackgroundEstimator:
         Return a map that was given, with pixels filled where it says that none is exposed.
 
         Maps of some pipelines end a few pixels before the exposure does; over a background of
-        nothing every photon there would be a source.
+        nothing every photon there would be a source. Far from all that the map covers, its mean
+        is taken.
         """
         empty = self.valid & (given <= 0)
         if not empty.any():
             return given
+        known = self.valid & ~empty
+        if not known.any():
+            warnings.warn(
+                'the background map is zero wherever the image is exposed; it was estimated from '
+                'the image instead',
+                DataQualityWarning,
+                stacklevel=5,
+            )
+            self.given = None
+            return self.first()
         response = self._response()
-        ratio = _smooth_ratio(given, response, self.valid & ~empty, self.width, steady=0.0)
-        return np.where(empty, ratio * response, given)
+        mean = given[known].sum(dtype=np.float64) / response[known].sum(dtype=np.float64)
+        # a millionth of the steadying of the image's own background, at its level
+        ratio = _smooth_ratio(given / np.float32(mean), response, known, self.width, steady=2e-5)
+        return np.where(empty, np.float32(mean) * ratio * response, given)
 
     def over(self, model, background):
         """
@@ -214,21 +227,32 @@ def suspect_places(image, *, psf_pixels):
         Where the map is half as high again as a background with the sources masked, and the
         image has a source; None if nowhere, or without a map.
     """
-    if image.background is None:
+    if image.background is None or not (image.background > 0).any():
         return None
     own = BackgroundEstimator(image.replace(background=None), psf_pixels=psf_pixels)
     expected = own.first()
     scale = min(own.scale + 2, 5)
     given = smooth(np.where(image.valid, image.background, 0), scale)
     excess = poisson_sigma(own.counts, expected, scale, floor=_SUSPECT_SIGMA) > _SUSPECT_SIGMA
-    suspect = excess & (given > _SUSPECT_RATIO * smooth(expected, scale))
+    smoothed = smooth(expected, scale)
+    # by its level beside sources, so that a wrong unit is not taken for a source
+    beside = image.valid & ~excess & (image.background > 0)
+    level = given[beside].sum(dtype=np.float64) / max(smoothed[beside].sum(dtype=np.float64), 1e-30)
+    if not 1 / _SUSPECT_RATIO < level < _SUSPECT_RATIO:
+        warnings.warn(
+            f'the background map has {level:.3g} times the counts that the image has beside its '
+            'sources; expected counts per pixel: check its unit and its energy band',
+            DataQualityWarning,
+            stacklevel=4,
+        )
+    suspect = excess & (given > _SUSPECT_RATIO * max(level, 1e-30) * smoothed)
     if not suspect.any():
         return None
     n_places = ndimage.label(suspect)[1]
     row, column = ndimage.maximum_position(np.where(suspect, given, 0))
     place = image.pixel_to_sky(column, row).to_string('decimal', precision=4)
     warnings.warn(
-        f'the background map seems to contain sources: at {n_places} places, most of all at '
+        f'the background map seems to contain sources: at {n_places} place(s), most of all at '
         f'{place} (RA Dec), it is more than {_SUSPECT_RATIO:g} times the background beside '
         'them, and what it contains is not found; to find them, leave the map out',
         DataQualityWarning,

@@ -254,6 +254,8 @@ def _keep_distinct(fitter, fits, counts, rest):
 
     Returns the fits, the number each had, and why how many were left out.
     """
+    if not fits:
+        return [], [], {}
     kept, reasons = _distinct(fits)
     if reasons:
         # what they took goes back to whom it belongs to

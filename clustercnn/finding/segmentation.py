@@ -3,6 +3,8 @@
 Finding sources with photutils: all its calls are in this file.
 """
 
+import warnings
+
 import numpy as np
 from astropy.utils import minversion
 from photutils.segmentation import SourceCatalog, deblend_sources, detect_sources
@@ -77,7 +79,10 @@ class SegmentationFinder(FinderSettings):
             # smoothed at the scale of the PSF, one pixel tells as much as several
             segments = detect_sources(sigma, threshold, 1)
         if segments is not None:
-            segments = deblend_sources(sigma, segments, self.n_pixels, **_WITHOUT_BAR)
+            with warnings.catch_warnings():
+                # where the contrast is large photutils falls back to linear levels, and says so
+                warnings.filterwarnings('ignore', message='The deblending mode')
+                segments = deblend_sources(sigma, segments, self.n_pixels, **_WITHOUT_BAR)
             found = SourceCatalog(np.maximum(view.counts - view.background, 0), segments)
             x, y = np.atleast_1d(found.x_centroid), np.atleast_1d(found.y_centroid)
             peak = ndimage.maximum(sigma, segments.data, segments.labels)

@@ -6,7 +6,7 @@ Count the sources that the wavelet finder makes of *simulated* noise on a known 
 
 Writes ``results/false_alarms.json``: for each number of counts expected in a square of the
 finest scale, false alarms over ``t**2`` times the upper tail of a Gaussian at ``t``, a place.
-The factors that the finder uses are these, for PSFs of two and of four pixels together.
+The finder uses these for PSFs of two and of four pixels, made smooth by hand.
 """
 
 import argparse
