@@ -331,13 +331,12 @@ class FinderLists(Generated):
                         _plain(field) if number == 0 else '',
                         finder,
                         f'{row["sources"]} ({row["extended"]})',
-                        f'{share["hits"]} of {share["n"]}',
-                        f'{share["from"]:.2f} to {share["to"]:.2f}',
+                        f'{share["hits"]} of {share["n"]} [{share["from"]:.2f}, {share["to"]:.2f}]',
                         f'{chance:.2f}',
                     )
                 )
-        heads = ('field', 'finder', 'found (extended)', 'of the list', 'interval', 'by chance')
-        return table(heads, rows, widths='28 24 14 12 14 8')
+        heads = ('field', 'finder', 'found (extended)', 'of the list', 'chance')
+        return table(heads, rows, widths='27 22 16 23 12')
 
 
 class FinderFalseAlarms(Generated):
