@@ -365,8 +365,8 @@ class FinderFalseAlarms(Generated):
             rows.append(
                 (f'{exposure / 1e3:g} ks', f'{factor:g}', *(made[number] for number in asked))
             )
-        heads = ('exposure', 'background', *(f'{number:g} asked' for number in asked))
-        return table(heads, rows, widths='16 16 22 22 22')
+        heads = ('exposure', 'level', *(f'{number:g} asked' for number in asked))
+        return table(heads, rows, widths='19 15 22 22 22')
 
 
 class FinderSources(Generated):
