@@ -148,8 +148,14 @@ def field_figure(image, catalog, *, ranks, shown):
         color = '#3ddc6b' if extended[number] else '#ff5a5a'
         dash = '' if extended[number] else f' stroke-dasharray="{0.3 * size:.1f}"'
         title = html.escape(f'{rank}: {catalog["name"][number]}')
+        ring = f'cx="{left:.1f}" cy="{top:.1f}" r="{radius:.1f}" fill="none"'
+        # a dark ring under the coloured one shows it on bright sources, too
         circle = (
-            f'<circle cx="{left:.1f}" cy="{top:.1f}" r="{radius:.1f}" fill="none" '
+            f'<path d="M{left - radius:.1f} {top:.1f}'
+            f'a{radius:.1f} {radius:.1f} 0 1 0 {2 * radius:.1f} 0'
+            f'a{radius:.1f} {radius:.1f} 0 1 0 {-2 * radius:.1f} 0" fill="none" '
+            f'stroke="#000" stroke-opacity=".6" stroke-width="{0.3 * size:.2f}"/>'
+            f'<circle {ring} '
             f'stroke="{color}" stroke-width="{0.13 * size:.2f}"{dash} pointer-events="all">'
             f'<title>{title}</title></circle>'
         )
