@@ -43,7 +43,8 @@ def estimate_background(image, *, psf_pixels, n_iterations=4):
     Parameters
     ----------
     image : XrayImage
-        A background map that it brings is returned as it is.
+        A background map that it brings is taken as it is, filled where it is zero on exposed
+        pixels.
     psf_pixels : float
         FWHM of the point spread function in pixels.
     n_iterations : int, optional
@@ -73,7 +74,8 @@ class BackgroundEstimator:
     Parameters
     ----------
     image : XrayImage
-        A background map that it brings is returned as it is.
+        A background map that it brings is taken as it is, filled where it is zero on exposed
+        pixels.
     psf_pixels : float
         FWHM of the point spread function in pixels.
     """

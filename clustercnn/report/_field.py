@@ -151,10 +151,7 @@ def field_figure(image, catalog, *, ranks, shown):
         ring = f'cx="{left:.1f}" cy="{top:.1f}" r="{radius:.1f}" fill="none"'
         # a dark ring under the coloured one shows it on bright sources, too
         circle = (
-            f'<path d="M{left - radius:.1f} {top:.1f}'
-            f'a{radius:.1f} {radius:.1f} 0 1 0 {2 * radius:.1f} 0'
-            f'a{radius:.1f} {radius:.1f} 0 1 0 {-2 * radius:.1f} 0" fill="none" '
-            f'stroke="#000" stroke-opacity=".6" stroke-width="{0.3 * size:.2f}"/>'
+            f'<circle {ring} stroke="#000" stroke-opacity=".6" stroke-width="{0.3 * size:.2f}"/>'
             f'<circle {ring} '
             f'stroke="{color}" stroke-width="{0.13 * size:.2f}"{dash} pointer-events="all">'
             f'<title>{title}</title></circle>'

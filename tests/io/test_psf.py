@@ -4,7 +4,6 @@ Images of a PSF are read, and what cannot be one is refused in one sentence.
 """
 
 import gzip
-import pickle
 
 import astropy.units as u
 import numpy as np
@@ -206,8 +205,7 @@ def test_files_that_hold_no_image(tmp_path):
 
 def test_real_tables_of_encircled_energy_are_no_images(shared_data):
     files = sorted((shared_data / 'sim_support').glob('psf_*.fits.gz'))
-    if not files:
-        pytest.skip('no files of XMM-Newton with its PSF')
+    assert files, 'the real data have lost the PSF files of XMM-Newton'
     for path in files[::8]:
         with pytest.raises(ImageReadError, match='HDU 1 table .* encircled energy'):
             read_psf(path)
@@ -217,11 +215,7 @@ def test_psf_images_keep_what_they_promise():
     psf = PsfImage(
         images=[gaussian(), gaussian(sigma=5)], pixel_scale=1 * u.arcsec, off_axis=[0, 6] * u.arcmin
     )
-    back = pickle.loads(pickle.dumps(psf))
-    for one in (psf, back):
-        assert not one.images.flags.writeable
-        np.testing.assert_array_equal(one.images, psf.images)
-        np.testing.assert_array_equal(one.widths, psf.widths)
+    assert not psf.images.flags.writeable
     with pytest.raises(AttributeError):
         psf.images = None
     assert psf.replace(pixel_scale=2 * u.arcsec).fwhm == 2 * psf.fwhm
