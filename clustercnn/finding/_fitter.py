@@ -32,7 +32,7 @@ from clustercnn.finding._vignetting import axis_of, profile_of, reach_of
 __all__ = ['Expected', 'SourceFit', 'SourceFitter', 'closest_distance']
 
 # in units of the FWHM of the PSF: below a third nothing can be told from a point
-_RADII = np.array([0.0, 0.3, 0.45, 0.65, 0.95, 1.35, 1.9, 2.7, 3.8, 5.4, 7.6, 10.8])
+_RADII = np.array([0.0, 0.3, 0.45, 0.65, 0.95, 1.35, 1.9, 2.7, 3.8, 5.4, 7.6, 10.8, 15.2, 21.5])
 _LARGEST_RADIUS = 120.0  # arcsec; what is larger does not fit on a stamp
 # a fit goes on to the models on either side of the best
 _MODELS_BESIDE = 2

@@ -17,6 +17,8 @@ _B3 = np.array([1, 4, 6, 4, 1], dtype=np.float64) / 16
 # the third power of a wider kernel falls below the smallest float32 at its corners
 _WIDEST_SINGLE = 5
 # from so many on the tail is that of an expansion
+# share of what is expected that an excess must have
+_CERTAIN = 0.01
 _MANY_COUNTS = 30.0
 
 
@@ -183,7 +185,8 @@ def poisson_sigma_at(counts, background, model, scale, column, row):
     Returns
     -------
     sigma : float
-        0 if there is no excess.
+        0 if there is no excess, or one of less than a hundredth of what was expected: no exposure
+        map and no background is known better.
     """
     kernel = scaling_kernel(scale)
     half = len(kernel) // 2
@@ -194,8 +197,8 @@ def poisson_sigma_at(counts, background, model, scale, column, row):
     horizontal = kernel[columns.start - column + half : columns.stop - column + half]
     expected = np.add(background[rows, columns], model[rows, columns], dtype=np.float64)
     excess = vertical @ (counts[rows, columns] - expected) @ horizontal
-    variance, third = (vertical**p @ expected @ horizontal**p for p in (2, 3))
-    if not (excess > 0 and third > 0):
+    mean, variance, third = (vertical**p @ expected @ horizontal**p for p in (1, 2, 3))
+    if not (excess > _CERTAIN * mean and third > 0):
         return 0.0
     return float(_tail_sigma(*(np.array([value]) for value in (excess, variance, third)))[0])
 

@@ -166,8 +166,20 @@ class BackgroundEstimator:
         if self.given is not None:
             return background
         # where a source outshines the background an error of its model would go into that
-        good = self._enough(model < _OUTSHINES * background, self.valid)
+        good = self.valid & (model <= self._outshone(model, background) * background)
         return self._fitted(self.counts - model, good)
+
+    def _outshone(self, model, background):
+        """
+        Return by how much sources may outshine the background where that is measured.
+
+        Of an image full of a source the darkest fifth is left.
+        """
+        # some rows of a mosaic tell as much as all of them
+        rows = slice(None, None, max(1, model.size // 1_000_000))
+        valid = self.valid[rows]
+        ratio = model[rows][valid] / np.maximum(background[rows][valid], 1e-30)
+        return max(_OUTSHINES, np.quantile(ratio, 0.2)) if ratio.size else _OUTSHINES
 
     def _response(self):
         """

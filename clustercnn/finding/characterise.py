@@ -23,6 +23,10 @@ _MOST_ROUNDS = 6
 _REACH = 2.0
 # point sources with less can hide nothing that could be told
 _BRIGHT_GAIN = 80.0
+# how well a beta model describes a source, relative to its brightness
+_MODEL_DOUBT = 0.2
+_IN_CORE = 'detections that are the core of an extended source'
+_IS_PART = 'detections that are part of a brighter extended source'
 
 
 def characterise(
@@ -115,12 +119,18 @@ def characterise(
     fits, parents, n_cores = _merge_cores(fits)
     significance = significance[parents]
     if n_cores:
-        reasons['detections that are the core of an extended source'] = n_cores
+        reasons[_IN_CORE] = n_cores
     fits, parents = _resolve(fitter, fits, counts, rest)
     significance = significance[parents]
     fits, parents, more = _keep_distinct(fitter, fits, counts, rest)
     significance = significance[parents]
     reasons = {name: reasons.get(name, 0) + more.get(name, 0) for name in {**reasons, **more}}
+    # fitted again, two may have come closer
+    for merge, reason in ((_merge_cores, _IN_CORE), (_merge_parts, _IS_PART)):
+        fits, parents, n_merged = merge(fits)
+        significance = significance[parents]
+        if n_merged:
+            reasons[reason] = reasons.get(reason, 0) + n_merged
     meta = dict(meta or {})
     meta['dropped'] = {**meta.get('dropped', {}), **reasons}
     if not fits:
@@ -268,15 +278,15 @@ def _keep_distinct(fitter, fits, counts, rest):
 
 def _merge_cores(fits):
     """
-    Make one source of an extended one and a narrower extended one in its core.
+    Make one source of an extended one and another in its core.
 
     The bright core of a cluster is fitted on its own where one beta model is not enough, or
-    its halo is. The counts of the fainter of the two go to the other; what was drawn of it
-    stays drawn. A point source in a cluster stays a source.
+    its halo is. Two beta models closer than their core radius have but one peak together. A
+    point source in a cluster stays a source.
 
     Returns the fits, the number each had, and how many were merged.
     """
-    fits, core_of = list(fits), {}
+    core_of = {}
     place = np.array([(fit.x, fit.y) for fit in fits]).reshape(-1, 2)
     radius = np.array([fit.radius for fit in fits])
     for number in sorted(range(len(fits)), key=lambda number: fits[number].radius):
@@ -284,25 +294,71 @@ def _merge_cores(fits):
         if fit.radius <= 0:
             continue
         distance = np.hypot(*(place - place[number]).T)
-        wide = (radius > 1.5 * fit.radius) & (distance < np.maximum(radius, fit.fwhm))
-        hosts = [other for other in np.flatnonzero(wide).tolist() if other not in core_of]
+        wide = (radius >= fit.radius) & (distance < np.maximum(radius, fit.fwhm))
+        hosts = set(np.flatnonzero(wide).tolist()) - {number, *core_of}
         if hosts:
             core_of[number] = max(hosts, key=lambda other: fits[other].counts)
-    gone = set()
-    for number, host in core_of.items():
-        # what has most of the counts is the source; the other is its core or its halo
-        less, more = sorted((number, host), key=lambda one: fits[one].counts)
-        core, cluster = fits[less], fits[more]
-        gone.add(less)
-        fits[more] = dataclasses.replace(
-            cluster,
-            merged=cluster.merged + core.counts + core.merged,
-            merged_err=float(
-                np.hypot(cluster.merged_err, np.hypot(core.counts_err, core.merged_err))
-            ),
-        )
-    kept = [number for number in range(len(fits)) if number not in gone]
-    return [fits[number] for number in kept], kept, len(gone)
+    return _merged(fits, core_of)
+
+
+def _merge_parts(fits):
+    """
+    Make one source of an extended one and brighter ones that outshine it where it is brightest.
+
+    Clusters near to us are no beta models: what the model of a large one leaves is fitted on its
+    own. A part is what is not brighter than a source at the widest model there is, which does not
+    describe it, or adds less than a fifth to one that is narrower. A point source upon a cluster
+    stays a source.
+
+    Returns the fits, the number each had, and how many were merged.
+    """
+    extended = [number for number, fit in enumerate(fits) if fit.radius > 0]
+    if len(extended) < 2:
+        return list(fits), list(range(len(fits))), 0
+    some = [fits[number] for number in extended]
+    place = np.array([(fit.x, fit.y) for fit in some])
+    counts = np.array([fit.counts for fit in some])
+    # the width of a beta model behind the PSF; 2.3548 makes a sigma of an FWHM
+    squared = np.array([fit.radius**2 + (fit.fwhm / 2.3548) ** 2 for fit in some])
+    peak = np.array([fit.amplitude for fit in some]) / squared
+    trust = peak * np.where([fit.at_limit for fit in some], 1.0, _MODEL_DOUBT)
+    part_of = {}
+    for number in range(len(some)):
+        distance = ((place - place[number]) ** 2).sum(axis=1)
+        light = np.where(counts > counts[number], trust * (1 + distance / squared) ** -1.5, 0)
+        if light.sum() > peak[number]:
+            part_of[extended[number]] = extended[int(np.argmax(light))]
+    return _merged(fits, part_of)
+
+
+def _merged(fits, belongs_to):
+    """
+    Make one source of each group, the one with most counts, which takes those of the others.
+
+    ``belongs_to`` gives the number of another source of the group. What was drawn of those that
+    are left out stays drawn.
+    """
+    groups = {}
+    for number in range(len(fits)):
+        last = number
+        while last in belongs_to:
+            last = belongs_to[last]
+        groups.setdefault(last, []).append(number)
+    made = {}
+    for group in groups.values():
+        whole = max(group, key=lambda number: fits[number].counts)
+        parts = [fits[number] for number in group if number != whole]
+        made[whole] = fits[whole]
+        if parts:
+            counts = sum(part.counts + part.merged for part in parts)
+            errors = [[part.counts_err, part.merged_err] for part in parts]
+            made[whole] = dataclasses.replace(
+                fits[whole],
+                merged=fits[whole].merged + counts,
+                merged_err=float(np.linalg.norm([fits[whole].merged_err, *np.ravel(errors)])),
+            )
+    kept = sorted(made)
+    return [made[number] for number in kept], kept, len(fits) - len(kept)
 
 
 def _resolve(fitter, fits, counts, rest):

@@ -11,6 +11,7 @@ from photutils.segmentation import SourceCatalog, deblend_sources, detect_source
 from scipy import ndimage
 
 from clustercnn._utils.validation import check_positive
+from clustercnn.finding._field_of_view import without_dark_frame
 from clustercnn.finding._settings import FinderSettings
 from clustercnn.finding._starlet import poisson_sigma
 from clustercnn.finding.characterise import characterise
@@ -68,6 +69,7 @@ class SegmentationFinder(FinderSettings):
         catalog : CandidateCatalog
             In the order of significance; of no rows if nothing is found.
         """
+        image = without_dark_frame(image)
         view = self.view(image)
         threshold = self.threshold_for(image, view, 1)
         sigma = poisson_sigma(view.counts, view.background, view.scale, floor=threshold)

@@ -6,6 +6,7 @@ Finding sources with the starlet's scales and Poisson significance.
 import numpy as np
 
 from clustercnn._utils.validation import check_positive
+from clustercnn.finding._field_of_view import without_dark_frame
 from clustercnn.finding._fitter import Expected, closest_distance
 from clustercnn.finding._planes import peaks_above
 from clustercnn.finding._psf_image import source_fitter
@@ -67,6 +68,7 @@ class WaveletFinder(FinderSettings):
         catalog : CandidateCatalog
             In the order of significance; of no rows if nothing is found.
         """
+        image = without_dark_frame(image)
         view = self.view(image)
         threshold = self.threshold_for(image, view, self.n_scales)
         fitter = source_fitter(image, psf_fwhm=view.fwhm, psf=self.psf)
