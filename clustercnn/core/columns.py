@@ -11,7 +11,7 @@ import astropy.units as u
 import numpy as np
 
 __all__ = [
-    'ALTERNATIVE_COLUMNS',
+    'FINDER_COLUMNS',
     'CANDIDATE_COLUMNS',
     'PREDICTION_COLUMNS',
     'ColumnDefinition',
@@ -109,7 +109,7 @@ CANDIDATE_COLUMNS = (
     _column('flags', np.int32, None, 'meta.code.qual', 'quality bits, see CandidateFlag'),
 )
 
-ALTERNATIVE_COLUMNS = (
+FINDER_COLUMNS = (
     _column(
         'pair_like',
         np.float32,
@@ -131,9 +131,16 @@ ALTERNATIVE_COLUMNS = (
         'phot.count;em.X-ray',
         'counts of the point source in the centre of the source, among its counts',
     ),
+    _column(
+        'psf_fwhm',
+        np.float32,
+        'arcsec',
+        'phys.angSize;instr.det.psf',
+        'full width at half maximum of the PSF at the position',
+    ),
 )
 """
-What a finder of this package adds where it compares other models; absent elsewhere.
+What a finder of this package adds to that; absent elsewhere.
 """
 
 PREDICTION_COLUMNS = (
@@ -154,7 +161,7 @@ PREDICTION_COLUMNS = (
 )
 
 _DEFINITIONS = {
-    column.name: column for column in CANDIDATE_COLUMNS + ALTERNATIVE_COLUMNS + PREDICTION_COLUMNS
+    column.name: column for column in CANDIDATE_COLUMNS + FINDER_COLUMNS + PREDICTION_COLUMNS
 }
 
 

@@ -84,6 +84,7 @@ class PointSpread:
 # single eROSITA modules
 _MISSIONS = {
     'xmm': (1.5, 0.45, 0.45, 15.0),
+    'xmm-newton': (1.5, 0.45, 0.45, 15.0),
     'erosita': (1.6, 1.6, 0.35, 30.0),
     'chandra': (2.0, 11.0, 0.35, 10.0),
     'rosat': (2.2, 5.0, 0.2, 60.0),

@@ -185,6 +185,8 @@ def characterise(
         pair_like=np.array([fit.pair_gain for fit in fits]) / 2,
         core_like=np.array([fit.core_gain for fit in fits]) / 2,
         core_counts=columns['core_counts'],
+        # at the place of the source, which may be far off axis
+        psf_fwhm=np.array([fit.fwhm for fit in fits]) * scale,
     )
 
 

@@ -8,11 +8,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from clustercnn import WaveletFinder
+from clustercnn import CutoutMaker, WaveletFinder
 from clustercnn.finding._alternatives import Blend, PointShape, fit_blend, promise
 from clustercnn.finding._fitter import SourceFitter
 from clustercnn.finding._profiles import OUTER_RADIUS, beta_wings, enclosed, template_bank
-from clustercnn.finding.characterise import _merge_cores
+from clustercnn.finding.characterise import _merge_cores, _merge_parts
 from clustercnn.testing import tiny_image
 
 SIDE, MIDDLE = 120, 60.0
@@ -166,3 +166,63 @@ def test_of_a_core_and_its_halo_the_brighter_is_the_source(brighter):
     assert kept == [1 if brighter == 'core' else 0]
     assert fits[0].counts == 3000
     assert fits[0].merged == 300
+
+
+def _extended(fitter, **changes):
+    fit = fitter.fit(np.ones((64, 64)), np.full((64, 64), 0.1), 32.0, 32.0)
+    return dataclasses.replace(fit, **{'radius': 8.0, 'merged': 0.0, 'at_limit': False} | changes)
+
+
+def test_counts_of_a_chain_of_cores_are_counted_once():
+    fitter = SourceFitter(tiny_image(), psf_fwhm=8.0)
+    chain = [
+        _extended(fitter, x=30.0, y=30.0, counts=100.0, radius=4.0),
+        _extended(fitter, x=33.0, y=30.0, counts=50.0, radius=6.0),
+        _extended(fitter, x=38.0, y=30.0, counts=400.0, radius=9.0),
+    ]
+    fits, kept, n_merged = _merge_cores(chain)
+    assert (kept, n_merged) == ([2], 2)
+    assert fits[0].counts + fits[0].merged == 550
+    # of the same size, they have but one peak together as well
+    fits, kept, _ = _merge_cores([chain[0], dataclasses.replace(chain[0], x=33.0, counts=99.0)])
+    assert kept == [0]
+
+
+@pytest.mark.parametrize(
+    ('at_limit', 'share', 'is_part'),
+    [
+        (True, 0.9, True),
+        (True, 1.1, False),
+        (False, 0.9, False),
+        (False, 0.15, True),
+    ],
+)
+def test_what_a_brighter_cluster_outshines_is_part_of_it(at_limit, share, is_part):
+    fitter = SourceFitter(tiny_image(), psf_fwhm=8.0)
+    whole = _extended(fitter, x=20.0, y=32.0, counts=1e4, amplitude=1e4, at_limit=at_limit)
+    width = whole.radius**2 + (whole.fwhm / 2.3548) ** 2
+    light = 1e4 / width * (1 + 18.0**2 / width) ** -1.5
+    part = _extended(fitter, x=38.0, y=32.0, counts=500.0, amplitude=share * light * width)
+    fits, kept, n_merged = _merge_parts([part, whole])
+    assert kept == ([1] if is_part else [0, 1])
+    assert n_merged == is_part
+    assert fits[-1].merged == (500 if is_part else 0)
+    # a point source is none
+    assert _merge_parts([dataclasses.replace(part, radius=0.0), whole])[2] == 0
+
+
+def test_the_width_of_the_psf_is_told_where_the_source_is():
+    image = tiny_image(shape=(300, 300)).replace(mission='Chandra')
+    rows, columns = np.indices(image.shape)
+    expected = np.full(image.shape, 0.05)
+    for x in (150, 290):
+        expected += 30 * np.exp(-((columns - x) ** 2 + (rows - 150) ** 2) / 8.0)
+    image = image.replace(counts=np.random.default_rng(5).poisson(expected))
+    catalog = WaveletFinder()(image)
+    width = catalog['psf_fwhm']
+    assert width.unit == 'arcsec'
+    middle, outside = (np.argmin(abs(catalog['x'].value - x)) for x in (150, 290))
+    assert width[middle].value == pytest.approx(8, rel=0.06)
+    assert width[outside] > 1.1 * width[middle]
+    stack = CutoutMaker()({'xray': image}, catalog)
+    np.testing.assert_array_equal(stack.features['psf_fwhm'], width.value)
