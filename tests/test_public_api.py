@@ -131,10 +131,13 @@ PUBLIC = {
     'clustercnn.io': (
         'FileReport',
         'check_files',
+        'name_classes',
+        'read_classifications',
         'read_events',
         'read_image',
         'read_optical',
         'read_psf',
+        'read_subjects',
     ),
     'clustercnn.labels': (
         'DawidSkeneResult',

@@ -11,8 +11,8 @@ import astropy.units as u
 import numpy as np
 
 __all__ = [
-    'FINDER_COLUMNS',
     'CANDIDATE_COLUMNS',
+    'FINDER_COLUMNS',
     'PREDICTION_COLUMNS',
     'ColumnDefinition',
     'column_definition',

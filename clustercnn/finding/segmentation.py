@@ -92,6 +92,9 @@ class SegmentationFinder(FinderSettings):
             if not good.all():
                 meta['dropped'] = {'segments without a centroid': int((~good).sum())}
             x, y, peak = x[good], y[good], np.asarray(peak)[good]
+            del found
+        # planes of a mosaic are large
+        del sigma, segments
         catalog = characterise(
             image,
             x,

@@ -17,7 +17,17 @@ from clustercnn.core import (
 )
 from clustercnn.core.connect import IO_REGISTRY, register_suffixes
 
-__all__ = ['FileReport', 'check_files', 'read_events', 'read_image', 'read_optical', 'read_psf']
+__all__ = [
+    'FileReport',
+    'check_files',
+    'name_classes',
+    'read_classifications',
+    'read_events',
+    'read_image',
+    'read_optical',
+    'read_psf',
+    'read_subjects',
+]
 
 _LAZY = {
     'FileReport': 'clustercnn.io.check',
@@ -26,6 +36,9 @@ _LAZY = {
     'read_image': 'clustercnn.io.images',
     'read_optical': 'clustercnn.io.images',
     'read_psf': 'clustercnn.io.psf',
+    'name_classes': 'clustercnn.io.zooniverse',
+    'read_classifications': 'clustercnn.io.zooniverse',
+    'read_subjects': 'clustercnn.io.zooniverse',
 }
 
 _SUFFIXES = {
@@ -70,6 +83,7 @@ def _register():
             reader = _later('tables', f'{stem}_reader', name)
             writer = _later('tables', f'{stem}_writer', name)
             _add(data_class, name, _SUFFIXES[name], reader=reader, writer=writer)
+    _add(LabelSet, 'zooniverse', (), reader=_later('zooniverse', 'read_label_set'))
     for name in ('esass', '4xmm', 'emldetect'):
         _add(CandidateCatalog, name, (), reader=_later('surveys', 'survey_reader', name))
     _add(CandidateCatalog, 'ds9', ('.reg',), writer=_later('tables', 'write_regions'))

@@ -34,6 +34,7 @@ FINDERS = {
     'wavelet, 0.5 false alarms': WaveletFinder(false_alarms=0.5),
     'wavelet, 2 false alarms': WaveletFinder(false_alarms=2.0),
     'wavelet, 8 false alarms': WaveletFinder(false_alarms=8.0),
+    'wavelet, 30 false alarms': WaveletFinder(false_alarms=30.0),
     'segmentation, threshold 5': SegmentationFinder(),
 }
 # how far a list is moved to see what matches by chance, in arcsec

@@ -1,0 +1,528 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Votes and subjects of Zooniverse projects, as Panoptes exports them.
+"""
+
+import array
+import collections
+import hashlib
+import json
+
+import numpy as np
+from astropy.table import Table
+
+from clustercnn.core import UNKNOWN_NAME, LabelSchema, LabelSet
+from clustercnn.exceptions import TableReadError
+from clustercnn.io._panoptes import Rows
+
+__all__ = ['name_classes', 'read_classifications', 'read_label_set', 'read_subjects']
+
+# every export of classifications has these; a few others are used where they are there
+_NEEDED = ('classification_id', 'user_name', 'workflow_id', 'annotations', 'subject_ids')
+_SUBJECT_NEEDED = ('subject_id', 'metadata')
+# a question is told by its beginning
+_QUESTION_LENGTH = 80
+_TRUE = frozenset({'true', 't', '1', 'yes'})
+
+
+def read_classifications(
+    path,
+    *,
+    workflow_id=None,
+    workflow_version=None,
+    task=None,
+    item=None,
+    hash_names=False,
+    quiet=True,
+):
+    """
+    Read the votes of a Panoptes classification export, one answer a row.
+
+    The file is read row by row, so that its size is no matter. Addresses of users are not
+    kept.
+
+    Parameters
+    ----------
+    path : str or path-like
+        CSV file, which may be compressed with gzip or bzip2.
+    workflow_id : int, optional
+        Only votes of this workflow.
+    workflow_version : str, optional
+        Only votes of this version, such as ``'44.19'``, or of all versions that begin with
+        it, such as ``'44'``.
+    task : str, optional
+        Only answers to this task, such as ``'T0'``.
+    item : str, optional
+        Key of the subjects' metadata that names the item; by default the number of the
+        subject does. The signs ``#``, ``!`` and ``/`` that hide a key from volunteers may be
+        left out.
+    hash_names : bool, optional
+        Replace the names of users by the beginning of their SHA-256.
+    quiet : bool or None, optional
+        Whether to hide the progress bar; None lets the terminal decide.
+
+    Returns
+    -------
+    votes : `~astropy.table.Table`
+        Columns ``classification_id``, ``item``, ``annotator``, ``workflow_id``,
+        ``workflow_version``, ``task``, ``label``, ``created_at`` (text), ``gold`` (1 where the
+        row is marked as gold standard) and ``expert``. Ready for
+        `~clustercnn.labels.consensus`. The metadata hold ``n_rows``, ``dropped`` with reasons
+        and counts, and ``questions``: texts and numbers of answers by task.
+
+    Raises
+    ------
+    TableReadError
+        If the file is no such export; names the missing columns.
+
+    Warns
+    -----
+    DataQualityWarning
+        If rows could not be read; says how many, which was the first, and why.
+
+    Notes
+    -----
+    Answers are the texts that volunteers saw. A task in which several answers may be chosen
+    gives as many rows; a survey gives one a choice; a combined task gives those of its parts.
+    Drawings, empty values and sliders that were not moved are no answers, and are counted.
+
+    Examples
+    --------
+    >>> import csv, tempfile
+    >>> from pathlib import Path
+    >>> from clustercnn.io import read_classifications
+    >>> row = {'classification_id': 1, 'user_name': 'ann', 'workflow_id': 7,
+    ...        'annotations': '[{"task": "T0", "task_label": "What is it?", "value": "A star"}]',
+    ...        'subject_ids': 42}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'export.csv'
+    ...     with path.open('w', newline='') as stream:
+    ...         writer = csv.DictWriter(stream, row)
+    ...         writer.writeheader()
+    ...         writer.writerow(row)
+    ...     votes = read_classifications(path)
+    >>> votes['item'][0], votes['annotator'][0], votes['label'][0]
+    ('42', 'ann', 'A star')
+    """
+    votes = _Votes(hash_names=hash_names)
+    selected = (None if workflow_id is None else str(workflow_id), workflow_version, task)
+    with Rows(path, _NEEDED, what='classifications', quiet=quiet) as rows:
+        for row in rows:
+            _add_row(votes, rows, row, selected, item)
+    return votes.table(rows)
+
+
+def _add_row(votes, rows, row, selected, item_key):
+    """
+    Add the answers of one classification, or count why there are none.
+    """
+    workflow, version, task = selected
+    if workflow is not None and row['workflow_id'] != workflow:
+        rows.drop('of other workflows')
+        return
+    if version is not None and not _is_version(row.get('workflow_version', ''), str(version)):
+        rows.drop('of other versions of the workflow')
+        return
+    annotations = rows.json(row, 'annotations', list)
+    if annotations is None:
+        return
+    item = _item_of(rows, row, item_key)
+    if item is None:
+        return
+    if not row['user_name']:
+        rows.drop('without a user')
+        return
+    answers = list(_answers(annotations, rows))
+    if task is not None:
+        answers = [answer for answer in answers if answer[0] == task]
+    if not answers:
+        rows.drop('without an answer' if task is None else f'without an answer to {task}')
+        return
+    for name, question, label in answers:
+        votes.add(row, item, name, question, label)
+
+
+def _is_version(version, wanted):
+    return version == wanted or version.startswith(f'{wanted}.')
+
+
+def _item_of(rows, row, key):
+    """
+    Return what the vote is on, or None if the row says nothing of it.
+    """
+    subjects = row['subject_ids'].strip()
+    if not subjects or not all(part.strip().isdigit() for part in subjects.split(';')):
+        rows.drop('without a subject')
+        return None
+    if ';' in subjects:
+        rows.drop('of several subjects at once')
+        return None
+    if key is None:
+        return subjects
+    data = rows.json(row, 'subject_data', dict)
+    if data is None:
+        return None
+    metadata = data.get(subjects, next(iter(data.values()), None) if len(data) == 1 else None)
+    value = _find(metadata, key) if isinstance(metadata, dict) else None
+    if value is None:
+        rows.drop(f"of subjects without '{key}' in their metadata")
+        return None
+    return value
+
+
+def _find(metadata, key):
+    """
+    Return a value of a subject's metadata as text; None if there is none.
+    """
+    plain = key.lstrip('#!/ ').lower()
+    for name in (key, *metadata):
+        if name in metadata and (name == key or name.lstrip('#!/ ').lower() == plain):
+            value = metadata[name]
+            text = '' if value is None or isinstance(value, dict | list) else str(value).strip()
+            return text or None
+    return None
+
+
+def _answers(annotations, rows):
+    """
+    Yield task, question and answer for each answer of a list of annotations.
+    """
+    for annotation in annotations:
+        if not isinstance(annotation, dict):
+            rows.drop_answer('annotations that are not understood')
+            continue
+        task = str(annotation.get('task', ''))
+        question = _text(annotation.get('task_label'))
+        yield from _values(task, question, annotation.get('value'), rows)
+
+
+def _values(task, question, value, rows):
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        rows.drop_answer('empty')
+    for one in values:
+        if isinstance(one, dict):
+            if 'task' in one and 'value' in one:
+                # a task made of several
+                yield from _answers([one], rows)
+            elif isinstance(one.get('choice'), str):
+                yield task, question, _text(one['choice'])
+            elif isinstance(one.get('label'), str) and 'tool' not in one:
+                yield task, question, _text(one['label'])
+            elif isinstance(one.get('value'), str | int | float) and 'tool' not in one:
+                # a menu
+                yield task, question, _text(one['value'])
+            else:
+                rows.drop_answer('drawings')
+            continue
+        text = '' if one is None or isinstance(one, list) else _text(one)
+        if text:
+            yield task, question, text
+        else:
+            rows.drop_answer('empty')
+
+
+def _text(value):
+    """
+    Return a text without line breaks and blanks around; numbers and truth values as text.
+    """
+    return '' if value is None else ' '.join(str(value).split())
+
+
+class _Names:
+    """
+    Texts and their numbers, each kept once.
+    """
+
+    def __init__(self):
+        self.code = {}
+        self.column = array.array('q')
+
+    def add(self, text):
+        self.column.append(self.code.setdefault(text, len(self.code)))
+
+    def values(self):
+        codes = np.frombuffer(self.column, np.int64) if len(self.column) else np.zeros(0, np.int64)
+        return np.array([*self.code, ''], dtype=str)[codes]
+
+
+class _Votes:
+    """
+    The columns of the votes while they are read.
+    """
+
+    _TEXTS = ('item', 'annotator', 'workflow_id', 'workflow_version', 'task', 'label', 'created_at')
+
+    def __init__(self, *, hash_names):
+        self.hash_names = hash_names
+        self.number = array.array('q')
+        self.gold = array.array('b')
+        self.texts = {name: _Names() for name in (*self._TEXTS, 'expert')}
+        self.questions = collections.defaultdict(collections.Counter)
+
+    def add(self, row, item, task, question, label):
+        number = row['classification_id']
+        self.number.append(int(number) if number.isdigit() else -1)
+        self.gold.append(row.get('gold_standard', '').lower() in _TRUE)
+        annotator = row['user_name']
+        if self.hash_names:
+            annotator = hashlib.sha256(annotator.encode()).hexdigest()[:16]
+        values = {
+            'item': item,
+            'annotator': annotator,
+            'workflow_id': row['workflow_id'],
+            'workflow_version': row.get('workflow_version', ''),
+            'task': task,
+            'label': label,
+            'created_at': row.get('created_at', ''),
+            'expert': row.get('expert', ''),
+        }
+        for name, value in values.items():
+            self.texts[name].add(value)
+        key = f'{row["workflow_id"]} {task}'.strip()
+        self.questions[key][question[:_QUESTION_LENGTH]] += 1
+
+    def table(self, rows):
+        table = Table()
+        table['classification_id'] = np.array(self.number, np.int64)
+        for name in self._TEXTS:
+            table[name] = self.texts[name].values()
+        table['gold'] = np.array(self.gold, np.int8)
+        table['expert'] = self.texts['expert'].values()
+        table.meta = rows.facts() | {
+            'n_answers': len(table),
+            'questions': {key: dict(texts) for key, texts in sorted(self.questions.items())},
+        }
+        return table
+
+
+def read_subjects(path, *, quiet=True):
+    """
+    Read a Panoptes subject export.
+
+    Parameters
+    ----------
+    path : str or path-like
+        CSV file, which may be compressed.
+    quiet : bool or None, optional
+        Whether to hide the progress bar.
+
+    Returns
+    -------
+    subjects : `~astropy.table.Table`
+        One row a subject: ``subject_id`` (text), ``subject_set_id`` (text, several joined by
+        a semicolon), ``retired`` (1 or 0), and a column of text for every key of the metadata;
+        empty where a subject lacks it. A subject in several workflows or sets has one row.
+
+    Raises
+    ------
+    TableReadError
+        If the file is no such export, or a key of the metadata has the name of a column.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from clustercnn.io import read_subjects
+    >>> text = 'subject_id,subject_set_id,metadata,retired_at\\n7,1,"{""#id"": ""A 1835""}",\\n'
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'subjects.csv'
+    ...     _ = path.write_text(text)
+    ...     subjects = read_subjects(path)
+    >>> subjects['subject_id'][0], subjects['#id'][0], int(subjects['retired'][0])
+    ('7', 'A 1835', 0)
+    """
+    found, keys = {}, {}
+    with Rows(path, _SUBJECT_NEEDED, what='subjects', quiet=quiet) as rows:
+        for row in rows:
+            metadata = rows.json(row, 'metadata', dict)
+            if metadata is None:
+                continue
+            if not row['subject_id'].isdigit():
+                rows.drop('without a subject')
+                continue
+            sets, retired, known = found.setdefault(row['subject_id'], ({}, [], {}))
+            sets[row.get('subject_set_id', '')] = None
+            retired.append(bool(row.get('retired_at', '')))
+            for key, value in metadata.items():
+                keys[key] = None
+                text = json.dumps(value) if isinstance(value, dict | list) else _text(value)
+                known.setdefault(key, text)
+    clash = {'subject_id', 'subject_set_id', 'retired'} & set(keys)
+    table = Table(meta=rows.facts())
+    table['subject_id'] = np.array(list(found), dtype=str)
+    table['subject_set_id'] = np.array(
+        [';'.join(filter(None, sets)) for sets, _, _ in found.values()], dtype=str
+    )
+    table['retired'] = np.array([any(retired) for _, retired, _ in found.values()], np.int8)
+    for key in keys:
+        values = [known.get(key, '') for _, _, known in found.values()]
+        table[f'metadata {key}' if key in clash else key] = np.array(values, dtype=str)
+    return table
+
+
+def name_classes(votes, classes=None):
+    """
+    Replace the answers of votes by names of classes.
+
+    Parameters
+    ----------
+    votes : `~astropy.table.Table`
+        From `read_classifications`, of one task.
+    classes : dict of str to str, optional
+        Class of each answer, ``'unknown'`` for those that say nothing. An answer is found by
+        its text or by its beginning, whatever the case. By default answers are classes.
+
+    Returns
+    -------
+    votes : `~astropy.table.Table`
+        A copy.
+
+    Raises
+    ------
+    ValueError
+        If the votes belong to several tasks or questions, or an answer has no class; says
+        which there are.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clustercnn.io import name_classes
+    >>> votes = Table({'item': ['a', 'b'], 'workflow_id': ['1', '1'], 'task': ['T0', 'T0'],
+    ...                'label': ['Yes, many', 'No']})
+    >>> name_classes(votes, {'yes': 'cluster', 'no': 'other'})['label'].tolist()
+    ['cluster', 'other']
+    """
+    _check_one_question(votes)
+    labels = np.asarray(votes['label'], dtype=str)
+    answers, place, number = np.unique(labels, return_inverse=True, return_counts=True)
+    if classes is None:
+        known = {name.lower(): name for name in LabelSchema.default().classes}
+        named = [known.get(answer.lower(), answer) for answer in answers]
+    else:
+        named = [_class_of(answer, classes) for answer in answers]
+        nameless = [row for row, name in enumerate(named) if name is None]
+        if nameless:
+            listing = ', '.join(f"'{answers[row]}' ({number[row]})" for row in nameless[:10])
+            msg = (
+                f'{number[nameless].sum()} votes have answers without a class: {listing}; name '
+                f"the class of each, '{UNKNOWN_NAME}' for answers that say nothing"
+            )
+            raise ValueError(msg)
+    made = votes.copy()
+    made['label'] = np.array([*named, ''], dtype=str)[place.reshape(-1)]
+    return made
+
+
+def _class_of(answer, classes):
+    """
+    Return the class of the longest key with which an answer begins, None if there is none.
+    """
+    lowered = answer.lower()
+    keys = [key for key in classes if lowered.startswith(str(key).lower())]
+    return str(classes[max(keys, key=len)]) if keys else None
+
+
+def _check_one_question(votes):
+    pairs = sorted({*zip(votes['workflow_id'].tolist(), votes['task'].tolist(), strict=True)})
+    questions = votes.meta.get('questions', {})
+    if len(pairs) > 1:
+        told = [f'{task} of workflow {flow}' for flow, task in pairs]
+        texts = [next(iter(questions.get(f'{flow} {task}', {'': 0}))) for flow, task in pairs]
+        listing = '; '.join(
+            f'{name} ({text})' if text else name for name, text in zip(told, texts, strict=True)
+        )
+        msg = f'the votes answer {len(pairs)} questions: {listing[:800]}; choose one task'
+        raise ValueError(msg)
+    for key, texts in questions.items():
+        asked = [text for text in texts if text]
+        if len(asked) > 1 and pairs and key == ' '.join(pairs[0]):
+            listing = '; '.join(f"'{text}' ({texts[text]} answers)" for text in asked[:6])
+            msg = (
+                f'the question of {key} differs between versions of the workflow: {listing}; '
+                f'choose a version'
+            )
+            raise ValueError(msg)
+
+
+def read_label_set(path, *, classes=None, schema=None, same_question=False, **options):
+    """
+    Read the votes of an export as labels, each class by its share.
+
+    This is what ``LabelSet.read(path, format='zooniverse')`` calls. To weigh the volunteers,
+    give the votes of `read_classifications` to `~clustercnn.labels.consensus`.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Panoptes classification export.
+    classes : dict of str to str, optional
+        Class of each answer; see `name_classes`.
+    schema : LabelSchema or iterable of str, optional
+        The classes; by default the package's own if all answers fit it, else the answers.
+    same_question : bool, optional
+        Take questions whose wording differs between versions for the same.
+    **options
+        Of `read_classifications`.
+
+    Returns
+    -------
+    labels : LabelSet
+        With the votes counted; of a volunteer who voted more than once on an item the last
+        vote counts. The metadata say what was left out.
+
+    Raises
+    ------
+    TableReadError
+        If the file is no such export or holds no vote.
+    ValueError
+        If there are several questions, or an answer has no class.
+
+    Examples
+    --------
+    >>> import csv, tempfile
+    >>> from pathlib import Path
+    >>> from clustercnn import LabelSet
+    >>> header = ['classification_id', 'user_name', 'workflow_id', 'annotations', 'subject_ids']
+    >>> answer = '[{"task": "T0", "value": "%s"}]'
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'export.csv'
+    ...     with path.open('w', newline='') as stream:
+    ...         csv.writer(stream).writerows([header, [1, 'ann', 7, answer % 'Yes', 42],
+    ...                                       [2, 'bob', 7, answer % 'No', 42]])
+    ...     labels = LabelSet.read(path, format='zooniverse',
+    ...                            classes={'yes': 'cluster', 'no': 'other'})
+    >>> labels.ids, labels.binary().tolist()
+    (('42',), [0.5])
+    """
+    votes = read_classifications(path, **options)
+    if not len(votes):
+        reasons = '; '.join(f'{n} {reason}' for reason, n in votes.meta['dropped'].items())
+        raise TableReadError(path, f'holds no vote: {reasons or "it has no rows"}')
+    if same_question:
+        votes.meta['questions'] = {}
+    votes = name_classes(votes, classes)
+    votes = votes[np.asarray(votes['label']) != UNKNOWN_NAME]
+    schema = _schema_of(schema, votes['label'])
+    items, annotators = (votes[name].tolist() for name in ('item', 'annotator'))
+    last = {pair: row for row, pair in enumerate(zip(items, annotators, strict=True))}
+    ids = {name: number for number, name in enumerate(dict.fromkeys(items))}
+    counted = np.zeros((len(ids), schema.n_classes))
+    labels = votes['label'].tolist()
+    for row in last.values():
+        counted[ids[items[row]], schema.code(labels[row])] += 1
+    meta = {key: votes.meta[key] for key in ('path', 'n_rows')}
+    meta['dropped'] = votes.meta['dropped'] | {
+        'answers: repeated by the same annotator': len(votes) - len(last)
+    }
+    return LabelSet.from_votes(list(ids), counted, schema=schema, source='crowd', meta=meta)
+
+
+def _schema_of(schema, labels):
+    if isinstance(schema, LabelSchema):
+        return schema
+    if schema is not None:
+        return LabelSchema(tuple(schema))
+    default = LabelSchema.default()
+    voted = sorted(set(np.asarray(labels).tolist()))
+    return default if set(voted) <= set(default.classes) else LabelSchema(tuple(voted))

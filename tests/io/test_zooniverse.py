@@ -1,0 +1,372 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Panoptes exports: the real ones, every kind of task, and what may be wrong with them.
+"""
+
+import csv
+import gzip
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from clustercnn import LabelSet
+from clustercnn.exceptions import DataQualityWarning, TableReadError
+from clustercnn.io import _panoptes as panoptes
+from clustercnn.io import name_classes, read_classifications, read_subjects
+from clustercnn.labels import consensus
+
+HEADER = [
+    'classification_id',
+    'user_name',
+    'user_id',
+    'user_ip',
+    'workflow_id',
+    'workflow_name',
+    'workflow_version',
+    'created_at',
+    'gold_standard',
+    'expert',
+    'metadata',
+    'annotations',
+    'subject_data',
+    'subject_ids',
+]
+QUESTION = 'What do you see?'
+
+
+def _annotation(value, *, task='T0', question=QUESTION):
+    return {'task': task, 'task_label': question, 'value': value}
+
+
+def _row(number, user, subject, *annotations, **changes):
+    values = {
+        'classification_id': number,
+        'user_name': user,
+        'user_ip': '0123abcd',
+        'workflow_id': 7,
+        'workflow_name': 'Clusters',
+        'workflow_version': '3.1',
+        'created_at': '2026-01-01 00:00:00 UTC',
+        'annotations': json.dumps(annotations),
+        'subject_data': json.dumps({str(subject): {'#candidate': f'cand-{subject}'}}),
+        'subject_ids': subject,
+    }
+    return values | changes
+
+
+def _write(path, rows, *, header=HEADER, encoding='utf-8', newline='\n'):
+    with path.open('w', newline='', encoding=encoding) as stream:
+        writer = csv.DictWriter(stream, header, lineterminator=newline, extrasaction='ignore')
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def export(tmp_path):
+    rows = [
+        _row(1, 'ann', 42, _annotation('A cluster')),
+        _row(2, 'bob', 42, _annotation('A point')),
+        _row(3, 'not-logged-in-9f', 42, _annotation('A cluster')),
+        _row(4, 'ann', 43, _annotation('A point'), gold_standard='true', expert='owner'),
+    ]
+    return _write(tmp_path / 'export.csv', rows)
+
+
+def test_a_vote_is_a_row(export):
+    votes = read_classifications(export)
+    assert votes['item'].tolist() == ['42', '42', '42', '43']
+    assert votes['annotator'].tolist() == ['ann', 'bob', 'not-logged-in-9f', 'ann']
+    assert votes['label'].tolist() == ['A cluster', 'A point', 'A cluster', 'A point']
+    assert votes['gold'].tolist() == [0, 0, 0, 1]
+    assert votes['expert'].tolist() == ['', '', '', 'owner']
+    assert votes['classification_id'].tolist() == [1, 2, 3, 4]
+    assert votes.meta['n_rows'] == votes.meta['n_answers'] == 4
+    assert votes.meta['questions'] == {'7 T0': {QUESTION: 4}}
+    assert votes.meta['dropped'] == {}
+    # addresses are not kept
+    assert not any('0123abcd' in str(value) for row in votes for value in row)
+
+
+def test_labels_are_shares_of_votes(export):
+    classes = {'a cluster': 'cluster', 'a point': 'point'}
+    labels = LabelSet.read(export, format='zooniverse', classes=classes)
+    assert labels.ids == ('42', '43')
+    np.testing.assert_array_equal(labels.votes, [[2, 1, 0, 0], [0, 1, 0, 0]])
+    assert set(labels.source) == {'crowd'}
+    same = consensus(name_classes(read_classifications(export), classes))
+    np.testing.assert_array_equal(same.votes, labels.votes)
+
+
+def test_answers_can_be_the_classes_themselves(export):
+    labels = LabelSet.read(export, format='zooniverse')
+    assert labels.schema.classes == ('A cluster', 'A point')
+    with pytest.raises(ValueError, match=r"2 votes have answers without a class: 'A point' \(2\)"):
+        LabelSet.read(export, format='zooniverse', classes={'a cl': 'cluster'})
+    half = {'a cl': 'cluster', 'a p': 'unknown'}
+    assert LabelSet.read(export, format='zooniverse', classes=half).ids == ('42',)
+
+
+def test_names_can_be_hashed(export):
+    plain, hashed = (read_classifications(export, hash_names=flag) for flag in (False, True))
+    names = hashed['annotator'].tolist()
+    assert not set(names) & set(plain['annotator'].tolist())
+    assert names[0] == names[3] != names[1]
+
+
+def test_items_can_be_named_by_the_metadata_of_subjects(export, tmp_path):
+    for key in ('#candidate', 'candidate', 'Candidate'):
+        votes = read_classifications(export, item=key)
+        assert votes['item'].tolist() == ['cand-42', 'cand-42', 'cand-42', 'cand-43']
+    votes = read_classifications(export, item='name')
+    assert len(votes) == 0
+    assert votes.meta['dropped'] == {"rows of subjects without 'name' in their metadata": 4}
+
+
+def test_every_kind_of_task_is_understood(tmp_path):
+    drawing = {'x': 1, 'y': 2, 'tool': 0, 'tool_label': 'A galaxy', 'frame': 0, 'details': []}
+    rows = [
+        _row(1, 'ann', 1, _annotation(['Blue', 'Red'])),
+        _row(2, 'ann', 2, _annotation([{'choice': 'LION', 'answers': {}, 'filters': {}}])),
+        _row(3, 'ann', 3, _annotation([drawing, drawing])),
+        _row(4, 'ann', 4, _annotation([_annotation('Yes', task='T1'), _annotation(3, task='T2')])),
+        _row(5, 'ann', 5, _annotation([{'value': 'France', 'option': True}])),
+        _row(6, 'ann', 6, _annotation(None), _annotation('', task='T1')),
+        _row(7, 'ann', 7, _annotation([]), 'what?'),
+        _row(8, 'ann', 8, _annotation(True)),
+        _row(9, 'ann', 9, _annotation('  two \n lines ')),
+    ]
+    votes = read_classifications(_write(tmp_path / 'export.csv', rows))
+    columns = (votes[name].tolist() for name in ('item', 'task', 'label'))
+    got = list(zip(*columns, strict=True))
+    assert got == [
+        ('1', 'T0', 'Blue'),
+        ('1', 'T0', 'Red'),
+        ('2', 'T0', 'LION'),
+        ('4', 'T1', 'Yes'),
+        ('4', 'T2', '3'),
+        ('5', 'T0', 'France'),
+        ('8', 'T0', 'True'),
+        ('9', 'T0', 'two lines'),
+    ]
+    assert votes.meta['dropped'] == {
+        'rows without an answer': 3,
+        'answers: drawings': 2,
+        'answers: empty': 3,
+        'answers: annotations that are not understood': 1,
+    }
+
+
+def test_workflows_versions_and_tasks_are_chosen(tmp_path):
+    rows = [
+        _row(1, 'ann', 1, _annotation('Yes'), _annotation('Sand', task='T1')),
+        _row(2, 'ann', 2, _annotation('Yes'), workflow_version='12.3'),
+        _row(3, 'ann', 3, _annotation('No'), workflow_id=8),
+        _row(4, 'ann', 4, _annotation('No', question='Is it red?'), workflow_version='3.2'),
+    ]
+    path = _write(tmp_path / 'export.csv', rows)
+    votes = read_classifications(path, workflow_id=7, task='T0')
+    assert votes['item'].tolist() == ['1', '2', '4']
+    assert votes.meta['dropped'] == {'rows of other workflows': 1}
+    assert read_classifications(path, workflow_version='3')['item'].tolist() == ['1', '1', '3', '4']
+    assert read_classifications(path, workflow_version='3.2')['item'].tolist() == ['4']
+    with pytest.raises(ValueError, match=r'3 questions: T0 of workflow 7 .* choose one task'):
+        LabelSet.read(path, format='zooniverse')
+    # the question differs between versions
+    only = {'workflow_id': 7, 'task': 'T0', 'format': 'zooniverse'}
+    with pytest.raises(ValueError, match=r"differs .*'What do you see\?' \(2 .*'Is it red\?' \(1"):
+        LabelSet.read(path, **only)
+    assert len(LabelSet.read(path, same_question=True, **only)) == 3
+    with pytest.raises(TableReadError, match='holds no vote: 4 rows of other workflows'):
+        LabelSet.read(path, format='zooniverse', workflow_id=99)
+
+
+def test_of_a_volunteer_who_votes_twice_the_last_vote_counts(tmp_path):
+    rows = [_row(k, 'ann', 1, _annotation(answer)) for k, answer in enumerate(['Yes', 'No'])]
+    rows.append(_row(5, 'bob', 1, _annotation('Yes')))
+    labels = LabelSet.read(_write(tmp_path / 'e.csv', rows), format='zooniverse')
+    assert labels.schema.classes == ('No', 'Yes')
+    np.testing.assert_array_equal(labels.votes, [[1, 1]])
+    assert labels.meta['dropped'] == {'answers: repeated by the same annotator': 1}
+
+
+@pytest.mark.parametrize('newline', ['\n', '\r\n'])
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig'])
+def test_byte_order_marks_line_ends_and_unnamed_columns(tmp_path, encoding, newline):
+    rows = [_row(1, 'Zoë', 1, _annotation('Größer')), _row(2, 'bob', 2, _annotation('No'))]
+    header = ['', *HEADER[:5], ' ', *HEADER[5:], '']
+    path = tmp_path / 'export.csv'
+    with path.open('w', newline='', encoding=encoding) as stream:
+        writer = csv.writer(stream, lineterminator=newline)
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([row.get(name, '') for name in header])
+            writer.writerow([])
+    votes = read_classifications(path)
+    assert votes['annotator'].tolist() == ['Zoë', 'bob']
+    assert votes['label'].tolist() == ['Größer', 'No']
+    assert votes.meta['n_rows'] == 2
+
+
+def test_compressed_files_are_read(export, tmp_path):
+    path = tmp_path / 'export.csv.gz'
+    path.write_bytes(gzip.compress(export.read_bytes()))
+    assert len(read_classifications(path)) == 4
+    # cut short, it gives what is there
+    long = _write(
+        tmp_path / 'long.csv', [_row(k, f'u{k}', k, _annotation('Yes')) for k in range(5000)]
+    )
+    path.write_bytes(gzip.compress(long.read_bytes())[:-20_000])
+    with pytest.warns(DataQualityWarning, match='after which the file cannot be read'):
+        votes = read_classifications(path)
+    assert 100 < len(votes) < 5000
+
+
+def test_a_truncated_export_says_where(export):
+    text = export.read_text()
+    export.write_text(text[:-140])
+    with pytest.warns(DataQualityWarning, match=r'1 row\(s\) cut short.* the first row 4 \(line 5'):
+        votes = read_classifications(export)
+    assert len(votes) == 3
+    assert sum(votes.meta['dropped'].values()) == 1
+
+
+def test_damaged_cells_are_counted_and_named(tmp_path):
+    rows = [
+        _row(1, 'ann', 1, _annotation('Yes')),
+        _row(2, 'ann', 2, annotations='[{"task": "T0"'),
+        _row(3, 'ann', 3, annotations='{"task": "T0"}'),
+        _row(4, 'ann', '4;5', _annotation('Yes')),
+        _row(5, 'ann', '', _annotation('Yes')),
+        _row(6, '', 6, _annotation('Yes')),
+    ]
+    path = _write(tmp_path / 'export.csv', rows)
+    pattern = r"2 row\(s\) whose column 'annotations' does not hold a list in JSON, the first row 2"
+    with pytest.warns(DataQualityWarning, match=pattern):
+        votes = read_classifications(path)
+    assert votes['item'].tolist() == ['1']
+    assert votes.meta['dropped'] == {
+        "rows whose column 'annotations' does not hold a list in JSON": 2,
+        'rows of several subjects at once': 1,
+        'rows without a subject': 1,
+        'rows without a user': 1,
+    }
+
+
+def test_mixed_encodings_are_counted(export):
+    export.write_bytes(export.read_bytes().replace(b'bob', 'Jürgen'.encode('latin-1')))
+    with pytest.warns(DataQualityWarning, match=r'1 row.*not in UTF-8.*the first in line 3'):
+        votes = read_classifications(export)
+    assert votes['annotator'][1] == 'Jürgen'
+
+
+def test_a_cell_without_end_is_no_trap(export, monkeypatch):
+    monkeypatch.setattr(panoptes, '_LARGEST_CELL', 100_000)
+    with export.open('a') as stream:
+        stream.write('9,"' + 'x' * 1_000_000 + '"\n')
+    with export.open('a', newline='') as stream:
+        writer = csv.DictWriter(stream, HEADER)
+        writer.writerow(_row(10, 'cy', 50, _annotation('A point')))
+    pattern = r'1 row\(s\) that are no CSV \(field larger than field limit.* the first row 5'
+    with pytest.warns(DataQualityWarning, match=pattern):
+        votes = read_classifications(export)
+    assert votes['item'].tolist() == ['42', '42', '42', '43', '50']
+    assert csv.field_size_limit() > 100_000
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', 'lacks the columns classification_id'),
+        ('<html><body>Sign in</body></html>', 'is no Zooniverse export of classifications'),
+        ('a,b,c\n1,2,3\n', 'there are a, b, c'),
+        (','.join([*HEADER, 'expert']) + '\n', "has the column 'expert' more than once"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, text, message):
+    path = tmp_path / 'export.csv'
+    path.write_text(text)
+    with pytest.raises(TableReadError, match=message):
+        read_classifications(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(TableReadError, match='cannot be opened: No such file'):
+        read_classifications(tmp_path / 'none.csv')
+
+
+def test_subjects_have_a_column_for_each_key(tmp_path):
+    header = ['subject_id', 'workflow_id', 'subject_set_id', 'metadata', 'retired_at']
+    rows = [
+        {'subject_id': 1, 'subject_set_id': 9, 'metadata': '{"#id": "a", "retired": 1}'},
+        {'subject_id': 2, 'subject_set_id': 9, 'metadata': '{"!ra": 1.5}', 'retired_at': '2026'},
+        {'subject_id': 1, 'subject_set_id': 8, 'metadata': '{"#id": "a"}', 'retired_at': '2026'},
+        {'subject_id': 3, 'subject_set_id': 9, 'metadata': 'oops'},
+    ]
+    path = _write(tmp_path / 'subjects.csv', rows, header=header)
+    with pytest.warns(DataQualityWarning, match=r"1 row.*'metadata'.*the first row 4"):
+        subjects = read_subjects(path)
+    assert subjects['subject_id'].tolist() == ['1', '2']
+    assert subjects['subject_set_id'].tolist() == ['9;8', '9']
+    assert subjects['retired'].tolist() == [1, 1]
+    assert subjects['#id'].tolist() == ['a', '']
+    assert subjects['!ra'].tolist() == ['', '1.5']
+    assert subjects['metadata retired'].tolist() == ['1', '']
+
+
+REAL = {
+    # rows, answers
+    'andromeda-aas229.csv': (63, 2),
+    'caesar_cls_export.csv': (7, 10),
+    'cat-project-classifications.csv': (153, 0),
+    'fossil-finder-test.csv': (41, 55),
+    'pmason_example_classifications.csv': (163, 196),
+}
+
+
+@pytest.mark.parametrize('name', REAL)
+def test_real_exports_are_read_and_every_row_is_accounted_for(name, shared_data):
+    path = shared_data / 'zooniverse' / name
+    votes = read_classifications(path)
+    assert (votes.meta['n_rows'], len(votes)) == REAL[name]
+    with path.open(newline='', encoding='utf-8') as stream:
+        rows = list(csv.DictReader(stream))
+    n_voting = len(set(votes['classification_id'].tolist()))
+    n_left_out = sum(n for reason, n in votes.meta['dropped'].items() if reason[:4] == 'rows')
+    assert n_voting + n_left_out == len(rows)
+    assert set(votes['annotator'].tolist()) <= {row['user_name'] for row in rows}
+
+
+def test_a_real_export_becomes_labels(shared_data):
+    path = shared_data / 'zooniverse' / 'fossil-finder-test.csv'
+    labels = LabelSet.read(path, format='zooniverse', workflow_id=371, task='T5')
+    assert labels.votes.sum() > 10
+    subjects = read_subjects(shared_data / 'zooniverse' / 'cat-project-subjects.csv')
+    assert len(subjects) == 30
+    assert set(subjects['origin'].tolist()) == {'Flickr'}
+
+
+def test_a_large_export_is_streamed(tmp_path):
+    # 40 MB in a process that may use little more than what the imports take
+    rows = (
+        _row(k, f'u{k % 500}', k % 900, _annotation('Yes'), metadata='m' * 4000)
+        for k in range(10_000)
+    )
+    path = _write(tmp_path / 'export.csv', rows)
+    assert path.stat().st_size > 40e6
+    program = (
+        'import resource, sys\n'
+        'from clustercnn.io import read_classifications\n'
+        'before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
+        'votes = read_classifications(sys.argv[1])\n'
+        'print(len(votes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n'
+    )
+    command = [sys.executable, '-c', program, str(path)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    n_votes, kilobytes = map(int, result.stdout.split())
+    assert n_votes == 10_000
+    # in kilobytes, on macOS in bytes
+    assert kilobytes * (1 if sys.platform == 'darwin' else 1024) < 20e6
