@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from clustercnn import provenance
+from clustercnn._pipeline_labels import label_export, label_votes, measure_agreement
 from clustercnn._pipeline_training import train_classifier
 from clustercnn._utils.files import check_output, output_folder
 from clustercnn.classifier import Classifier
@@ -29,7 +30,10 @@ __all__ = [
     'catalog_of',
     'classify_cutouts',
     'find_sources',
+    'label_export',
+    'label_votes',
     'make_cutouts',
+    'measure_agreement',
     'rank_candidates',
     'run_field',
     'train_classifier',

@@ -41,6 +41,7 @@ PARTS = {
     '_classifier_data': 'classifier',
     '_classifier_file': 'classifier',
     '_classifier_measure': 'classifier',
+    '_pipeline_labels': 'pipeline',
     '_pipeline_training': 'pipeline',
 }
 

@@ -21,6 +21,7 @@ _COMMANDS = (
     'run',
     'find',
     'cut',
+    'labels',
     'train',
     'classify',
     'simulate',

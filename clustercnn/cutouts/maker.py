@@ -484,15 +484,21 @@ def _psf_widths(images, catalog):
     """
     Return the width of the point spread function at each candidate, None if not known.
     """
-    if 'psf_fwhm' in catalog:
-        values = catalog['psf_fwhm']
-        if hasattr(values, 'unit') and values.unit is not None:
-            values = u.Quantity(values).to_value(u.arcsec)
-        return np.asarray(values, np.float32)
+    own = None
     for image in images.values():
-        if isinstance(image, XrayImage) and image.psf_fwhm is not None:
-            return np.full(len(catalog), image.psf_fwhm.value, np.float32)
-    return None
+        if isinstance(image, XrayImage) and image.psf_fwhm is not None and own is None:
+            own = np.full(len(catalog), image.psf_fwhm.value, np.float32)
+    if 'psf_fwhm' not in catalog:
+        return own
+    values = catalog['psf_fwhm']
+    if hasattr(values, 'unit') and values.unit is not None:
+        values = u.Quantity(values).to_value(u.arcsec)
+    values = np.asarray(values, np.float32)
+    if own is None or not len(values):
+        return values if np.isfinite(values).any() else None
+    # the sources may have been found on another image: that has told how the PSF grows
+    values = values * (own / np.float32(catalog.meta.get('psf_fwhm_arcsec', own[0])))
+    return np.where(np.isfinite(values), values, own)
 
 
 def _source_of(image):

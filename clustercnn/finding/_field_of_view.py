@@ -8,15 +8,23 @@ import math
 import numpy as np
 from scipy import ndimage
 
+from clustercnn.finding._planes import valid_counts
+
 __all__ = ['without_dark_frame']
 
-# expected counts in a circle above which it is not empty by chance; where the vignetting leaves
-# a quarter of the exposure, one such circle in 20 000 still is
-_NEVER_EMPTY = 40.0
+# expected counts in a circle of typical brightness above which it is not empty by chance; where
+# the vignetting leaves a quarter of that, one such circle in 20 000 still is
+_COUNTS_IN_CIRCLE = 40.0
 # a field of view cannot be told from photons further apart than this part of the image
-_SPARSE = 1 / 8
+_WIDEST_CIRCLE = 1 / 8
 # blocks along each side of the image, from whose counts the density is taken
 _N_BLOCKS = 24
+# of fewer blocks with photons a source may be all there is
+_LEAST_BLOCKS = 0.25
+# a frame has no more photons than that, relative to the field of view; a faint sky has
+_DARK = 0.02
+# a mosaic is looked at in steps that leave so many along its side
+_FINEST_GRID = 1500
 
 
 def without_dark_frame(image):
@@ -35,41 +43,49 @@ def without_dark_frame(image):
     Returns
     -------
     image : XrayImage
-        The same object if it has an exposure map, if there is no frame, or if there are too few
-        photons to tell.
+        The same object if it has an exposure map, if there is no frame, or if it cannot be told.
+    share : float
+        The part of the valid pixels that is now masked.
     """
     if image.exposure is not None:
-        return image
-    exposed = _exposed_part(np.where(image.mask, 0, image.counts), image.valid)
+        return image, 0.0
+    valid = image.valid
+    exposed = _exposed_part(valid_counts(image), valid)
     if exposed is None:
-        return image
-    return image.replace(mask=image.mask | ~exposed)
+        return image, 0.0
+    share = 1 - float((valid & exposed).sum() / valid.sum())
+    return image.replace(mask=image.mask | ~exposed), share
 
 
 def _exposed_part(counts, valid):
     """
-    Return the morphological closing of the photons by a circle that is never empty by chance.
+    Return what is left when the photons are closed, then opened, by a circle that is never empty.
 
-    None where that is all of the image.
+    None where that is all of the image, or where the rest is not dark.
     """
     density = _typical_density(counts, valid)
     if density <= 0:
         return None
-    reach = math.sqrt(_NEVER_EMPTY / (math.pi * density))
-    if reach > _SPARSE * min(counts.shape):
+    reach = math.sqrt(_COUNTS_IN_CIRCLE / (math.pi * density))
+    if reach > _WIDEST_CIRCLE * min(counts.shape):
         return None
-    # a grid of a sixth of the circle is fine enough, and small for a mosaic
-    step = max(1, int(reach / 6))
+    # a grid of a sixth of the circle is fine enough
+    step = max(1, int(reach / 6), min(counts.shape) // _FINEST_GRID)
     reach = max(reach / step, 2.0)
-    (ny, nx), shape = counts.shape, [-(-size // step) for size in counts.shape]
+    made, known = (_in_blocks(plane, (step, step)) for plane in (counts, valid))
     # masked pixels inside are no edge
-    filled = np.zeros([size * step for size in shape], bool)
-    filled[:ny, :nx] = (counts > 0) | ~valid
-    filled = filled.reshape(shape[0], step, shape[1], step).any(axis=(1, 3))
-    empty = ndimage.distance_transform_edt(~filled) > reach
+    empty = ndimage.distance_transform_edt((made <= 0) & (known > 0)) > reach
     if not empty.any():
         return None
     exposed = ndimage.distance_transform_edt(~empty) > reach
+    # single photons in the frame are no field of view
+    inner = ndimage.distance_transform_edt(np.pad(exposed, 1, mode='edge'))[1:-1, 1:-1] > reach / 2
+    if not inner.any():
+        return None
+    exposed &= ndimage.distance_transform_edt(~inner) <= reach / 2
+    if made[~exposed].sum() > _DARK * density * known[~exposed].sum():
+        return None
+    ny, nx = counts.shape
     return np.repeat(np.repeat(exposed, step, axis=0), step, axis=1)[:ny, :nx]
 
 
@@ -77,19 +93,23 @@ def _typical_density(counts, valid):
     """
     Return the counts per pixel that the fainter part of the field of view has.
 
-    The lower quartile of blocks that have any: bright sources raise the others.
+    The lower quartile of blocks that have any: bright sources raise the others. 0 where these
+    are too few.
     """
     step = [max(1, -(-size // _N_BLOCKS)) for size in counts.shape]
-    shape = [-(-size // one) for size, one in zip(counts.shape, step, strict=True)]
-
-    def total(plane):
-        padded = np.zeros([n * one for n, one in zip(shape, step, strict=True)], plane.dtype)
-        padded[: plane.shape[0], : plane.shape[1]] = plane
-        blocks = padded.reshape(shape[0], step[0], shape[1], step[1])
-        return blocks.sum(axis=(1, 3), dtype=np.float64)
-
-    made, area = total(counts), total(valid)
+    made, area = (_in_blocks(plane, step) for plane in (counts, valid))
     some = (made > 0) & (area > 0)
-    if not some.any():
+    if some.sum() < max(_LEAST_BLOCKS * (area > 0).sum(), 1):
         return 0.0
     return float(np.quantile(made[some] / area[some], 0.25))
+
+
+def _in_blocks(plane, step):
+    """
+    Return the sums over blocks of pixels, the last ones of which may reach beyond the image.
+    """
+    shape = [-(-size // one) for size, one in zip(plane.shape, step, strict=True)]
+    padded = np.zeros([n * one for n, one in zip(shape, step, strict=True)], plane.dtype)
+    padded[: plane.shape[0], : plane.shape[1]] = plane
+    blocks = padded.reshape(shape[0], step[0], shape[1], step[1])
+    return blocks.sum(axis=(1, 3), dtype=np.float64)

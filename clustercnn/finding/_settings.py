@@ -35,6 +35,8 @@ class View:
         Estimates the background anew over a model of the sources.
     suspect : 2D `~numpy.ndarray` of bool or None
         Where a background map that was given seems to contain sources; None if nowhere.
+    assumed : bool
+        Whether nobody has said how wide the point spread function is.
     """
 
     fwhm: float
@@ -43,6 +45,7 @@ class View:
     background: np.ndarray
     estimator: BackgroundEstimator
     suspect: np.ndarray | None = None
+    assumed: bool = False
 
     @property
     def scale(self):
@@ -122,6 +125,7 @@ class FinderSettings:
             background=estimator.first(),
             estimator=estimator,
             suspect=suspect_places(image, psf_pixels=pixels),
+            assumed=width is None,
         )
 
     def threshold_for(self, image, view, n_scales):
@@ -150,7 +154,7 @@ class FinderSettings:
     @staticmethod
     def finished(catalog, view):
         """
-        Return a catalogue with what is to be said of the background map given.
+        Return a catalogue with what is to be said of the background map and the PSF.
 
         Parameters
         ----------
@@ -164,6 +168,9 @@ class FinderSettings:
         catalog : CandidateCatalog
             With the flags set.
         """
+        if view.assumed and len(catalog):
+            # what was assumed is not known
+            catalog = catalog.with_columns(psf_fwhm=np.full(len(catalog), np.nan, np.float32))
         if view.suspect is None or not len(catalog):
             return catalog
         ny, nx = view.suspect.shape
@@ -172,7 +179,7 @@ class FinderSettings:
         bit = np.where(view.suspect[row, column], int(CandidateFlag.BACKGROUND_SUSPECT), 0)
         return catalog.with_columns(flags=np.asarray(catalog['flags']) | bit.astype(np.int32))
 
-    def provenance(self, view, threshold):
+    def provenance(self, view, threshold, dark):
         """
         Return what a catalogue remembers of its finder.
 
@@ -182,15 +189,20 @@ class FinderSettings:
             From `view`.
         threshold : float
             In sigma, as it was used.
+        dark : float
+            Part of the image that was taken for not exposed.
 
         Returns
         -------
         facts : dict
             For the table's meta data.
         """
-        return {
+        facts = {
             'finder': repr(self),
             'threshold_sigma': round(threshold, 4),
             'psf_fwhm_arcsec': view.fwhm,
             'dropped': {},
-        } | describe_psf(self.psf)
+        }
+        if dark > 0:
+            facts['dark_frame_share'] = round(dark, 4)
+        return facts | describe_psf(self.psf)

@@ -16,9 +16,9 @@ __all__ = ['poisson_sigma', 'poisson_sigma_at', 'scaling_kernel', 'smooth', 'sta
 _B3 = np.array([1, 4, 6, 4, 1], dtype=np.float64) / 16
 # the third power of a wider kernel falls below the smallest float32 at its corners
 _WIDEST_SINGLE = 5
+# share of what is expected that an excess must have to be one
+_LEAST_EXCESS = 0.01
 # from so many on the tail is that of an expansion
-# share of what is expected that an excess must have
-_CERTAIN = 0.01
 _MANY_COUNTS = 30.0
 
 
@@ -185,8 +185,8 @@ def poisson_sigma_at(counts, background, model, scale, column, row):
     Returns
     -------
     sigma : float
-        0 if there is no excess, or one of less than a hundredth of what was expected: no exposure
-        map and no background is known better.
+        0 if there is no excess. Other than there also 0 if it is less than a hundredth of what
+        was expected: no exposure map and no background is known better.
     """
     kernel = scaling_kernel(scale)
     half = len(kernel) // 2
@@ -198,7 +198,7 @@ def poisson_sigma_at(counts, background, model, scale, column, row):
     expected = np.add(background[rows, columns], model[rows, columns], dtype=np.float64)
     excess = vertical @ (counts[rows, columns] - expected) @ horizontal
     mean, variance, third = (vertical**p @ expected @ horizontal**p for p in (1, 2, 3))
-    if not (excess > _CERTAIN * mean and third > 0):
+    if not (excess > _LEAST_EXCESS * mean and third > 0):
         return 0.0
     return float(_tail_sigma(*(np.array([value]) for value in (excess, variance, third)))[0])
 

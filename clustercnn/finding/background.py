@@ -166,7 +166,7 @@ class BackgroundEstimator:
         if self.given is not None:
             return background
         # where a source outshines the background an error of its model would go into that
-        good = self.valid & (model <= self._outshone(model, background) * background)
+        good = self._enough(model <= self._outshone(model, background) * background, self.valid)
         return self._fitted(self.counts - model, good)
 
     def _outshone(self, model, background):

@@ -96,7 +96,7 @@ def characterise(
     if len(x) == 0:
         return CandidateCatalog.empty(meta=meta)
     order = np.argsort(-np.asarray(significance), kind='stable')
-    x, y, significance = np.asarray(x)[order], np.asarray(y)[order], significance[order]
+    x, y, significance = (np.asarray(values)[order] for values in (x, y, significance))
     scale = image.pixel_scale.value
     if fitter is None:
         fitter = source_fitter(image, psf_fwhm=psf_fwhm, psf=psf)
@@ -116,21 +116,18 @@ def characterise(
         _fit_together(fitter, fits, counts, rest)
     fits, parents, reasons = _keep_distinct(fitter, fits, counts, rest)
     significance = significance[parents]
-    fits, parents, n_cores = _merge_cores(fits)
-    significance = significance[parents]
-    if n_cores:
-        reasons[_IN_CORE] = n_cores
+    fits, significance = _merged(fits, significance, _cores_of(fits), _IN_CORE, reasons)
     fits, parents = _resolve(fitter, fits, counts, rest)
     significance = significance[parents]
     fits, parents, more = _keep_distinct(fitter, fits, counts, rest)
     significance = significance[parents]
     reasons = {name: reasons.get(name, 0) + more.get(name, 0) for name in {**reasons, **more}}
     # fitted again, two may have come closer
-    for merge, reason in ((_merge_cores, _IN_CORE), (_merge_parts, _IS_PART)):
-        fits, parents, n_merged = merge(fits)
-        significance = significance[parents]
-        if n_merged:
-            reasons[reason] = reasons.get(reason, 0) + n_merged
+    fits, significance = _merged(fits, significance, _cores_of(fits), _IN_CORE, reasons)
+    fits, significance = _merged(fits, significance, _parts_of(fits), _IS_PART, reasons)
+    # a source is as significant as the best of what it is made of
+    order = np.argsort(-significance, kind='stable')
+    fits, significance = [fits[number] for number in order], significance[order]
     meta = dict(meta or {})
     meta['dropped'] = {**meta.get('dropped', {}), **reasons}
     if not fits:
@@ -278,17 +275,22 @@ def _keep_distinct(fitter, fits, counts, rest):
     return fits, kept, reasons
 
 
-def _merge_cores(fits):
+def _total(fit):
     """
-    Make one source of an extended one and another in its core.
+    Return the counts of a source with those of what was taken for part of it.
+    """
+    return fit.counts + fit.merged
+
+
+def _cores_of(fits):
+    """
+    Return which extended sources lie in the core of which others, by their numbers.
 
     The bright core of a cluster is fitted on its own where one beta model is not enough, or
-    its halo is. Two beta models closer than their core radius have but one peak together. A
-    point source in a cluster stays a source.
-
-    Returns the fits, the number each had, and how many were merged.
+    its halo is. Of two of about the same size each must lie within the core of the other: they
+    have but one peak together then. A point source in a cluster stays a source.
     """
-    core_of = {}
+    core_of, hosting = {}, set()
     place = np.array([(fit.x, fit.y) for fit in fits]).reshape(-1, 2)
     radius = np.array([fit.radius for fit in fits])
     for number in sorted(range(len(fits)), key=lambda number: fits[number].radius):
@@ -296,49 +298,52 @@ def _merge_cores(fits):
         if fit.radius <= 0:
             continue
         distance = np.hypot(*(place - place[number]).T)
-        wide = (radius >= fit.radius) & (distance < np.maximum(radius, fit.fwhm))
-        hosts = set(np.flatnonzero(wide).tolist()) - {number, *core_of}
+        wide = radius > 1.5 * fit.radius
+        reach = np.maximum(np.where(wide, radius, fit.radius), fit.fwhm)
+        # no chains of clusters in a row
+        near = (wide | (radius >= fit.radius) & (number not in hosting)) & (distance < reach)
+        hosts = set(np.flatnonzero(near).tolist()) - {number, *core_of}
         if hosts:
-            core_of[number] = max(hosts, key=lambda other: fits[other].counts)
-    return _merged(fits, core_of)
+            core_of[number] = max(hosts, key=lambda other: _total(fits[other]))
+            hosting.add(core_of[number])
+    return core_of
 
 
-def _merge_parts(fits):
+def _parts_of(fits):
     """
-    Make one source of an extended one and brighter ones that outshine it where it is brightest.
+    Return which extended sources brighter ones outshine where they are brightest, by numbers.
 
     Clusters near to us are no beta models: what the model of a large one leaves is fitted on its
     own. A part is what is not brighter than a source at the widest model there is, which does not
-    describe it, or adds less than a fifth to one that is narrower. A point source upon a cluster
-    stays a source.
-
-    Returns the fits, the number each had, and how many were merged.
+    describe it, or adds less than a fifth to one that is narrower. What has a point source in its
+    middle, as a point source, stays a source.
     """
     extended = [number for number, fit in enumerate(fits) if fit.radius > 0]
     if len(extended) < 2:
-        return list(fits), list(range(len(fits))), 0
+        return {}
     some = [fits[number] for number in extended]
     place = np.array([(fit.x, fit.y) for fit in some])
-    counts = np.array([fit.counts for fit in some])
+    counts = np.array([_total(fit) for fit in some])
     # the width of a beta model behind the PSF; 2.3548 makes a sigma of an FWHM
     squared = np.array([fit.radius**2 + (fit.fwhm / 2.3548) ** 2 for fit in some])
     peak = np.array([fit.amplitude for fit in some]) / squared
     trust = peak * np.where([fit.at_limit for fit in some], 1.0, _MODEL_DOUBT)
     part_of = {}
-    for number in range(len(some)):
+    for number, fit in enumerate(some):
         distance = ((place - place[number]) ** 2).sum(axis=1)
         light = np.where(counts > counts[number], trust * (1 + distance / squared) ** -1.5, 0)
-        if light.sum() > peak[number]:
+        if fit.core is None and light.sum() > peak[number]:
             part_of[extended[number]] = extended[int(np.argmax(light))]
-    return _merged(fits, part_of)
+    return part_of
 
 
-def _merged(fits, belongs_to):
+def _merged(fits, significance, belongs_to, reason, reasons):
     """
     Make one source of each group, the one with most counts, which takes those of the others.
 
     ``belongs_to`` gives the number of another source of the group. What was drawn of those that
-    are left out stays drawn.
+    are left out stays drawn. How many these are is added to the reasons. Returns the fits and
+    the significance of each, the best of its group.
     """
     groups = {}
     for number in range(len(fits)):
@@ -348,19 +353,22 @@ def _merged(fits, belongs_to):
         groups.setdefault(last, []).append(number)
     made = {}
     for group in groups.values():
-        whole = max(group, key=lambda number: fits[number].counts)
+        whole = max(group, key=lambda number: _total(fits[number]))
         parts = [fits[number] for number in group if number != whole]
-        made[whole] = fits[whole]
+        fit = fits[whole]
         if parts:
-            counts = sum(part.counts + part.merged for part in parts)
             errors = [[part.counts_err, part.merged_err] for part in parts]
-            made[whole] = dataclasses.replace(
-                fits[whole],
-                merged=fits[whole].merged + counts,
-                merged_err=float(np.linalg.norm([fits[whole].merged_err, *np.ravel(errors)])),
+            fit = dataclasses.replace(
+                fit,
+                merged=fit.merged + sum(_total(part) for part in parts),
+                merged_err=float(np.linalg.norm([fit.merged_err, *np.ravel(errors)])),
             )
+        made[whole] = fit, significance[group].max()
+    if len(made) < len(fits):
+        reasons[reason] = reasons.get(reason, 0) + len(fits) - len(made)
     kept = sorted(made)
-    return [made[number] for number in kept], kept, len(fits) - len(kept)
+    best = np.array([made[number][1] for number in kept])
+    return [made[number][0] for number in kept], best
 
 
 def _resolve(fitter, fits, counts, rest):

@@ -69,11 +69,11 @@ class SegmentationFinder(FinderSettings):
         catalog : CandidateCatalog
             In the order of significance; of no rows if nothing is found.
         """
-        image = without_dark_frame(image)
+        image, dark = without_dark_frame(image)
         view = self.view(image)
         threshold = self.threshold_for(image, view, 1)
         sigma = poisson_sigma(view.counts, view.background, view.scale, floor=threshold)
-        meta = self.provenance(view, threshold)
+        meta = self.provenance(view, threshold, dark)
         x = y = peak = np.zeros(0)
         # photutils warns where there is nothing
         segments = None
@@ -92,8 +92,8 @@ class SegmentationFinder(FinderSettings):
             if not good.all():
                 meta['dropped'] = {'segments without a centroid': int((~good).sum())}
             x, y, peak = x[good], y[good], np.asarray(peak)[good]
+            # planes of a mosaic are large
             del found
-        # planes of a mosaic are large
         del sigma, segments
         catalog = characterise(
             image,

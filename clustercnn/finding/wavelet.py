@@ -68,12 +68,12 @@ class WaveletFinder(FinderSettings):
         catalog : CandidateCatalog
             In the order of significance; of no rows if nothing is found.
         """
-        image = without_dark_frame(image)
+        image, dark = without_dark_frame(image)
         view = self.view(image)
         threshold = self.threshold_for(image, view, self.n_scales)
         fitter = source_fitter(image, psf_fwhm=view.fwhm, psf=self.psf)
         x, y, sigma, fits, dropped = self._detect(image, view, threshold, fitter)
-        meta = self.provenance(view, threshold) | {'dropped': dropped}
+        meta = self.provenance(view, threshold, dark) | {'dropped': dropped}
         catalog = characterise(
             image,
             x,

@@ -169,11 +169,12 @@ class Rows:
         """
         self.dropped[reason] += 1
 
-    def drop_answer(self, reason):
+    def drop_answers(self, reason, number=1):
         """
-        Count an answer that is left out, beside which there may be others in its row.
+        Count answers that are left out, beside which there may be others in their row.
         """
-        self.dropped_answers[reason] += 1
+        if number:
+            self.dropped_answers[reason] += number
 
     def _count_damaged(self, reason, place=None):
         self.damaged[reason] += 1

@@ -24,7 +24,12 @@ from clustercnn.io.surveys import likely_survey
 
 __all__ = ['read_table', 'write_table']
 
-_ASTROPY_FORMAT = {'ecsv': 'ascii.ecsv', 'fits': 'fits', 'votable': 'votable'}
+_ASTROPY_FORMAT = {
+    'csv': 'ascii.csv',
+    'ecsv': 'ascii.ecsv',
+    'fits': 'fits',
+    'votable': 'votable',
+}
 
 
 def read_table(path, format_name):
@@ -35,7 +40,7 @@ def read_table(path, format_name):
     ----------
     path : str or path-like
         The file.
-    format_name : {'ecsv', 'fits', 'votable'}
+    format_name : {'csv', 'ecsv', 'fits', 'votable'}
         Its format.
 
     Returns

@@ -134,7 +134,9 @@ def _add_row(votes, rows, row, selected, item_key):
         return
     answers = list(_answers(annotations, rows))
     if task is not None:
-        answers = [answer for answer in answers if answer[0] == task]
+        wanted = [answer for answer in answers if answer[0] == task]
+        rows.drop_answers('to other tasks', len(answers) - len(wanted))
+        answers = wanted
     if not answers:
         rows.drop('without an answer' if task is None else f'without an answer to {task}')
         return
@@ -189,7 +191,7 @@ def _answers(annotations, rows):
     """
     for annotation in annotations:
         if not isinstance(annotation, dict):
-            rows.drop_answer('annotations that are not understood')
+            rows.drop_answers('annotations that are not understood')
             continue
         task = str(annotation.get('task', ''))
         question = _text(annotation.get('task_label'))
@@ -199,7 +201,7 @@ def _answers(annotations, rows):
 def _values(task, question, value, rows):
     values = value if isinstance(value, list) else [value]
     if not values:
-        rows.drop_answer('empty')
+        rows.drop_answers('empty')
     for one in values:
         if isinstance(one, dict):
             if 'task' in one and 'value' in one:
@@ -213,13 +215,13 @@ def _values(task, question, value, rows):
                 # a menu
                 yield task, question, _text(one['value'])
             else:
-                rows.drop_answer('drawings')
+                rows.drop_answers('drawings')
             continue
         text = '' if one is None or isinstance(one, list) else _text(one)
         if text:
             yield task, question, text
         else:
-            rows.drop_answer('empty')
+            rows.drop_answers('empty')
 
 
 def _text(value):
@@ -432,7 +434,10 @@ def _check_one_question(votes):
         listing = '; '.join(
             f'{name} ({text})' if text else name for name, text in zip(told, texts, strict=True)
         )
-        msg = f'the votes answer {len(pairs)} questions: {listing[:800]}; choose one task'
+        msg = (
+            f'the votes answer {len(pairs)} questions: {listing[:800]}; choose one workflow '
+            f'and task'
+        )
         raise ValueError(msg)
     for key, texts in questions.items():
         asked = [text for text in texts if text]

@@ -13,7 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import clustercnn
 from clustercnn.cli import build_parser
-from clustercnn.core.columns import FINDER_COLUMNS, CANDIDATE_COLUMNS, PREDICTION_COLUMNS
+from clustercnn.core.columns import CANDIDATE_COLUMNS, FINDER_COLUMNS, PREDICTION_COLUMNS
 from clustercnn.core.flags import FLAG_DESCRIPTIONS, CandidateFlag
 from clustercnn.io.missions import PSF_FWHM
 

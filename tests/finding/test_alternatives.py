@@ -5,6 +5,7 @@ Two point sources, and a cluster round a point source, come out as what they are
 
 import dataclasses
 
+import astropy.units as u
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from clustercnn import CutoutMaker, WaveletFinder
 from clustercnn.finding._alternatives import Blend, PointShape, fit_blend, promise
 from clustercnn.finding._fitter import SourceFitter
 from clustercnn.finding._profiles import OUTER_RADIUS, beta_wings, enclosed, template_bank
-from clustercnn.finding.characterise import _merge_cores, _merge_parts
+from clustercnn.finding.characterise import _cores_of, _merged, _parts_of
 from clustercnn.testing import tiny_image
 
 SIDE, MIDDLE = 120, 60.0
@@ -161,10 +162,14 @@ def test_of_a_core_and_its_halo_the_brighter_is_the_source(brighter):
     )
     core, halo = (many, few) if brighter == 'core' else (few, many)
     halo = dataclasses.replace(halo, radius=2 * core.radius, x=core.x + 1)
-    fits, kept, n_merged = _merge_cores([halo, core])
-    assert n_merged == 1
-    assert kept == [1 if brighter == 'core' else 0]
+    reasons = {}
+    both, significance = [halo, core], np.array([5.0, 40.0])
+    fits, significance = _merged(both, significance, _cores_of(both), 'core', reasons)
+    assert reasons == {'core': 1}
     assert fits[0].counts == 3000
+    assert fits[0].radius == (core if brighter == 'core' else halo).radius
+    # it is as significant as the best of the two
+    assert significance.tolist() == [40]
     assert fits[0].merged == 300
 
 
@@ -177,15 +182,24 @@ def test_counts_of_a_chain_of_cores_are_counted_once():
     fitter = SourceFitter(tiny_image(), psf_fwhm=8.0)
     chain = [
         _extended(fitter, x=30.0, y=30.0, counts=100.0, radius=4.0),
-        _extended(fitter, x=33.0, y=30.0, counts=50.0, radius=6.0),
-        _extended(fitter, x=38.0, y=30.0, counts=400.0, radius=9.0),
+        _extended(fitter, x=33.0, y=30.0, counts=50.0, radius=7.0),
+        _extended(fitter, x=38.0, y=30.0, counts=400.0, radius=11.0),
     ]
-    fits, kept, n_merged = _merge_cores(chain)
-    assert (kept, n_merged) == ([2], 2)
+    fits, _ = _merged(chain, np.ones(3), _cores_of(chain), 'core', {})
+    assert len(fits) == 1
     assert fits[0].counts + fits[0].merged == 550
-    # of the same size, they have but one peak together as well
-    fits, kept, _ = _merge_cores([chain[0], dataclasses.replace(chain[0], x=33.0, counts=99.0)])
-    assert kept == [0]
+
+
+def test_two_of_a_size_are_one_where_they_have_one_peak():
+    fitter = SourceFitter(tiny_image(), psf_fwhm=8.0)
+    one = _extended(fitter, x=20.0, y=30.0, counts=100.0, radius=10.0)
+    assert len(_cores_of([one, dataclasses.replace(one, x=27.0)])) == 1
+    assert _cores_of([one, dataclasses.replace(one, x=32.0)]) == {}
+    # within the core of the wider one, but not of the narrower one
+    assert _cores_of([one, dataclasses.replace(one, x=28.0, radius=7.0)]) == {}
+    # a row of them is no single source
+    row = [dataclasses.replace(one, x=9.0 * k) for k in range(6)]
+    assert len(_merged(row, np.ones(6), _cores_of(row), 'core', {})[0]) >= 2
 
 
 @pytest.mark.parametrize(
@@ -203,12 +217,10 @@ def test_what_a_brighter_cluster_outshines_is_part_of_it(at_limit, share, is_par
     width = whole.radius**2 + (whole.fwhm / 2.3548) ** 2
     light = 1e4 / width * (1 + 18.0**2 / width) ** -1.5
     part = _extended(fitter, x=38.0, y=32.0, counts=500.0, amplitude=share * light * width)
-    fits, kept, n_merged = _merge_parts([part, whole])
-    assert kept == ([1] if is_part else [0, 1])
-    assert n_merged == is_part
-    assert fits[-1].merged == (500 if is_part else 0)
-    # a point source is none
-    assert _merge_parts([dataclasses.replace(part, radius=0.0), whole])[2] == 0
+    assert _parts_of([part, whole]) == ({0: 1} if is_part else {})
+    # a point source is none, and what has one in its middle is none
+    for other in ({'radius': 0.0}, {'core': (38.0, 32.0, 400.0)}):
+        assert _parts_of([dataclasses.replace(part, **other), whole]) == {}
 
 
 def test_the_width_of_the_psf_is_told_where_the_source_is():
@@ -226,3 +238,19 @@ def test_the_width_of_the_psf_is_told_where_the_source_is():
     assert width[outside] > 1.1 * width[middle]
     stack = CutoutMaker()({'xray': image}, catalog)
     np.testing.assert_array_equal(stack.features['psf_fwhm'], width.value)
+
+
+def test_a_width_that_was_assumed_is_not_known():
+    image = tiny_image().replace(psf_fwhm=None)
+    assert np.isnan(WaveletFinder()(image)['psf_fwhm'].value).all()
+    assert WaveletFinder(psf_fwhm=6 * u.arcsec)(image)['psf_fwhm'].value.tolist() == [6]
+
+
+def test_a_width_found_on_another_image_tells_how_it_grows():
+    catalog = WaveletFinder()(tiny_image())
+    grown = catalog.with_columns(psf_fwhm=np.full(len(catalog), 12.0, np.float32))
+    image = tiny_image().replace(psf_fwhm=30 * u.arcsec)
+    stack = CutoutMaker()({'xray': image}, grown)
+    np.testing.assert_allclose(stack.features['psf_fwhm'], 45.0)
+    image = tiny_image().replace(psf_fwhm=None)
+    np.testing.assert_allclose(CutoutMaker()({'xray': image}, grown).features['psf_fwhm'], 12)

@@ -170,10 +170,12 @@ def test_workflows_versions_and_tasks_are_chosen(tmp_path):
     path = _write(tmp_path / 'export.csv', rows)
     votes = read_classifications(path, workflow_id=7, task='T0')
     assert votes['item'].tolist() == ['1', '2', '4']
-    assert votes.meta['dropped'] == {'rows of other workflows': 1}
+    assert votes.meta['dropped'] == {'rows of other workflows': 1, 'answers: to other tasks': 1}
     assert read_classifications(path, workflow_version='3')['item'].tolist() == ['1', '1', '3', '4']
     assert read_classifications(path, workflow_version='3.2')['item'].tolist() == ['4']
-    with pytest.raises(ValueError, match=r'3 questions: T0 of workflow 7 .* choose one task'):
+    with pytest.raises(
+        ValueError, match=r'3 questions: T0 of workflow 7 .* choose one workflow and task'
+    ):
         LabelSet.read(path, format='zooniverse')
     # the question differs between versions
     only = {'workflow_id': 7, 'task': 'T0', 'format': 'zooniverse'}

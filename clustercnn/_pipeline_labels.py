@@ -1,0 +1,282 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The verbs that make labels of what people said, part of `clustercnn.pipeline`.
+"""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from clustercnn import labels as people
+from clustercnn._utils.files import atomic_path, check_output
+from clustercnn.core import LabelSet
+from clustercnn.core.connect import guess_format
+from clustercnn.exceptions import TableReadError
+from clustercnn.io import name_classes, read_classifications
+from clustercnn.io.tables import read_table, write_table
+
+__all__ = ['label_export', 'label_votes', 'measure_agreement']
+
+_TABLES = {'.ecsv': 'ecsv', '.csv': 'csv', '.fits': 'fits', '.fit': 'fits', '.vot': 'votable'}
+# pairs of people with fewer items in common are not compared
+_LEAST_IN_COMMON = 5
+
+
+def label_export(
+    export,
+    *,
+    classes=None,
+    method='majority',
+    schema=None,
+    votes_output=None,
+    same_question=False,
+    output=None,
+    overwrite=False,
+    quiet=None,
+    **options,
+):
+    """
+    Make labels of a Zooniverse classification export.
+
+    Parameters
+    ----------
+    export : str or path-like
+        Panoptes classification export.
+    classes : dict of str to str, optional
+        Class of each answer; see `~clustercnn.io.name_classes`.
+    method : {'majority', 'weighted', 'dawid-skene'}, optional
+        See `~clustercnn.labels.consensus`.
+    schema : LabelSchema or iterable of str, optional
+        The classes.
+    votes_output : str or path-like, optional
+        File for the votes, one a row: ECSV, CSV or FITS.
+    same_question : bool, optional
+        Take questions whose wording differs between versions for the same.
+    output : str or path-like, optional
+        File for the labels, ECSV or FITS.
+    overwrite : bool, optional
+        Whether existing files may be replaced.
+    quiet : bool, optional
+        Whether to hide the progress bar.
+    **options
+        Of `~clustercnn.io.read_classifications`.
+
+    Returns
+    -------
+    labels : LabelSet
+        One label an item. The metadata say what was left out.
+
+    Raises
+    ------
+    TableReadError
+        If the file is no such export or holds no vote.
+    ValueError
+        If there are several questions, or an answer has no class.
+
+    Examples
+    --------
+    >>> import csv, tempfile
+    >>> from pathlib import Path
+    >>> from clustercnn.pipeline import label_export
+    >>> header = ['classification_id', 'user_name', 'workflow_id', 'annotations', 'subject_ids']
+    >>> answer = '[{"task": "T0", "value": "Yes"}]'
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'export.csv'
+    ...     with path.open('w', newline='') as stream:
+    ...         csv.writer(stream).writerows([header, [1, 'ann', 7, answer, 42]])
+    ...     labels = label_export(path, classes={'yes': 'cluster'})
+    >>> labels.ids, labels.names()
+    (('42',), ['cluster'])
+    """
+    _check_outputs(output, votes_output, overwrite=overwrite)
+    votes = read_classifications(export, quiet=quiet, **options)
+    if not len(votes):
+        reasons = '; '.join(f'{n} {reason}' for reason, n in votes.meta['dropped'].items())
+        raise TableReadError(export, f'holds no vote: {reasons or "it has no rows"}')
+    if same_question:
+        votes.meta['questions'] = {}
+    votes = name_classes(votes, classes)
+    labels = people.consensus(votes, method=method, schema=schema)
+    dropped = votes.meta['dropped'] | labels.meta['dropped']
+    facts = {key: votes.meta[key] for key in ('path', 'n_rows', 'n_answers')}
+    labels = labels.replace(meta={**labels.meta, **facts, 'dropped': dropped})
+    if votes_output is not None:
+        _write_votes(votes, votes_output, overwrite=overwrite)
+    if output is not None:
+        labels.write(output, overwrite=overwrite)
+    return labels
+
+
+def label_votes(
+    votes,
+    *,
+    item='item',
+    annotator='annotator',
+    label='label',
+    method='majority',
+    schema=None,
+    output=None,
+    overwrite=False,
+):
+    """
+    Make labels of a table of votes.
+
+    Parameters
+    ----------
+    votes : str, path-like or `~astropy.table.Table`
+        One vote a row: CSV, ECSV, FITS or VOTable.
+    item, annotator, label : str, optional
+        Names of its columns.
+    method : {'majority', 'weighted', 'dawid-skene'}, optional
+        See `~clustercnn.labels.consensus`.
+    schema : LabelSchema or iterable of str, optional
+        The classes.
+    output : str or path-like, optional
+        File for the labels, ECSV or FITS.
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    labels : LabelSet
+        One label an item. The metadata say what was left out.
+
+    Raises
+    ------
+    TableReadError
+        If the file cannot be read, lacks a column, or a vote is for no class.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clustercnn.pipeline import label_votes
+    >>> votes = Table({'item': ['a', 'a'], 'annotator': [1, 2], 'label': ['point', 'point']})
+    >>> label_votes(votes).names()
+    ['point']
+    """
+    _check_outputs(output, overwrite=overwrite)
+    labels = _of_votes(
+        votes,
+        lambda table: people.consensus(
+            table, item=item, annotator=annotator, label=label, method=method, schema=schema
+        ),
+    )
+    if output is not None:
+        labels.write(output, overwrite=overwrite)
+    return labels
+
+
+def measure_agreement(votes, *, item='item', annotator='annotator', label='label'):
+    """
+    Say how far those who voted agree.
+
+    Parameters
+    ----------
+    votes : str, path-like or `~astropy.table.Table`
+        One vote a row: CSV, ECSV, FITS or VOTable.
+    item, annotator, label : str, optional
+        Names of its columns.
+
+    Returns
+    -------
+    agreement : dict
+        ``n_items``, ``n_annotators``, ``n_votes``; ``unanimous``, the share of the items
+        with two votes or more on which all agree; ``fleiss_kappa``; ``cohen_kappa``, the mean
+        over pairs of people who share five items or more, and ``n_pairs``, their number; NaN
+        where there is nothing to compare.
+
+    Raises
+    ------
+    TableReadError
+        If the file cannot be read or lacks a column.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clustercnn.pipeline import measure_agreement
+    >>> votes = Table({'item': ['a', 'a', 'b'], 'annotator': [1, 2, 1],
+    ...                'label': ['point', 'point', 'cluster']})
+    >>> measure_agreement(votes)['unanimous']
+    1.0
+    """
+
+    def measure(table):
+        labels = people.consensus(table, item=item, annotator=annotator, label=label)
+        counted = labels.votes[labels.votes.sum(axis=1) >= 2]
+        unanimous = (counted.max(axis=1) == counted.sum(axis=1)).mean() if len(counted) else np.nan
+        kappas = _cohen_kappas(*(table[name].tolist() for name in (item, annotator, label)))
+        return {
+            'n_items': len(labels),
+            'n_annotators': labels.meta['n_annotators'],
+            'n_votes': labels.meta['n_votes'],
+            'unanimous': float(unanimous),
+            'fleiss_kappa': people.fleiss_kappa(labels.votes),
+            'cohen_kappa': float(np.mean(kappas)) if kappas else float('nan'),
+            'n_pairs': len(kappas),
+            'dropped': dict(labels.meta['dropped']),
+        }
+
+    return _of_votes(votes, measure)
+
+
+def _cohen_kappas(items, annotators, labels):
+    """
+    Return Cohen's kappa of each pair of people with enough items in common.
+    """
+    said = {}
+    for item, annotator, label in zip(items, annotators, labels, strict=True):
+        said.setdefault(annotator, {})[item] = str(label)
+    kappas = []
+    for one, other in itertools.combinations(said.values(), 2):
+        common = one.keys() & other.keys()
+        if len(common) >= _LEAST_IN_COMMON:
+            kappa = people.cohen_kappa([one[k] for k in common], [other[k] for k in common])
+            if np.isfinite(kappa):
+                kappas.append(kappa)
+    return kappas
+
+
+def _of_votes(votes, function):
+    """
+    Call a function with a table of votes, and name the file in its errors.
+    """
+    if isinstance(votes, Table):
+        return function(votes)
+    path = Path(votes)
+    kind = next((kind for end, kind in _TABLES.items() if path.name.lower().endswith(end)), None)
+    if kind is None:
+        raise TableReadError(path, f'is none of the kinds of table {", ".join(_TABLES)}')
+    table = read_table(path, kind)
+    try:
+        return function(table)
+    except (KeyError, ValueError) as error:
+        reason = str(error.args[0]) if error.args else type(error).__name__
+        raise TableReadError(path, reason) from error
+
+
+def _check_outputs(output, votes_output=None, *, overwrite):
+    """
+    Refuse names of files before the work begins.
+    """
+    if output is not None:
+        guess_format(LabelSet, output)
+        check_output(output, overwrite=overwrite)
+    if votes_output is not None:
+        if Path(votes_output).suffix.lower() not in ('.ecsv', '.csv', '.fits'):
+            msg = f'{votes_output}: votes are written as .ecsv, .csv or .fits'
+            raise ValueError(msg)
+        check_output(votes_output, overwrite=overwrite)
+
+
+def _write_votes(votes, path, *, overwrite):
+    kind = _TABLES[Path(path).suffix.lower()]
+    if kind == 'csv':
+        with atomic_path(path, overwrite=overwrite) as temporary:
+            votes.write(temporary, format='ascii.csv', overwrite=True)
+        return
+    table = votes.copy()
+    # what became of the rows is told with the labels
+    table.meta = {'n_rows': votes.meta['n_rows'], 'n_answers': votes.meta['n_answers']}
+    write_table(table, path, kind, overwrite=overwrite)

@@ -1,0 +1,216 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The command ``clustercnn labels``.
+"""
+
+from clustercnn.cli._common import UsageError, add_common_arguments, quiet_of, tell
+
+__all__ = ['add_parser']
+
+_METHODS = ('majority', 'dawid-skene')
+
+
+def add_parser(commands):
+    """
+    Add the command to the parser.
+
+    Parameters
+    ----------
+    commands : object
+        What ``add_subparsers`` returned.
+    """
+    parser = commands.add_parser(
+        'labels',
+        help='labels of what people said',
+        description='Make labels of the votes of experts and volunteers, and say how far these '
+        'agree.',
+    )
+    verbs = parser.add_subparsers(dest='verb', metavar='VERB', required=True)
+    _add_read(verbs)
+    _add_consensus(verbs)
+    _add_agreement(verbs)
+
+
+def _add_read(verbs):
+    parser = verbs.add_parser(
+        'read',
+        help='labels of a Zooniverse export',
+        description='Read a Panoptes classification export, bring its votes together and write '
+        'one label an item.',
+    )
+    parser.add_argument('export', metavar='EXPORT', help='classification export, CSV')
+    parser.add_argument('--task', metavar='T', help='the task, such as T0, if there are several')
+    parser.add_argument('--workflow', metavar='ID', help='number of the workflow')
+    parser.add_argument(
+        '--workflow-version', metavar='V', help='version, such as 44.19, or 44 for all of 44'
+    )
+    parser.add_argument(
+        '--same-question',
+        action='store_true',
+        help='take questions whose wording differs between versions for the same',
+    )
+    parser.add_argument(
+        '--answer',
+        action='append',
+        metavar='TEXT=CLASS',
+        help='class of the answers that begin with a text, or unknown; repeatable',
+    )
+    parser.add_argument(
+        '--item', metavar='KEY', help="key of the subjects' metadata that names the candidate"
+    )
+    parser.add_argument(
+        '--hash-names', action='store_true', help='replace names of volunteers by their hash'
+    )
+    parser.add_argument('--votes', metavar='VOTES', help='also write the votes: ECSV, CSV, FITS')
+    _add_rest(parser)
+    parser.set_defaults(execute=_read)
+
+
+def _add_columns(parser):
+    parser.add_argument('votes', metavar='VOTES', help='one vote a row: CSV, ECSV, FITS, VOTable')
+    for name in ('item', 'annotator', 'label'):
+        parser.add_argument(
+            f'--{name}', default=name, metavar='C', help='its column; default: %(default)s'
+        )
+
+
+def _add_rest(parser):
+    parser.add_argument(
+        '--method', choices=_METHODS, default='majority', help='default: %(default)s'
+    )
+    parser.add_argument(
+        '--classes', metavar='A,B,...', help='the classes in their order, separated by commas'
+    )
+    parser.add_argument('-o', '--output', required=True, metavar='L.ecsv', help='labels to write')
+    add_common_arguments(parser, seed=False)
+
+
+def _add_consensus(verbs):
+    parser = verbs.add_parser(
+        'consensus',
+        help='labels of a table of votes',
+        description='Bring the votes of a table together and write one label an item.',
+    )
+    _add_columns(parser)
+    _add_rest(parser)
+    parser.set_defaults(execute=_consensus)
+
+
+def _add_agreement(verbs):
+    parser = verbs.add_parser(
+        'agreement',
+        help='how far people agree',
+        description='Say how far those who voted agree beyond chance.',
+    )
+    _add_columns(parser)
+    add_common_arguments(parser, seed=False, overwrite=False)
+    parser.set_defaults(execute=_agreement)
+
+
+def _answers(options):
+    """
+    Return the class of each answer, None if none was given.
+    """
+    if not options.answer:
+        return None
+    classes = {}
+    for text in options.answer:
+        answer, separator, name = text.rpartition('=')
+        if not separator or not answer.strip() or not name.strip():
+            msg = f"--answer {text}: expected TEXT=CLASS, such as 'Yes=cluster'"
+            raise UsageError(msg)
+        classes[answer.strip()] = name.strip()
+    return classes
+
+
+def _schema(options):
+    return (
+        None if options.classes is None else [name.strip() for name in options.classes.split(',')]
+    )
+
+
+def _tell_labels(options, labels, source):
+    dropped = [f'     {n} left out: {reason}' for reason, n in labels.meta['dropped'].items() if n]
+    counts = ', '.join(f'{n} {name}' for name, n in labels.counts().items() if n)
+    tell(
+        options,
+        f'in:  {source}',
+        *dropped,
+        f'out: {len(labels)} labels in {options.output}: {counts}',
+        f'     from {labels.meta["n_votes"]} votes of {labels.meta["n_annotators"]} people, '
+        f'{options.method}',
+        f'next: clustercnn train CUTOUTS {options.output} -o model.safetensors',
+    )
+
+
+def _read(options):
+    from clustercnn.pipeline import label_export
+
+    labels = label_export(
+        options.export,
+        workflow_id=options.workflow,
+        workflow_version=options.workflow_version,
+        task=options.task,
+        item=options.item,
+        hash_names=options.hash_names,
+        classes=_answers(options),
+        same_question=options.same_question,
+        schema=_schema(options),
+        method=options.method,
+        votes_output=options.votes,
+        output=options.output,
+        overwrite=options.overwrite,
+        quiet=quiet_of(options),
+    )
+    _tell_labels(options, labels, f'{labels.meta["n_rows"]} classifications in {options.export}')
+
+
+def _consensus(options):
+    from clustercnn.pipeline import label_votes
+
+    labels = label_votes(
+        options.votes,
+        item=options.item,
+        annotator=options.annotator,
+        label=options.label,
+        method=options.method,
+        schema=_schema(options),
+        output=options.output,
+        overwrite=options.overwrite,
+    )
+    n_rows = labels.meta['n_votes'] + sum(labels.meta['dropped'].values())
+    _tell_labels(options, labels, f'{n_rows} votes in {options.votes}')
+
+
+def _agreement(options):
+    from clustercnn.pipeline import measure_agreement
+
+    found = measure_agreement(
+        options.votes, item=options.item, annotator=options.annotator, label=options.label
+    )
+    dropped = [f'     {n} left out: {reason}' for reason, n in found['dropped'].items() if n]
+    tell(
+        options,
+        f'in:  {found["n_votes"]} votes of {found["n_annotators"]} people on '
+        f'{found["n_items"]} items in {options.votes}',
+        *dropped,
+        *_in_words(found),
+        f'next: clustercnn labels consensus {options.votes} -o labels.ecsv',
+    )
+
+
+def _in_words(found):
+    """
+    Return the lines that say what was found; a number that is not known is not printed.
+    """
+    if not found['unanimous'] >= 0:
+        return ['out: no item has two votes, so there is nothing to compare']
+    lines = [f'out: all agree on {found["unanimous"]:.1%} of the items with two votes or more']
+    if found['fleiss_kappa'] > -2:
+        lines.append(f'     Fleiss kappa {found["fleiss_kappa"]:.3f}')
+    if found['n_pairs']:
+        lines.append(
+            f'     Cohen kappa {found["cohen_kappa"]:.3f}, the mean of {found["n_pairs"]} pairs '
+            'of people with five items or more in common'
+        )
+    return lines
