@@ -174,29 +174,39 @@ class CommandLine(Generated):
         """
         Return a section a command.
         """
-        lines = []
-        for name, parser in _commands(build_parser())[0].items():
-            title = f'clustercnn {name}'
-            lines += [f'.. _command-{name}:', '', title, '-' * len(title), '']
-            lines += [_plain(parser.description or ''), '']
-            formatter = argparse.HelpFormatter(prog=parser.prog, width=68)
-            formatter.add_usage(parser.usage, parser._actions, parser._mutually_exclusive_groups)  # noqa: SLF001
-            usage = formatter.format_help().strip().removeprefix('usage: ').splitlines()
-            lines += [
-                '.. code-block:: text',
-                '',
-                *(f'    {line.removeprefix(" " * 7)}' for line in usage),
-                '',
-            ]
-            rows = []
-            for group in parser._action_groups:  # noqa: SLF001
-                for action in group._group_actions:  # noqa: SLF001
-                    if action.help == argparse.SUPPRESS or action.dest == 'help':
-                        continue
-                    note = ' (required)' if action.option_strings and action.required else ''
-                    rows.append((_name_of(action), f'{_help(action, parser)}{note}'))
-            lines += table(('argument', 'meaning'), rows, widths='40 60')
-        return lines
+        return _sections('clustercnn', build_parser(), '-')
+
+
+def _sections(program, whole, underline):
+    """
+    Return a section for each command of a parser, with sections for the commands of that.
+    """
+    lines = []
+    for name, parser in _commands(whole)[0].items():
+        title = f'{program} {name}'
+        lines += [f'.. _command-{title.split(maxsplit=1)[1].replace(" ", "-")}:', '']
+        lines += [title, underline * len(title), '', _plain(parser.description or ''), '']
+        if any(isinstance(action, argparse._SubParsersAction) for action in parser._actions):  # noqa: SLF001
+            lines += _sections(title, parser, '~')
+            continue
+        formatter = argparse.HelpFormatter(prog=parser.prog, width=68)
+        formatter.add_usage(parser.usage, parser._actions, parser._mutually_exclusive_groups)  # noqa: SLF001
+        usage = formatter.format_help().strip().removeprefix('usage: ').splitlines()
+        lines += [
+            '.. code-block:: text',
+            '',
+            *(f'    {line.removeprefix(" " * 7)}' for line in usage),
+            '',
+        ]
+        rows = []
+        for group in parser._action_groups:  # noqa: SLF001
+            for action in group._group_actions:  # noqa: SLF001
+                if action.help == argparse.SUPPRESS or action.dest == 'help':
+                    continue
+                note = ' (required)' if action.option_strings and action.required else ''
+                rows.append((_name_of(action), f'{_help(action, parser)}{note}'))
+        lines += table(('argument', 'meaning'), rows, widths='40 60')
+    return lines
 
 
 class ModelCard(Generated):
