@@ -142,9 +142,12 @@ PUBLIC = {
     'clustercnn.labels': (
         'DawidSkeneResult',
         'cohen_kappa',
+        'combine_labels',
         'consensus',
         'dawid_skene',
         'fleiss_kappa',
+        'label_by_catalogue',
+        'match_catalogue',
         'split_by_group',
         'split_by_sky',
     ),
