@@ -11,17 +11,52 @@ from astropy.table import Table
 
 from clustercnn import labels as people
 from clustercnn._utils.files import atomic_path, check_output
-from clustercnn.core import LabelSet
+from clustercnn.core import CutoutStack, LabelSet
 from clustercnn.core.connect import guess_format
 from clustercnn.exceptions import TableReadError
 from clustercnn.io import name_classes, read_classifications
 from clustercnn.io.tables import read_table, write_table
+from clustercnn.report import write_subjects
 
-__all__ = ['label_export', 'label_votes', 'measure_agreement']
+__all__ = ['export_subjects', 'label_export', 'label_votes', 'measure_agreement']
 
 _TABLES = {'.ecsv': 'ecsv', '.csv': 'csv', '.fits': 'fits', '.fit': 'fits', '.vot': 'votable'}
 # pairs of people with fewer items in common are not compared
 _LEAST_IN_COMMON = 5
+
+
+def export_subjects(cutouts, folder, *, overwrite=False, quiet=None):
+    """
+    Write cutouts as a subject set for a Zooniverse project.
+
+    Parameters
+    ----------
+    cutouts : str, path-like or CutoutStack
+        The cutouts.
+    folder : str or path-like
+        Folder for the pictures and the manifest.
+    overwrite : bool, optional
+        Whether existing files may be replaced.
+    quiet : bool, optional
+        Whether to hide the progress bar.
+
+    Returns
+    -------
+    names : list of str
+        Names of the files, the manifest last; see `~clustercnn.report.write_subjects`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from clustercnn.pipeline import export_subjects
+    >>> from clustercnn.testing import tiny_stack
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     names = export_subjects(tiny_stack(1), folder, quiet=True)
+    >>> names[-1]
+    'manifest.csv'
+    """
+    stack = cutouts if isinstance(cutouts, CutoutStack) else CutoutStack.read(cutouts)
+    return write_subjects(stack, folder, overwrite=overwrite, quiet=quiet)
 
 
 def label_export(

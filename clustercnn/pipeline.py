@@ -14,7 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from clustercnn import provenance
-from clustercnn._pipeline_labels import label_export, label_votes, measure_agreement
+from clustercnn._pipeline_labels import (
+    export_subjects,
+    label_export,
+    label_votes,
+    measure_agreement,
+)
 from clustercnn._pipeline_training import train_classifier
 from clustercnn._utils.files import check_output, output_folder
 from clustercnn.classifier import Classifier
@@ -29,6 +34,7 @@ __all__ = [
     'FieldResult',
     'catalog_of',
     'classify_cutouts',
+    'export_subjects',
     'find_sources',
     'label_export',
     'label_votes',

@@ -184,6 +184,7 @@ PUBLIC = {
         'FieldResult',
         'catalog_of',
         'classify_cutouts',
+        'export_subjects',
         'find_sources',
         'label_export',
         'label_votes',
@@ -199,7 +200,7 @@ PUBLIC = {
         'software_versions',
         'system_information',
     ),
-    'clustercnn.report': ('write_report',),
+    'clustercnn.report': ('write_report', 'write_subjects'),
     'clustercnn.simulate': (
         'Camera',
         'MISSIONS',

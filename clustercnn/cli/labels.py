@@ -29,6 +29,7 @@ def add_parser(commands):
     _add_read(verbs)
     _add_consensus(verbs)
     _add_agreement(verbs)
+    _add_export(verbs)
 
 
 def _add_read(verbs):
@@ -105,6 +106,19 @@ def _add_agreement(verbs):
     _add_columns(parser)
     add_common_arguments(parser, seed=False, overwrite=False)
     parser.set_defaults(execute=_agreement)
+
+
+def _add_export(verbs):
+    parser = verbs.add_parser(
+        'export',
+        help='a subject set for Zooniverse',
+        description='Write a picture of each cutout and a manifest, ready to be uploaded to a '
+        'Zooniverse project.',
+    )
+    parser.add_argument('cutouts', metavar='CUTOUTS', help='cutouts, HDF5')
+    parser.add_argument('-o', '--output', required=True, metavar='FOLDER', help='folder to fill')
+    add_common_arguments(parser, seed=False)
+    parser.set_defaults(execute=_export)
 
 
 def _answers(options):
@@ -214,3 +228,18 @@ def _in_words(found):
             'of people with five items or more in common'
         )
     return lines
+
+
+def _export(options):
+    from clustercnn.pipeline import export_subjects
+
+    names = export_subjects(
+        options.cutouts, options.output, overwrite=options.overwrite, quiet=quiet_of(options)
+    )
+    tell(
+        options,
+        f'in:  {len(names) - 1} cutouts in {options.cutouts}',
+        f'out: {len(names) - 1} pictures and {names[-1]} in {options.output}; none was left out',
+        'next: upload the folder as a subject set; later, clustercnn labels read EXPORT '
+        '--item candidate -o labels.ecsv',
+    )

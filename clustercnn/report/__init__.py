@@ -1,8 +1,9 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The report of one field: a single page that needs nothing but a browser.
+What people look at: the page of a field, pictures of candidates for volunteers.
 """
 
 from clustercnn.report.page import write_report
+from clustercnn.report.subjects import write_subjects
 
-__all__ = ['write_report']
+__all__ = ['write_report', 'write_subjects']

@@ -14,9 +14,11 @@ from scipy import ndimage
 
 __all__ = [
     'contour_paths',
+    'optical_levels',
     'optical_picture',
     'png_uri',
     'smooth',
+    'xray_levels',
     'xray_picture',
 ]
 
@@ -102,6 +104,36 @@ def smooth(data, good, sigma):
     return np.where(share > 0.05, total / np.maximum(share, 0.05), 0.0)
 
 
+def xray_levels(data, mask, *, sigma=SMOOTHING):
+    """
+    Return counts smoothed and compressed.
+
+    Parameters
+    ----------
+    data : 2D `~numpy.ndarray`
+        Counts per pixel.
+    mask : 2D `~numpy.ndarray` of bool
+        True marks bad pixels.
+    sigma : float, optional
+        Smoothing in pixels.
+
+    Returns
+    -------
+    level : 2D `~numpy.ndarray`
+        From 0 to 1.
+    """
+    good = ~mask
+    smoothed = smooth(data, good, sigma)
+    low, high = np.percentile(smoothed[good], [35, 99.9]) if good.any() else (0.0, 1.0)
+    # an empty stamp must look empty instead of showing its noise at full contrast
+    noise = np.sqrt(max(low, 1e-3) / (4 * np.pi * sigma**2))
+    high = max(high, low + 8 * noise)
+    # linear within the noise and logarithmic above, so that faint sources show beside bright ones
+    softness = (high - low) / (4 * noise)
+    level = np.clip((smoothed - low) / (high - low), 0, 1)
+    return np.arcsinh(softness * level) / np.arcsinh(softness)
+
+
 def xray_picture(data, mask, *, sigma=SMOOTHING):
     """
     Return a coloured picture of counts.
@@ -120,19 +152,37 @@ def xray_picture(data, mask, *, sigma=SMOOTHING):
     uri : str
         The picture.
     """
-    good = ~mask
-    smoothed = smooth(data, good, sigma)
-    low, high = np.percentile(smoothed[good], [35, 99.9]) if good.any() else (0.0, 1.0)
-    # an empty stamp must look empty instead of showing its noise at full contrast
-    noise = np.sqrt(max(low, 1e-3) / (4 * np.pi * sigma**2))
-    high = max(high, low + 8 * noise)
-    # linear within the noise and logarithmic above, so that faint sources show beside bright ones
-    softness = (high - low) / (4 * noise)
-    level = np.clip((smoothed - low) / (high - low), 0, 1)
-    level = np.arcsinh(softness * level) / np.arcsinh(softness)
+    level = xray_levels(data, mask, sigma=sigma)
     codes = np.round(level * (_N_COLORS - 1)).astype(np.uint8)
     codes[mask] = _N_COLORS
     return png_uri(codes, palette=_palette())
+
+
+def optical_levels(data, mask):
+    """
+    Return an optical image compressed, the sky near 0.
+
+    Parameters
+    ----------
+    data : 2D `~numpy.ndarray`
+        Values.
+    mask : 2D `~numpy.ndarray` of bool
+        True marks bad pixels.
+
+    Returns
+    -------
+    level : 2D `~numpy.ndarray`
+        From 0 to 1; 0 where all pixels are bad.
+    """
+    values = data[~mask].astype(float)
+    if values.size == 0:
+        return np.zeros(data.shape)
+    low, sky, high = np.percentile(values, [2, 50, 99.7])
+    spread = max(sky - low, 1e-6 * abs(sky), 1e-12)
+    high = max(high, sky + 4 * spread)
+    low = sky - 1.5 * spread
+    level = np.clip((data.astype(float) - low) / (high - low), 0, 1)
+    return np.arcsinh(5 * level) / np.arcsinh(5)
 
 
 def optical_picture(data, mask):
@@ -151,17 +201,7 @@ def optical_picture(data, mask):
     uri : str
         The picture.
     """
-    good = ~mask
-    values = data[good].astype(float)
-    if values.size == 0:
-        return png_uri(np.full(data.shape, 128, np.uint8))
-    low, sky, high = np.percentile(values, [2, 50, 99.7])
-    spread = max(sky - low, 1e-6 * abs(sky), 1e-12)
-    high = max(high, sky + 4 * spread)
-    low = sky - 1.5 * spread
-    level = np.clip((data.astype(float) - low) / (high - low), 0, 1)
-    level = np.arcsinh(5 * level) / np.arcsinh(5)
-    codes = np.round(246 - 240 * level).astype(np.uint8)
+    codes = np.round(246 - 240 * optical_levels(data, mask)).astype(np.uint8)
     codes[mask] = 128
     return png_uri(codes)
 
