@@ -81,7 +81,7 @@ def label_export(
         Panoptes classification export.
     classes : dict of str to str, optional
         Class of each answer; see `~clustercnn.io.name_classes`.
-    method : {'majority', 'weighted', 'dawid-skene'}, optional
+    method : {'majority', 'weighted', 'dawid-skene', 'one-coin'}, optional
         See `~clustercnn.labels.consensus`.
     schema : LabelSchema or iterable of str, optional
         The classes.
@@ -164,7 +164,7 @@ def label_votes(
         One vote a row: CSV, ECSV, FITS or VOTable.
     item, annotator, label : str, optional
         Names of its columns.
-    method : {'majority', 'weighted', 'dawid-skene'}, optional
+    method : {'majority', 'weighted', 'dawid-skene', 'one-coin'}, optional
         See `~clustercnn.labels.consensus`.
     schema : LabelSchema or iterable of str, optional
         The classes.

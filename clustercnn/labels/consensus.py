@@ -14,7 +14,8 @@ from clustercnn.core import UNKNOWN_NAME, LabelSchema, LabelSet
 __all__ = ['DawidSkeneResult', 'consensus', 'dawid_skene']
 
 STRENGTHS = tuple(np.geomspace(1.0, 1000.0, 19))
-METHODS = ('majority', 'weighted', 'dawid-skene')
+METHODS = ('majority', 'weighted', 'dawid-skene', 'one-coin')
+MODELS = ('full', 'one-coin')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +31,9 @@ class DawidSkeneResult:
     confusion : 3D `~numpy.ndarray`
         Shape ``(n_annotators, n_classes, n_classes)``: probability that an annotator says
         the second class where the first is true.
+    confusion_std : 3D `~numpy.ndarray`
+        One sigma of that, from the number of votes; what is not known of the true classes
+        is not in it.
     prior : 1D `~numpy.ndarray`
         Share of each class.
     n_iterations : int
@@ -47,6 +51,7 @@ class DawidSkeneResult:
 
     probability: np.ndarray
     confusion: np.ndarray
+    confusion_std: np.ndarray
     prior: np.ndarray
     n_iterations: int
     converged: bool
@@ -60,6 +65,8 @@ def dawid_skene(
     n_classes,
     n_items=None,
     n_annotators=None,
+    model='full',
+    truth=None,
     prior_strength=None,
     n_iterations=200,
     tolerance=1e-6,
@@ -76,6 +83,12 @@ def dawid_skene(
         Number of classes.
     n_items, n_annotators : int, optional
         By default one more than the largest number.
+    model : {'full', 'one-coin'}, optional
+        A confusion matrix for each annotator, or only the share of right votes, whatever the
+        class; the wrong ones are then spread evenly. For people with few votes.
+    truth : 1D array-like of int, optional
+        Class of each item where it is known, -1 elsewhere, shape ``(n_items,)``: gold standard,
+        experts, spectra. It is kept, and the annotators are judged by it.
     prior_strength : float, optional
         Votes that the Dirichlet prior of every row of every confusion matrix is worth.
         It is centred on how all annotators together vote, so that people with
@@ -102,7 +115,8 @@ def dawid_skene(
     Dawid & Skene (1979), Applied Statistics 28, 20, with Dirichlet priors in the M step.
     Without them, or with weak ones, small crowds of equals are judged worse than by
     the plain majority: chance differences are taken for skill. Starting from the majority
-    keeps the names of the classes: most are taken to be right more often than not.
+    keeps the names of the classes: most are taken to be right more often than not. The one-coin
+    model is that of Zhang, Chen, Zhou & Jordan (2016), J. Mach. Learn. Res. 17, 102.
 
     Examples
     --------
@@ -134,22 +148,28 @@ def dawid_skene(
         msg = f"'label' must lie from 0 to {n_classes - 1}, got {label.max()}"
         raise ValueError(msg)
     check_positive('prior_strength', prior_strength, optional=True)
+    check_one_of('model', model, MODELS)
+    known, certain = _anchors(truth, n_items, n_classes)
     votes = _count(item * n_classes + label, n_items * n_classes).reshape(n_items, n_classes)
     total = votes.sum(axis=1, keepdims=True)
     # the classes with most votes; ties are shared
     leading = votes == votes.max(axis=1, keepdims=True)
     posterior = leading / leading.sum(axis=1, keepdims=True)
+    posterior[known] = certain
     voted = total[:, 0] > 0
     # one cell for each annotator and vote; the votes of a cell differ by item only
     cell = annotator * n_classes + label
     confusion = np.full((n_annotators, n_classes, n_classes), 1 / n_classes)
+    spread = np.full(confusion.shape, np.nan)
     prior = np.full(n_classes, 1 / n_classes)
+    maximise = _maximise if model == 'full' else _maximise_coin
     converged, iteration = not item.size, 0
     while not converged and iteration < n_iterations:
         iteration += 1
-        confusion, prior = _maximise(
-            posterior, voted, item, cell, n_annotators, n_classes, prior_strength
-        )
+        counts = _expected_votes(posterior, item, cell, n_annotators, n_classes)
+        confusion, spread = maximise(counts, prior_strength)
+        shares = posterior[voted].sum(axis=0) + 1.0
+        prior = shares / shares.sum()
         # (annotator, said, true), so that one row is what one vote says about the truth
         evidence = np.log(confusion).transpose(0, 2, 1).reshape(-1, n_classes)
         logarithm = np.empty_like(posterior)
@@ -158,20 +178,22 @@ def dawid_skene(
                 item, evidence[cell, true], minlength=n_items
             )
         updated = special.softmax(logarithm, axis=1)
+        updated[known] = certain
         converged = bool(np.abs(updated - posterior)[voted].max() <= tolerance)
         posterior = updated
     return DawidSkeneResult(
-        probability=np.where(voted[:, None], posterior, np.nan),
+        probability=np.where((voted | known)[:, None], posterior, np.nan),
         confusion=confusion,
+        confusion_std=spread,
         prior=prior,
         n_iterations=iteration,
         converged=converged,
     )
 
 
-def _maximise(posterior, voted, item, cell, n_annotators, n_classes, prior_strength):
+def _expected_votes(posterior, item, cell, n_annotators, n_classes):
     """
-    Return confusion matrices and class shares that fit the probabilities best.
+    Return how often each annotator is expected to have said each class for each true class.
     """
     counts = np.stack(
         [
@@ -180,15 +202,64 @@ def _maximise(posterior, voted, item, cell, n_annotators, n_classes, prior_stren
         ],
         axis=1,
     )
-    counts = counts.reshape(n_annotators, n_classes, n_classes).transpose(0, 2, 1)
+    return counts.reshape(n_annotators, n_classes, n_classes).transpose(0, 2, 1)
+
+
+def _maximise(counts, prior_strength):
+    """
+    Return the confusion matrices that fit expected votes best, and their errors.
+    """
+    n_classes = counts.shape[1]
     everybody = counts.sum(axis=0) + np.eye(n_classes) + 1 / n_classes
     everybody /= everybody.sum(axis=1, keepdims=True)
     if prior_strength is None:
         prior_strength = _likeliest_strength(counts, everybody)
     counts = counts + prior_strength * everybody
-    confusion = counts / counts.sum(axis=2, keepdims=True)
-    shares = posterior[voted].sum(axis=0) + 1.0
-    return confusion, shares / shares.sum()
+    total = counts.sum(axis=2, keepdims=True)
+    confusion = counts / total
+    # of a Dirichlet distribution
+    return confusion, np.sqrt(confusion * (1 - confusion) / (total + 1))
+
+
+def _maximise_coin(counts, prior_strength):
+    """
+    Return confusion matrices of one number each, the share of right votes, and their errors.
+    """
+    n_classes = counts.shape[1]
+    right = np.trace(counts, axis1=1, axis2=2)
+    coins = np.stack([right, counts.sum(axis=(1, 2)) - right], axis=1)[:, None]
+    everybody = coins.sum(axis=0) + 1.0
+    everybody /= everybody.sum()
+    if prior_strength is None:
+        prior_strength = _likeliest_strength(coins, everybody)
+    coins = coins[:, 0] + prior_strength * everybody[0]
+    total = coins.sum(axis=1)
+    share = coins[:, 0] / total
+    # evenly over the wrong classes
+    shape = np.full((n_classes, n_classes), 1 / (n_classes - 1))
+    np.fill_diagonal(shape, 1.0)
+    same = np.eye(n_classes, dtype=bool)
+    confusion = np.where(same, share[:, None, None], 1 - share[:, None, None]) * shape
+    spread = np.sqrt(share * (1 - share) / (total + 1))
+    return confusion, spread[:, None, None] * shape
+
+
+def _anchors(truth, n_items, n_classes):
+    """
+    Return which items have a known class, and the probabilities of these.
+    """
+    if truth is None:
+        return np.zeros(n_items, bool), np.zeros((0, n_classes))
+    truth = np.asarray(truth)
+    if truth.shape != (n_items,) or (truth.size and truth.dtype.kind not in 'iu'):
+        msg = f"'truth' must be {n_items} whole numbers, got {truth.dtype} of shape {truth.shape}"
+        raise ValueError(msg)
+    if truth.size and (truth.min() < -1 or truth.max() >= n_classes):
+        wrong = truth[(truth < -1) | (truth >= n_classes)][0]
+        msg = f"'truth' must lie from -1, not known, to {n_classes - 1}, got {wrong}"
+        raise ValueError(msg)
+    known = truth >= 0
+    return known, np.eye(n_classes)[truth[known]]
 
 
 def _likeliest_strength(counts, everybody):
@@ -246,6 +317,7 @@ def consensus(
     method='majority',
     schema=None,
     weight=None,
+    truth=None,
     prior_strength=None,
 ):
     """
@@ -257,15 +329,20 @@ def consensus(
         One vote a row.
     item, annotator, label : str, optional
         Names of its columns.
-    method : {'majority', 'weighted', 'dawid-skene'}, optional
-        Shares of votes; shares with a weight for each annotator; or `dawid_skene`.
+    method : {'majority', 'weighted', 'dawid-skene', 'one-coin'}, optional
+        Shares of votes; shares with a weight for each annotator; or `dawid_skene` with
+        either of its models.
     schema : LabelSchema or iterable of str, optional
         The classes. By default the package's own if all votes fit it, else the classes
         that were voted for, in alphabetical order.
     weight : dict of str to float, optional
         For ``'weighted'``: weight of each annotator, 1 for those not named.
+    truth : LabelSet, optional
+        For the models of `dawid_skene`: what is known of some items, by which annotators are
+        judged. Only its certain labels count, those of one class with a probability of 1; items
+        without votes are left out.
     prior_strength : float, optional
-        For ``'dawid-skene'``, see `dawid_skene`.
+        For the models of `dawid_skene`, see there.
 
     Returns
     -------
@@ -295,6 +372,9 @@ def consensus(
     check_one_of('method', method, METHODS)
     if weight is not None and method != 'weighted':
         msg = f"'weight' is for the method 'weighted', not for {method!r}"
+        raise ValueError(msg)
+    if truth is not None and method not in ('dawid-skene', 'one-coin'):
+        msg = f"'truth' is for the methods 'dawid-skene' and 'one-coin', not for {method!r}"
         raise ValueError(msg)
     missing = [name for name in (item, annotator, label) if name not in votes.colnames]
     if missing:
@@ -336,7 +416,8 @@ def consensus(
             'repeated by the same annotator': int(cast.sum() - len(rows)),
         },
     }
-    if method == 'dawid-skene':
+    if method in ('dawid-skene', 'one-coin'):
+        anchors = _truth_of(truth, ids, schema)
         result = dawid_skene(
             index,
             who,
@@ -344,11 +425,15 @@ def consensus(
             n_classes=shape[1],
             n_items=shape[0],
             n_annotators=len(annotators),
+            model='full' if method == 'dawid-skene' else method,
+            truth=anchors,
             prior_strength=prior_strength,
         )
         probability = result.probability
         meta['n_iterations'] = result.n_iterations
         meta['converged'] = result.converged
+        if anchors is not None:
+            meta['n_known'] = int((anchors >= 0).sum())
     else:
         values = np.ones(len(annotators))
         for name, factor in (weight or {}).items():
@@ -368,6 +453,23 @@ def consensus(
         source='crowd',
         meta=meta,
     )
+
+
+def _truth_of(truth, ids, schema):
+    """
+    Return the code of the class of each item, -1 where it is not known; None without truth.
+    """
+    if truth is None:
+        return None
+    if truth.schema.classes != schema.classes:
+        msg = (
+            f"'truth' has the classes {', '.join(truth.schema.classes)}, the votes "
+            f'{", ".join(schema.classes)}; give both the same schema'
+        )
+        raise ValueError(msg)
+    certain = np.nan_to_num(truth.probability).max(axis=1, initial=0) >= 1
+    codes = dict(zip(truth.ids, np.where(certain, truth.hard(), -1).tolist(), strict=True))
+    return np.array([codes.get(name, -1) for name in ids], dtype=np.int64)
 
 
 def _text(column):

@@ -11,7 +11,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, Table
 
-from clustercnn import labels
+from clustercnn import LabelSet, labels
 
 
 def simulate_votes(*, seed, n_items=400, n_people=30, n_votes=8, n_classes=3, error=None):
@@ -112,6 +112,85 @@ def test_no_votes_at_all():
     assert result.confusion.shape == (1, 3, 3)
 
 
+def test_one_number_an_annotator_is_enough_where_votes_are_few():
+    gains = {'full': [], 'one-coin': []}
+    for seed in range(8):
+        truth, _, item, who, said = simulate_votes(seed=seed, n_items=120, n_people=40, n_votes=5)
+        votes = np.stack([np.bincount(said[item == i], minlength=3) for i in range(len(truth))])
+        majority = (votes.argmax(1) == truth).mean()
+        for model, gain in gains.items():
+            result = labels.dawid_skene(item, who, said, n_classes=3, model=model)
+            gain.append((result.probability.argmax(1) == truth).mean() - majority)
+    assert np.mean(gains['one-coin']) > 0.02
+    assert np.mean(gains['one-coin']) > np.mean(gains['full'])
+
+
+def test_the_coin_is_the_share_of_right_votes():
+    # each annotator errs at one rate, 300 votes each
+    _, matrices, item, who, said = simulate_votes(seed=4, n_items=600, n_people=20, n_votes=10)
+    result = labels.dawid_skene(item, who, said, n_classes=3, model='one-coin')
+    share, expected = result.confusion[:, 0, 0], matrices[:, 0, 0]
+    np.testing.assert_allclose(result.confusion.sum(axis=2), 1)
+    np.testing.assert_allclose(result.confusion[:, 1, 2], (1 - share) / 2)
+    pull = (share - expected) / result.confusion_std[:, 0, 0]
+    assert np.sqrt((pull**2).mean()) < 1.5
+
+
+@pytest.mark.parametrize('model', ['full', 'one-coin'])
+def test_errors_of_the_matrices_are_those_that_are_made(model):
+    pulls = []
+    for seed in range(10):
+        _, matrices, item, who, said = simulate_votes(seed=seed, n_items=500, n_people=25)
+        result = labels.dawid_skene(item, who, said, n_classes=3, model=model)
+        pulls.append((result.confusion - matrices) / result.confusion_std)
+    assert 0.7 < np.sqrt(np.mean(np.square(pulls))) < 1.3
+
+
+def test_known_items_are_kept_and_annotators_judged_by_them():
+    # most have it backwards, which nothing but truth can tell
+    rng = np.random.default_rng(2)
+    truth = rng.integers(0, 2, 200)
+    item, who = np.repeat(np.arange(200), 5), np.tile(np.arange(5), 200)
+    said = np.where(who < 4, 1 - truth[item], truth[item])
+    wrong = rng.random(len(item)) < 0.1
+    said = np.where(wrong, 1 - said, said)
+    misled = labels.dawid_skene(item, who, said, n_classes=2).probability.argmax(1)
+    assert (misled == truth).mean() < 0.2
+    known = np.where(np.arange(200) < 60, truth, -1)
+    result = labels.dawid_skene(item, who, said, n_classes=2, truth=known)
+    np.testing.assert_array_equal(result.probability[:60], np.eye(2)[truth[:60]])
+    assert (result.probability.argmax(1) == truth)[60:].mean() > 0.95
+    assert result.confusion[0, 0, 1] > 0.8
+
+
+def test_truth_must_be_classes():
+    votes = [0, 1], [0, 0], [0, 1]
+    for truth, message in (([0], '2 whole numbers'), ([0, 2], 'got 2'), ([-2, 0], 'got -2')):
+        with pytest.raises(ValueError, match=message):
+            labels.dawid_skene(*votes, n_classes=2, truth=truth)
+    with pytest.raises(ValueError, match="'model'"):
+        labels.dawid_skene(*votes, n_classes=2, model='two-coin')
+
+
+def test_consensus_is_anchored_by_what_is_known():
+    said = ['point', 'point', *['cluster', 'point'] * 5]
+    rows = [(f'i{k}', person, said[k]) for k in range(12) for person in 'abc']
+    votes = Table(rows=rows, names=['item', 'annotator', 'label'])
+    known = LabelSet.from_labels(['i0', 'i1', 'x', 'i2'], ['cluster', 'unknown', 'point', 'point'])
+    soft = known.replace(probability=[[1, 0, 0, 0], [np.nan] * 4, [0, 1, 0, 0], [0.1, 0.9, 0, 0]])
+    for method in ('dawid-skene', 'one-coin'):
+        result = labels.consensus(votes, method=method, truth=soft)
+        assert result.names() == ['cluster', *said[1:]]
+        # 0.9 is not certain, and what nobody voted on is no item
+        assert result.meta['n_known'] == 1
+        assert len(result) == 12
+    with pytest.raises(ValueError, match="not for 'majority'"):
+        labels.consensus(votes, truth=known)
+    other = LabelSet.from_labels(['i0'], ['a'], schema=('a', 'b'))
+    with pytest.raises(ValueError, match="'truth' has the classes a, b, the votes cluster"):
+        labels.consensus(votes, method='one-coin', truth=other)
+
+
 def bluebirds(folder):
     text = (folder / 'crowd' / 'welinder_bluebirds_gt.yaml').read_text()
     truth = {key: value == 'true' for key, value in re.findall(r'(\d+): (true|false)', text)}
@@ -126,7 +205,7 @@ def test_bluebirds(shared_data):
     truth, votes = bluebirds(shared_data)
     assert (len(truth), len(votes)) == (108, 108 * 39)
     right = {}
-    for method in ('majority', 'dawid-skene'):
+    for method in ('majority', 'dawid-skene', 'one-coin'):
         result = labels.consensus(votes, method=method)
         right[method] = np.mean(
             [
