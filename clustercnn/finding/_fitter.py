@@ -174,7 +174,7 @@ class SourceFitter:
         self.half = int(np.clip(round(150 / scale), 12, 40))
         self.response = relative_exposure(image)
         self.axis = axis_of(self.response)
-        # without an exposure map the dark corners of a frame count as exposed
+        # without an exposure map dark corners may count as exposed
         known = 0.5 if image.exposure is None else 1.0
         self.psf = point_spread_of(
             image.mission,

@@ -49,8 +49,8 @@ def characterise(
     Sources are fitted in the order of significance, each over the models of those before
     it, then over the models of all others until none changes. Those whose fit ends on a more
     significant source, or finds fewer counts than their error, are left out and counted in
-    the catalogue's ``meta['dropped']``, and so are extended ones in the core of a wider one,
-    whose counts go to that. Where two point sources describe the photons better than one
+    the catalogue's ``meta['dropped']``, and so are extended ones that are the core or a part of
+    another, whose counts go to that, and whose significance, too, if it is higher. Where two point sources describe the photons better than one
     extended source, the catalogue has a row for each, with the significance of the one.
 
     Parameters
