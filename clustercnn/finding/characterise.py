@@ -50,8 +50,9 @@ def characterise(
     it, then over the models of all others until none changes. Those whose fit ends on a more
     significant source, or finds fewer counts than their error, are left out and counted in
     the catalogue's ``meta['dropped']``, and so are extended ones that are the core or a part of
-    another, whose counts go to that, and whose significance, too, if it is higher. Where two point sources describe the photons better than one
-    extended source, the catalogue has a row for each, with the significance of the one.
+    another, whose counts go to that, and whose significance, too, if it is higher. Where two
+    point sources describe the photons better than one extended source, the catalogue has a row
+    for each, with the significance of the one.
 
     Parameters
     ----------
