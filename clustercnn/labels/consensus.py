@@ -6,14 +6,17 @@ One label an item from the votes of many people.
 import dataclasses
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from clustercnn._utils.validation import check_one_of, check_positive
 from clustercnn.core import UNKNOWN_NAME, LabelSchema, LabelSet
+from clustercnn.labels._confidence import likeliest_temper, temper
 
 __all__ = ['DawidSkeneResult', 'consensus', 'dawid_skene']
 
 STRENGTHS = tuple(np.geomspace(1.0, 1000.0, 19))
+# known items from which on the confidence is corrected by them
+_FEWEST_KNOWN = 20
 METHODS = ('majority', 'weighted', 'dawid-skene', 'one-coin')
 MODELS = ('full', 'one-coin')
 
@@ -115,7 +118,9 @@ def dawid_skene(
     Dawid & Skene (1979), Applied Statistics 28, 20, with Dirichlet priors in the M step.
     Without them, or with weak ones, small crowds of equals are judged worse than by
     the plain majority: chance differences are taken for skill. Starting from the majority
-    keeps the names of the classes: most are taken to be right more often than not. The one-coin
+    keeps the names of the classes: most are taken to be right more often than not. Where they
+    have changed all the same they are changed back, so that as many votes as can be are for the
+    true class, unless items are known. The one-coin
     model is that of Zhang, Chen, Zhou & Jordan (2016), J. Mach. Learn. Res. 17, 102.
 
     Examples
@@ -181,6 +186,12 @@ def dawid_skene(
         updated[known] = certain
         converged = bool(np.abs(updated - posterior)[voted].max() <= tolerance)
         posterior = updated
+    if item.size and not known.any():
+        # with nothing known two classes may have changed their names on the way
+        counts = _expected_votes(posterior, item, cell, n_annotators, n_classes)
+        order = _names_by_votes(counts.sum(axis=0))
+        posterior, prior = posterior[:, order], prior[order]
+        confusion, spread = confusion[:, order], spread[:, order]
     return DawidSkeneResult(
         probability=np.where((voted | known)[:, None], posterior, np.nan),
         confusion=confusion,
@@ -189,6 +200,15 @@ def dawid_skene(
         n_iterations=iteration,
         converged=converged,
     )
+
+
+def _names_by_votes(counts):
+    """
+    Return the order of the estimated classes in which most votes are for the true one.
+
+    ``counts`` has the estimated class in rows, and what was said in columns.
+    """
+    return optimize.linear_sum_assignment(counts, maximize=True)[1].argsort()
 
 
 def _expected_votes(posterior, item, cell, n_annotators, n_classes):
@@ -340,7 +360,9 @@ def consensus(
     truth : LabelSet, optional
         For the models of `dawid_skene`: what is known of some items, by which annotators are
         judged. Only its certain labels count, those of one class with a probability of 1; items
-        without votes are left out.
+        without votes are left out. With twenty known items or more the confidence is corrected
+        by them, each held out in turn: votes on one item are not independent, and the models
+        are too certain on real crowds. ``temper`` in the metadata is the power that was used.
     prior_strength : float, optional
         For the models of `dawid_skene`, see there.
 
@@ -418,22 +440,31 @@ def consensus(
     }
     if method in ('dawid-skene', 'one-coin'):
         anchors = _truth_of(truth, ids, schema)
-        result = dawid_skene(
-            index,
-            who,
-            said,
-            n_classes=shape[1],
-            n_items=shape[0],
-            n_annotators=len(annotators),
-            model='full' if method == 'dawid-skene' else method,
-            truth=anchors,
-            prior_strength=prior_strength,
-        )
+
+        def estimate(known):
+            return dawid_skene(
+                index,
+                who,
+                said,
+                n_classes=shape[1],
+                n_items=shape[0],
+                n_annotators=len(annotators),
+                model='full' if method == 'dawid-skene' else method,
+                truth=known,
+                prior_strength=prior_strength,
+            )
+
+        result = estimate(anchors)
         probability = result.probability
         meta['n_iterations'] = result.n_iterations
         meta['converged'] = result.converged
         if anchors is not None:
-            meta['n_known'] = int((anchors >= 0).sum())
+            known = anchors >= 0
+            meta['n_known'] = int(known.sum())
+            if known.sum() >= _FEWEST_KNOWN:
+                meta['temper'] = likeliest_temper(lambda some: estimate(some).probability, anchors)
+                tempered = temper(probability, meta['temper'])
+                probability = np.where(known[:, None], probability, tempered)
     else:
         values = np.ones(len(annotators))
         for name, factor in (weight or {}).items():

@@ -368,6 +368,8 @@ class LabelCrowds(Generated):
             f'{name}: {entry["items"]} items, {entry["votes"]} votes': entry
             for name, entry in results.get('real_crowds', {}).items()
         }
+        for name, entry in results.get('with_known_items', {}).items():
+            crowds[f'{name}, {entry["share_known"]:.0%} of the items known: the others'] = entry
         for found in results['simulated_crowds']:
             for error, entry in found['errors'].items():
                 crowds[f'simulated, {found["classes"]} classes, {error}'] = entry

@@ -11,7 +11,8 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, Table
 
-from clustercnn import LabelSet, labels
+from clustercnn import LabelSet, evaluation, labels
+from clustercnn.labels.consensus import _names_by_votes
 
 
 def simulate_votes(*, seed, n_items=400, n_people=30, n_votes=8, n_classes=3, error=None):
@@ -163,6 +164,14 @@ def test_known_items_are_kept_and_annotators_judged_by_them():
     assert result.confusion[0, 0, 1] > 0.8
 
 
+def test_classes_that_changed_their_names_get_them_back():
+    # estimated in rows, said in columns: the first three went round
+    counts = np.array([[2, 30, 1, 0], [3, 2, 25, 1], [28, 1, 3, 0], [0, 1, 1, 9]])
+    order = _names_by_votes(counts)
+    np.testing.assert_array_equal(counts[order].argmax(axis=1), [0, 1, 2, 3])
+    np.testing.assert_array_equal(_names_by_votes(counts[order]), [0, 1, 2, 3])
+
+
 def test_truth_must_be_classes():
     votes = [0, 1], [0, 0], [0, 1]
     for truth, message in (([0], '2 whole numbers'), ([0, 2], 'got 2'), ([-2, 0], 'got -2')):
@@ -189,6 +198,59 @@ def test_consensus_is_anchored_by_what_is_known():
     other = LabelSet.from_labels(['i0'], ['a'], schema=('a', 'b'))
     with pytest.raises(ValueError, match="'truth' has the classes a, b, the votes cluster"):
         labels.consensus(votes, method='one-coin', truth=other)
+
+
+def _misled_crowd(seed, *, n_items=400, n_people=30, n_votes=12):
+    """
+    Return truth and votes of a simulated crowd that a fifth of the items misleads.
+    """
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 2, n_items)
+    error = np.where(rng.random(n_items) < 0.2, 0.75, 0.15)
+    item = np.repeat(np.arange(n_items), n_votes)
+    who = np.concatenate([rng.choice(n_people, n_votes, replace=False) for _ in range(n_items)])
+    said = np.where(rng.random(len(item)) < error[item], 1 - truth[item], truth[item])
+    names = np.array(['cluster', 'point'])
+    votes = Table({'item': item, 'annotator': who, 'label': names[said]})
+    return names[truth], votes
+
+
+@pytest.mark.parametrize('method', ['dawid-skene', 'one-coin'])
+def test_known_items_correct_the_confidence_of_the_others(method):
+    confidence, right, tempers = {'raw': [], 'corrected': []}, [], []
+    for seed in range(6):
+        truth, votes = _misled_crowd(seed)
+        known = LabelSet.from_labels([str(k) for k in range(80)], truth[:80])
+        options = {'method': method, 'schema': known.schema}
+        raw = labels.consensus(votes, **options)
+        corrected = labels.consensus(votes, truth=known, **options)
+        others = [str(k) for k in range(80, len(truth))]
+        confidence['raw'].append(raw.select(others).soft().max(axis=1))
+        confidence['corrected'].append(corrected.select(others).soft().max(axis=1))
+        right.append(np.array(corrected.select(others).names()) == truth[80:])
+        tempers.append(corrected.meta['temper'])
+        np.testing.assert_array_equal(corrected.select(known.ids).soft(), known.soft())
+    right = np.concatenate(right)
+    error = {
+        name: evaluation.expected_calibration_error(np.concatenate(values), right)
+        for name, values in confidence.items()
+    }
+    assert max(tempers) < 0.5
+    assert error['raw'] > 0.12
+    assert error['corrected'] < 0.05
+
+
+def test_an_honest_crowd_is_hardly_corrected():
+    truth, _, item, who, said = simulate_votes(seed=3, n_items=400, n_votes=6, error=0.3)
+    names = np.array(['a', 'b', 'c'])
+    votes = Table({'item': item, 'annotator': who, 'label': names[said]})
+    known = LabelSet.from_labels(
+        [str(k) for k in range(100)], names[truth[:100]], schema=tuple('abc')
+    )
+    result = labels.consensus(votes, method='dawid-skene', truth=known, schema=known.schema)
+    assert 0.6 < result.meta['temper'] <= 1
+    few = labels.consensus(votes, method='dawid-skene', truth=known[:19], schema=known.schema)
+    assert 'temper' not in few.meta
 
 
 def bluebirds(folder):

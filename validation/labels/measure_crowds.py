@@ -20,7 +20,7 @@ import numpy as np
 from astropy.table import Table
 from scipy import stats
 
-from clustercnn import evaluation, labels
+from clustercnn import LabelSet, evaluation, labels
 
 HERE = Path(__file__).resolve().parent
 METHODS = ('majority', 'dawid-skene', 'one-coin')
@@ -87,6 +87,41 @@ def on_real_crowds(data):
             results[name][method] = {
                 'right': interval(right.sum(), len(right)),
                 'ece': top_calibration(found.soft().max(axis=1), right),
+            }
+    return results
+
+
+def with_known_items(data, *, share=0.2, n_splits=12):
+    """
+    Return what a share of known items, drawn at random, does to the others, over many draws.
+    """
+    results = {}
+    for name, read in {'bluebirds': bluebirds, 'faces': faces}.items():
+        truth, votes = read(data)
+        ids = np.array(sorted(truth))
+        classes = tuple(sorted(set(truth.values())))
+        results[name] = {'share_known': share, 'splits': n_splits}
+        for method in METHODS[1:]:
+            right, confidence = [], []
+            for split in range(n_splits):
+                drawn = np.random.default_rng([split, 3]).random(len(ids)) < share
+                known = LabelSet.from_labels(
+                    ids[drawn], [truth[item] for item in ids[drawn]], schema=classes
+                )
+                found = labels.consensus(votes, method=method, truth=known, schema=classes)
+                others = found.select(ids[~drawn])
+                right.append(
+                    [
+                        truth[item] == said
+                        for item, said in zip(ids[~drawn], others.names(), strict=True)
+                    ]
+                )
+                confidence.append(others.soft().max(axis=1))
+            hits = np.concatenate(right)
+            results[name][method] = {
+                # the draws share their items: the interval is that of one
+                'right': interval(round(hits.mean() * len(ids)), len(ids)),
+                'ece': top_calibration(np.concatenate(confidence), hits),
             }
     return results
 
@@ -233,6 +268,7 @@ def main():
     results['simulated_crowds'] = [on_simulated_crowds(n_classes=number) for number in (2, 4)]
     if options.data is not None:
         results['real_crowds'] = on_real_crowds(Path(options.data))
+        results['with_known_items'] = with_known_items(Path(options.data))
     text = json.dumps(results, indent=2)
     options.output.write_text(text + '\n')
     print(text)
