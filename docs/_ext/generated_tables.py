@@ -122,7 +122,8 @@ def _plain(text):
     """
     Escape a text for reStructuredText.
     """
-    return re.sub(r'([*`|_\\])', r'\\\1', text or '')
+    # two hyphens would become a dash
+    return re.sub(r'([*`|_\\]|-(?=-))', r'\\\1', text or '')
 
 
 def _help(action, parser):
@@ -389,7 +390,7 @@ class LabelCrowds(Generated):
                     )
                 )
         heads = ('crowd', 'method', 'right', 'more than majority', 'ECE')
-        return table(heads, rows, widths='28 16 24 24 8')
+        return table(heads, rows, widths='25 16 23 23 13')
 
 
 class FinderFalseAlarms(Generated):
