@@ -97,12 +97,10 @@ def read_classifications(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / 'export.csv'
     ...     with path.open('w', newline='') as stream:
-    ...         writer = csv.DictWriter(stream, row)
-    ...         writer.writeheader()
-    ...         writer.writerow(row)
+    ...         csv.writer(stream).writerows([row.keys(), row.values()])
     ...     votes = read_classifications(path)
-    >>> votes['item'][0], votes['annotator'][0], votes['label'][0]
-    ('42', 'ann', 'A star')
+    >>> votes['item'].tolist(), votes['annotator'].tolist(), votes['label'].tolist()
+    (['42'], ['ann'], ['A star'])
     """
     votes = _Votes(hash_names=hash_names)
     selected = (None if workflow_id is None else str(workflow_id), workflow_version, task)
@@ -331,8 +329,8 @@ def read_subjects(path, *, quiet=True):
     ...     path = Path(folder) / 'subjects.csv'
     ...     _ = path.write_text(text)
     ...     subjects = read_subjects(path)
-    >>> subjects['subject_id'][0], subjects['#id'][0], int(subjects['retired'][0])
-    ('7', 'A 1835', 0)
+    >>> subjects['subject_id'].tolist(), subjects['#id'].tolist(), subjects['retired'].tolist()
+    (['7'], ['A 1835'], [0])
     """
     found, keys = {}, {}
     with Rows(path, _SUBJECT_NEEDED, what='subjects', quiet=quiet) as rows:

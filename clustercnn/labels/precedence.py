@@ -59,8 +59,8 @@ def combine_labels(label_sets, *, certain=0.5, on_conflict='unknown'):
     >>> labels, conflicts = combine_labels({'spectroscopy': redshifts, 'crowd': crowd})
     >>> labels.names(), labels.source
     (['unknown', 'point', 'cluster'], ('conflict', 'crowd', 'crowd'))
-    >>> conflicts['id'][0], conflicts['label'][0], conflicts['other_label'][0]
-    ('a', 'cluster', 'point')
+    >>> conflicts['id'].tolist(), conflicts['label'].tolist(), conflicts['other_label'].tolist()
+    (['a'], ['cluster'], ['point'])
     """
     if not label_sets:
         msg = 'there are no labels to combine'

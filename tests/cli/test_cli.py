@@ -43,19 +43,26 @@ def field(tmp_path):
     return tmp_path
 
 
-def commands():
-    actions = build_parser()._subparsers._group_actions[0].choices
-    return sorted(actions)
+def commands(parser=None, words=()):
+    """
+    Return the words of every command, and their parsers; commands may have commands.
+    """
+    parser = build_parser() if parser is None else parser
+    if parser._subparsers is None:
+        return {words: parser}
+    found = {}
+    for name, part in parser._subparsers._group_actions[0].choices.items():
+        found |= commands(part, (*words, name))
+    return found
 
 
-@pytest.mark.parametrize('command', commands())
-def test_every_command_has_help_and_the_common_options(command, capsys):
-    assert main([command, '--help']) == 0
+@pytest.mark.parametrize('words', sorted(commands()), ids=' '.join)
+def test_every_command_has_help_and_the_common_options(words, capsys):
+    assert main([*words, '--help']) == 0
     text = capsys.readouterr().out
     for option in ('--help', '--verbose', '--quiet'):
         assert option in text
-    parser = build_parser()._subparsers._group_actions[0].choices[command]
-    known = {name for action in parser._actions for name in action.option_strings}
+    known = {name for action in commands()[words]._actions for name in action.option_strings}
     assert {'-v', '-q', '--seed', '--overwrite'} <= known
 
 
