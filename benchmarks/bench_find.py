@@ -69,7 +69,6 @@ def make_field(size, n_sources, *, seed=1):
         wcs=tiny_wcs(shape=(size, size), pixel_scale=PIXEL),
         exposure=(3e4 * relative).astype(np.float32),
         psf_fwhm=FWHM * u.arcsec,
-        mission='XMM-Newton',
     )
 
 

@@ -125,7 +125,7 @@ def label_export(
     >>> labels.ids, labels.names()
     (('42',), ['cluster'])
     """
-    _check_outputs(output, votes_output, overwrite=overwrite)
+    _check_outputs(export, output, votes_output, overwrite=overwrite)
     votes = read_classifications(export, quiet=quiet, **options)
     if not len(votes):
         reasons = '; '.join(f'{n} {reason}' for reason, n in votes.meta['dropped'].items())
@@ -191,7 +191,7 @@ def label_votes(
     >>> label_votes(votes).names()
     ['point']
     """
-    _check_outputs(output, overwrite=overwrite)
+    _check_outputs(votes, output, overwrite=overwrite)
     labels = _of_votes(
         votes,
         lambda table: people.consensus(
@@ -291,10 +291,15 @@ def _of_votes(votes, function):
         raise TableReadError(path, reason) from error
 
 
-def _check_outputs(output, votes_output=None, *, overwrite):
+def _check_outputs(source, output, votes_output=None, *, overwrite):
     """
     Refuse names of files before the work begins.
     """
+    files = [Path(one).resolve() for one in (source, output, votes_output) if _is_path(one)]
+    if len(set(files)) < len(files):
+        double = next(one for one in files if files.count(one) > 1)
+        msg = f'{double}: is named for more than one of votes, labels and what is read'
+        raise ValueError(msg)
     if output is not None:
         guess_format(LabelSet, output)
         check_output(output, overwrite=overwrite)
@@ -303,6 +308,10 @@ def _check_outputs(output, votes_output=None, *, overwrite):
             msg = f'{votes_output}: votes are written as .ecsv, .csv or .fits'
             raise ValueError(msg)
         check_output(votes_output, overwrite=overwrite)
+
+
+def _is_path(thing):
+    return isinstance(thing, str | Path)
 
 
 def _write_votes(votes, path, *, overwrite):

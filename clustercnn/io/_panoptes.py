@@ -9,6 +9,7 @@ import csv
 import gzip
 import json
 import warnings
+import zlib
 from pathlib import Path
 
 from clustercnn._utils.progress import progress as progress_bar
@@ -98,7 +99,7 @@ class Rows:
             yield from self._records()
         except TableReadError:
             raise
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             # a compressed file that ends early
             self._count_damaged(f'after which the file cannot be read ({error})')
         finally:
@@ -134,7 +135,7 @@ class Rows:
     def _header(self, reader):
         try:
             header = [name.strip() for name in next(reader, [])]
-        except (csv.Error, OSError, EOFError) as error:
+        except (csv.Error, OSError, EOFError, zlib.error) as error:
             raise TableReadError(self.path, f'is no CSV file: {error}') from error
         missing = [name for name in self.needed if name not in header]
         if missing:

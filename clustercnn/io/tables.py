@@ -58,7 +58,9 @@ def read_table(path, format_name):
         if format_name == 'fits':
             table = open_hdus(path, lambda hdus: _first_table(path, hdus))
         else:
-            table = Table.read(path, format=_ASTROPY_FORMAT[format_name])
+            # text stays text: '0042' is no number, and 1.10 not 1.1
+            options = {'converters': {'*': str}} if format_name == 'csv' else {}
+            table = Table.read(path, format=_ASTROPY_FORMAT[format_name], **options)
     except ImageReadError as error:
         raise TableReadError(path, error.reason) from error
     except Exception as error:

@@ -22,6 +22,8 @@ _NEEDED = ('classification_id', 'user_name', 'workflow_id', 'annotations', 'subj
 _SUBJECT_NEEDED = ('subject_id', 'metadata')
 # a question is told by its beginning
 _QUESTION_LENGTH = 80
+# what is longer has been written, not chosen
+_LONGEST_ANSWER = 300
 _TRUE = frozenset({'true', 't', '1', 'yes'})
 
 
@@ -151,7 +153,7 @@ def _item_of(rows, row, key):
     Return what the vote is on, or None if the row says nothing of it.
     """
     subjects = row['subject_ids'].strip()
-    if not subjects or not all(part.strip().isdigit() for part in subjects.split(';')):
+    if not all(_is_number(part.strip()) for part in subjects.split(';')):
         rows.drop('without a subject')
         return None
     if ';' in subjects:
@@ -168,6 +170,11 @@ def _item_of(rows, row, key):
         rows.drop(f"of subjects without '{key}' in their metadata")
         return None
     return value
+
+
+def _is_number(text):
+    # no superscripts, and nothing that 64 bits do not hold
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _find(metadata, key):
@@ -216,7 +223,9 @@ def _values(task, question, value, rows):
                 rows.drop_answers('drawings')
             continue
         text = '' if one is None or isinstance(one, list) else _text(one)
-        if text:
+        if len(text) > _LONGEST_ANSWER:
+            rows.drop_answers('free text')
+        elif text:
             yield task, question, text
         else:
             rows.drop_answers('empty')
@@ -226,7 +235,11 @@ def _text(value):
     """
     Return a text without line breaks and blanks around; numbers and truth values as text.
     """
-    return '' if value is None else ' '.join(str(value).split())
+    if value is None:
+        return ''
+    # halves of surrogate pairs could not be written again
+    text = str(value).encode('utf-8', 'replace').decode('utf-8').replace('\x00', '')
+    return ' '.join(text.split())
 
 
 class _Names:
@@ -262,7 +275,7 @@ class _Votes:
 
     def add(self, row, item, task, question, label):
         number = row['classification_id']
-        self.number.append(int(number) if number.isdigit() else -1)
+        self.number.append(int(number) if _is_number(number) else -1)
         self.gold.append(row.get('gold_standard', '').lower() in _TRUE)
         annotator = row['user_name']
         if self.hash_names:
@@ -371,12 +384,14 @@ def name_classes(votes, classes=None):
         From `read_classifications`, of one task.
     classes : dict of str to str, optional
         Class of each answer, ``'unknown'`` for those that say nothing. An answer is found by
-        its text or by its beginning, whatever the case. By default answers are classes.
+        its text, else by whole words at its beginning, whatever the case. By default answers are
+        classes.
 
     Returns
     -------
     votes : `~astropy.table.Table`
-        A copy.
+        A copy. A classification whose answers name several classes says nothing: its label is
+        ``'unknown'``.
 
     Raises
     ------
@@ -397,7 +412,7 @@ def name_classes(votes, classes=None):
     labels = np.asarray(votes['label'], dtype=str)
     answers, place, number = np.unique(labels, return_inverse=True, return_counts=True)
     if classes is None:
-        known = {name.lower(): name for name in LabelSchema.default().classes}
+        known = {name.lower(): name for name in (*LabelSchema.default().classes, UNKNOWN_NAME)}
         named = [known.get(answer.lower(), answer) for answer in answers]
     else:
         named = [_class_of(answer, classes) for answer in answers]
@@ -410,17 +425,40 @@ def name_classes(votes, classes=None):
             )
             raise ValueError(msg)
     made = votes.copy()
-    made['label'] = np.array([*named, ''], dtype=str)[place.reshape(-1)]
+    made['label'] = _without_contradictions(
+        np.array([*named, ''], dtype=str)[place.reshape(-1)], votes
+    )
     return made
+
+
+def _without_contradictions(labels, votes):
+    """
+    Return labels with those unknown that share a classification with another class.
+    """
+    if 'classification_id' not in votes.colnames:
+        return labels
+    numbers = np.asarray(votes['classification_id'])
+    said = collections.defaultdict(set)
+    for number, label in zip(numbers.tolist(), labels.tolist(), strict=True):
+        said[number].add(label)
+    double = [number for number, names in said.items() if len(names) > 1 and number >= 0]
+    return np.where(np.isin(numbers, double), UNKNOWN_NAME, labels)
 
 
 def _class_of(answer, classes):
     """
-    Return the class of the longest key with which an answer begins, None if there is none.
+    Return the class of an answer, or that of the longest key of whole words it begins with.
     """
     lowered = answer.lower()
-    keys = [key for key in classes if lowered.startswith(str(key).lower())]
-    return str(classes[max(keys, key=len)]) if keys else None
+    keys = {_text(key).lower(): str(name) for key, name in classes.items()}
+    if lowered in keys:
+        return keys[lowered]
+    begun = [
+        key
+        for key in keys
+        if key and lowered.startswith(key) and not (key[-1] + lowered[len(key)]).isalnum()
+    ]
+    return keys[max(begun, key=len)] if begun else None
 
 
 def _check_one_question(votes):

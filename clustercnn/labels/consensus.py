@@ -17,6 +17,8 @@ __all__ = ['DawidSkeneResult', 'consensus', 'dawid_skene']
 STRENGTHS = tuple(np.geomspace(1.0, 1000.0, 19))
 # known items from which on the confidence is corrected by them
 _FEWEST_KNOWN = 20
+# of a label that counts as known; matches with a catalogue have their probability for weight
+_LEAST_WEIGHT = 0.95
 METHODS = ('majority', 'weighted', 'dawid-skene', 'one-coin')
 MODELS = ('full', 'one-coin')
 
@@ -154,6 +156,9 @@ def dawid_skene(
         raise ValueError(msg)
     check_positive('prior_strength', prior_strength, optional=True)
     check_one_of('model', model, MODELS)
+    if n_classes < 2:
+        msg = f"'n_classes' must be at least 2, got {n_classes}"
+        raise ValueError(msg)
     known, certain = _anchors(truth, n_items, n_classes)
     votes = _count(item * n_classes + label, n_items * n_classes).reshape(n_items, n_classes)
     total = votes.sum(axis=1, keepdims=True)
@@ -162,6 +167,10 @@ def dawid_skene(
     posterior = leading / leading.sum(axis=1, keepdims=True)
     posterior[known] = certain
     voted = total[:, 0] > 0
+    # where not all classes are known, what is known depends on the class and says nothing of its
+    # share, as with a catalogue of clusters
+    chosen = len(np.unique(certain.argmax(axis=1))) < n_classes and (voted & ~known).any()
+    open_items = voted & ~known if chosen else voted
     # one cell for each annotator and vote; the votes of a cell differ by item only
     cell = annotator * n_classes + label
     confusion = np.full((n_annotators, n_classes, n_classes), 1 / n_classes)
@@ -173,7 +182,7 @@ def dawid_skene(
         iteration += 1
         counts = _expected_votes(posterior, item, cell, n_annotators, n_classes)
         confusion, spread = maximise(counts, prior_strength)
-        shares = posterior[voted].sum(axis=0) + 1.0
+        shares = posterior[open_items].sum(axis=0) + 1.0
         prior = shares / shares.sum()
         # (annotator, said, true), so that one row is what one vote says about the truth
         evidence = np.log(confusion).transpose(0, 2, 1).reshape(-1, n_classes)
@@ -359,10 +368,11 @@ def consensus(
         For ``'weighted'``: weight of each annotator, 1 for those not named.
     truth : LabelSet, optional
         For the models of `dawid_skene`: what is known of some items, by which annotators are
-        judged. Only its certain labels count, those of one class with a probability of 1; items
-        without votes are left out. With twenty known items or more the confidence is corrected
-        by them, each held out in turn: votes on one item are not independent, and the models
-        are too certain on real crowds. ``temper`` in the metadata is the power that was used.
+        judged. Only its certain labels count, those of one class with a probability of 1 and a
+        weight of 0.95 or more; items without votes are left out. With twenty known items or
+        more the confidence is corrected by them, each held out in turn: votes on one item are
+        not independent, and the models are too certain on real crowds. ``temper`` in the
+        metadata is the power that was used.
     prior_strength : float, optional
         For the models of `dawid_skene`, see there.
 
@@ -462,8 +472,9 @@ def consensus(
             known = anchors >= 0
             meta['n_known'] = int(known.sum())
             if known.sum() >= _FEWEST_KNOWN:
-                meta['temper'] = likeliest_temper(lambda some: estimate(some).probability, anchors)
-                tempered = temper(probability, meta['temper'])
+                meta['temper'], even = likeliest_temper(estimate, anchors)
+                base = np.full(shape[1], 1 / shape[1]) if even else result.prior
+                tempered = temper(probability, meta['temper'], prior=base)
                 probability = np.where(known[:, None], probability, tempered)
     else:
         values = np.ones(len(annotators))
@@ -499,6 +510,7 @@ def _truth_of(truth, ids, schema):
         )
         raise ValueError(msg)
     certain = np.nan_to_num(truth.probability).max(axis=1, initial=0) >= 1
+    certain &= truth.weight >= _LEAST_WEIGHT
     codes = dict(zip(truth.ids, np.where(certain, truth.hard(), -1).tolist(), strict=True))
     return np.array([codes.get(name, -1) for name in ids], dtype=np.int64)
 

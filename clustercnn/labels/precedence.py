@@ -71,7 +71,7 @@ def combine_labels(label_sets, *, certain=0.5, on_conflict='unknown'):
     if not 0.5 <= certain < 1:
         msg = f"'certain' must lie from 0.5 to below 1, got {certain}"
         raise ValueError(msg)
-    reserved = {CONFLICT, UNKNOWN_NAME} & set(label_sets)
+    reserved = {CONFLICT, UNKNOWN_NAME, ''} & set(label_sets)
     if reserved:
         msg = f"'{reserved.pop()}' is a state of a label, not a source"
         raise ValueError(msg)

@@ -194,23 +194,27 @@ def label_by_catalogue(
     if error is None:
         error = np.full(len(candidates), 1.0) * u.arcsec
         if 'pos_err' in candidates:
-            known = np.nan_to_num(u.Quantity(candidates['pos_err']).to_value(u.arcsec))
-            error = np.maximum(known, 1.0) * u.arcsec
+            own = u.Quantity(candidates['pos_err']).to_value(u.arcsec)
+            known = np.isfinite(own)
+            # an error that is not known is taken for a typical one
+            typical = np.median(own[known]) if known.any() else 1.0
+            error = np.maximum(np.where(known, own, typical), 1.0) * u.arcsec
     matches = match_catalogue(
         candidates.positions, catalogue, error=error, catalogue_error=catalogue_error, **options
     )
     total = np.bincount(matches['candidate'], matches['probability'], minlength=len(candidates))
     found = total >= least
     n_shared = 0
-    best = {}
+    best, taken = {}, set()
     for row in np.argsort(-matches['probability'], kind='stable'):
         one, other = int(matches['candidate'][row]), int(matches['counterpart'][row])
         if found[one] and one not in best:
-            if other in best.values():
+            if other in taken:
                 found[one] = False
                 n_shared += 1
             else:
                 best[one] = other
+                taken.add(other)
     probability = np.full((len(candidates), schema.n_classes), np.nan)
     probability[found] = np.eye(schema.n_classes)[code]
     labels = LabelSet(
@@ -264,7 +268,16 @@ def _one_dimensional(name, positions):
     if not isinstance(positions, SkyCoord):
         msg = f"'{name}' must be a SkyCoord, got {type(positions).__name__}"
         raise TypeError(msg)
-    return positions.reshape(-1) if positions.shape == () else positions
+    positions = positions.reshape(-1) if positions.shape == () else positions
+    if positions.ndim != 1:
+        msg = f"'{name}' must have one dimension, got shape {positions.shape}"
+        raise ValueError(msg)
+    unit = positions.spherical
+    wrong = ~(np.isfinite(unit.lon.value) & np.isfinite(unit.lat.value))
+    if wrong.any():
+        msg = f"'{name}' has no position in row {np.flatnonzero(wrong)[0]}; leave such rows out"
+        raise ValueError(msg)
+    return positions
 
 
 def _errors(name, error, number):

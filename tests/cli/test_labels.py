@@ -118,3 +118,24 @@ def test_agreement_of_two_is_cohens():
     assert np.isnan(alone['unanimous'])
     assert alone['n_pairs'] == 0
     assert len(label_votes(table)) == 10
+
+
+def test_identifiers_of_a_csv_stay_text(tmp_path):
+    path = tmp_path / 'votes.csv'
+    path.write_text('item,annotator,label\n0042,01,cluster\n1.10,1,point\n1.1,01,point\n')
+    labels = label_votes(path)
+    assert labels.ids == ('0042', '1.10', '1.1')
+    assert labels.meta['n_annotators'] == 2
+
+
+def test_what_is_read_is_not_written_over(export, tmp_path, capsys):
+    votes = tmp_path / 'v.ecsv'
+    table = Table({'item': ['a'], 'annotator': ['b'], 'label': ['point']})
+    table.write(votes, format='ascii.ecsv')
+    before = votes.read_bytes()
+    command = ['labels', 'consensus', str(votes), '-o', str(votes), '--overwrite']
+    assert main(command) == 1
+    assert 'is named for more than one of' in capsys.readouterr().err
+    assert votes.read_bytes() == before
+    same = str(tmp_path / 'same.ecsv')
+    assert main(['labels', 'read', str(export), '-o', same, '--votes', same]) == 1

@@ -105,8 +105,8 @@ def test_answers_can_be_the_classes_themselves(export):
     labels = LabelSet.read(export, format='zooniverse')
     assert labels.schema.classes == ('A cluster', 'A point')
     with pytest.raises(ValueError, match=r"2 votes have answers without a class: 'A point' \(2\)"):
-        LabelSet.read(export, format='zooniverse', classes={'a cl': 'cluster'})
-    half = {'a cl': 'cluster', 'a p': 'unknown'}
+        LabelSet.read(export, format='zooniverse', classes={'a cluster': 'cluster'})
+    half = {'a cluster': 'cluster', 'a point': 'unknown'}
     assert LabelSet.read(export, format='zooniverse', classes=half).ids == ('42',)
 
 
@@ -372,3 +372,39 @@ def test_a_large_export_is_streamed(tmp_path):
     assert n_votes == 10_000
     # in kilobytes, on macOS in bytes
     assert kilobytes * (1 if sys.platform == 'darwin' else 1024) < 20e6
+
+
+def test_answers_are_matched_by_whole_words(tmp_path):
+    said = ['Yes', 'Yes, many', 'No', 'Not sure', 'None of these', 'no  doubt']
+    rows = [_row(k, 'ann', k, _annotation(answer)) for k, answer in enumerate(said)]
+    votes = read_classifications(_write(tmp_path / 'e.csv', rows))
+    with pytest.raises(ValueError, match=r"2 votes .*'None of these' \(1\), 'Not sure' \(1\)"):
+        name_classes(votes, {'yes': 'cluster', 'no': 'other'})
+    classes = {'yes': 'cluster', 'no': 'other', 'no doubt': 'cluster', 'no  ': 'other'}
+    classes |= {'not': 'unknown', 'none': 'galaxy'}
+    made = name_classes(votes, classes)['label'].tolist()
+    assert made == ['cluster', 'cluster', 'other', 'unknown', 'galaxy', 'cluster']
+
+
+def test_several_classes_in_one_classification_say_nothing(tmp_path):
+    rows = [
+        _row(1, 'ann', 1, _annotation(['cluster', 'point'])),
+        _row(2, 'bob', 1, _annotation(['cluster', 'cluster'])),
+        _row(3, 'cy', 1, _annotation('Unknown')),
+    ]
+    labels = LabelSet.read(_write(tmp_path / 'e.csv', rows), format='zooniverse')
+    np.testing.assert_array_equal(labels.votes, [[1, 0, 0, 0]])
+
+
+def test_odd_numbers_and_texts_do_no_harm(tmp_path):
+    rows = [
+        _row('\u00b2', 'ann', 1, _annotation('Yes')),
+        _row('9' * 25, 'bob', 1, _annotation('x' * 5000)),
+        _row(3, 'cy', '\u00b9', _annotation('Yes')),
+        _row(4, 'di', 4, _annotation('\ud800 half')),
+    ]
+    votes = read_classifications(_write(tmp_path / 'e.csv', rows))
+    assert votes['classification_id'].tolist() == [-1, 4]
+    assert votes['label'].tolist() == ['Yes', '? half']
+    assert votes.meta['dropped']['answers: free text'] == 1
+    assert votes.meta['dropped']['rows without a subject'] == 1

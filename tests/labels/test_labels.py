@@ -172,6 +172,24 @@ def test_classes_that_changed_their_names_get_them_back():
     np.testing.assert_array_equal(_names_by_votes(counts[order]), [0, 1, 2, 3])
 
 
+@pytest.mark.parametrize('share', [0.5, 1.0])
+@pytest.mark.parametrize('model', ['full', 'one-coin'])
+def test_known_items_of_one_class_do_not_turn_the_others(model, share):
+    # a catalogue of clusters knows clusters only
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        truth = (rng.random(1000) < 0.05).astype(int)
+        item = np.repeat(np.arange(1000), 3)
+        who = rng.integers(0, 60, 3000)
+        said = np.where(rng.random(3000) < 0.25, 1 - truth[item], truth[item])
+        known = np.where((truth == 1) & (rng.random(1000) < share), 1, -1)
+        result = labels.dawid_skene(item, who, said, n_classes=2, truth=known, model=model)
+        others = known < 0
+        right = result.probability.argmax(axis=1)[others] == truth[others]
+        assert right.mean() > 0.9
+        assert result.prior[1] < 0.2
+
+
 def test_truth_must_be_classes():
     votes = [0, 1], [0, 0], [0, 1]
     for truth, message in (([0], '2 whole numbers'), ([0, 2], 'got 2'), ([-2, 0], 'got -2')):
