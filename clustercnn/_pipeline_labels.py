@@ -14,8 +14,8 @@ from clustercnn._utils.files import atomic_path, check_output
 from clustercnn.core import CutoutStack, LabelSet
 from clustercnn.core.connect import guess_format
 from clustercnn.exceptions import TableReadError
-from clustercnn.io import name_classes, read_classifications
 from clustercnn.io.tables import read_table, write_table
+from clustercnn.io.zooniverse import read_votes
 from clustercnn.report import write_subjects
 
 __all__ = ['export_subjects', 'label_export', 'label_votes', 'measure_agreement']
@@ -126,13 +126,7 @@ def label_export(
     (('42',), ['cluster'])
     """
     _check_outputs(export, output, votes_output, overwrite=overwrite)
-    votes = read_classifications(export, quiet=quiet, **options)
-    if not len(votes):
-        reasons = '; '.join(f'{n} {reason}' for reason, n in votes.meta['dropped'].items())
-        raise TableReadError(export, f'holds no vote: {reasons or "it has no rows"}')
-    if same_question:
-        votes.meta['questions'] = {}
-    votes = name_classes(votes, classes)
+    votes = read_votes(export, classes=classes, same_question=same_question, quiet=quiet, **options)
     labels = people.consensus(votes, method=method, schema=schema)
     dropped = votes.meta['dropped'] | labels.meta['dropped']
     facts = {key: votes.meta[key] for key in ('path', 'n_rows', 'n_answers')}

@@ -1,24 +1,33 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The rows of a Panoptes export: CSV with JSON in its cells, and what may be wrong with it.
+The rows of a Panoptes export, CSV with JSON in its cells, what may be wrong with them, and the
+columns that they become.
 """
 
+import array
 import bz2
 import collections
 import csv
 import gzip
+import hashlib
 import json
 import warnings
 import zlib
 from pathlib import Path
 
+import numpy as np
+from astropy.table import Table
+
 from clustercnn._utils.progress import progress as progress_bar
 from clustercnn.exceptions import DataQualityWarning, TableReadError
 
-__all__ = ['Rows']
+__all__ = ['Rows', 'Votes', 'is_number']
 
 # what no honest cell reaches; drawings of hundreds of strokes stay far below
 _LARGEST_CELL = 32 * 2**20
+# a question is told by its beginning
+_QUESTION_LENGTH = 80
+_TRUE = frozenset({'true', 't', '1', 'yes'})
 
 
 class Rows:
@@ -201,3 +210,87 @@ class Rows:
                 DataQualityWarning,
                 stacklevel=5,
             )
+
+
+def is_number(text):
+    """
+    Return whether a text is a whole number from 0 that 64 bits hold.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+
+    Returns
+    -------
+    number : bool
+        False for superscripts and other digits that are no ASCII.
+    """
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
+class _Names:
+    """
+    Texts and their numbers, each kept once.
+    """
+
+    def __init__(self):
+        self.code = {}
+        self.column = array.array('q')
+
+    def add(self, text):
+        self.column.append(self.code.setdefault(text, len(self.code)))
+
+    def values(self):
+        codes = np.frombuffer(self.column, np.int64) if len(self.column) else np.zeros(0, np.int64)
+        return np.array([*self.code, ''], dtype=str)[codes]
+
+
+class Votes:
+    """
+    The columns of the votes while they are read.
+    """
+
+    _TEXTS = ('item', 'annotator', 'workflow_id', 'workflow_version', 'task', 'label', 'created_at')
+
+    def __init__(self, *, hash_names):
+        self.hash_names = hash_names
+        self.number = array.array('q')
+        self.gold = array.array('b')
+        self.texts = {name: _Names() for name in (*self._TEXTS, 'expert')}
+        self.questions = collections.defaultdict(collections.Counter)
+
+    def add(self, row, item, task, question, label):
+        number = row['classification_id']
+        self.number.append(int(number) if is_number(number) else -1)
+        self.gold.append(row.get('gold_standard', '').lower() in _TRUE)
+        annotator = row['user_name']
+        if self.hash_names:
+            annotator = hashlib.sha256(annotator.encode()).hexdigest()[:16]
+        values = {
+            'item': item,
+            'annotator': annotator,
+            'workflow_id': row['workflow_id'],
+            'workflow_version': row.get('workflow_version', ''),
+            'task': task,
+            'label': label,
+            'created_at': row.get('created_at', ''),
+            'expert': row.get('expert', ''),
+        }
+        for name, value in values.items():
+            self.texts[name].add(value)
+        key = f'{row["workflow_id"]} {task}'.strip()
+        self.questions[key][question[:_QUESTION_LENGTH]] += 1
+
+    def table(self, rows):
+        table = Table()
+        table['classification_id'] = np.array(self.number, np.int64)
+        for name in self._TEXTS:
+            table[name] = self.texts[name].values()
+        table['gold'] = np.array(self.gold, np.int8)
+        table['expert'] = self.texts['expert'].values()
+        table.meta = rows.facts() | {
+            'n_answers': len(table),
+            'questions': {key: dict(texts) for key, texts in sorted(self.questions.items())},
+        }
+        return table

@@ -3,9 +3,7 @@
 Votes and subjects of Zooniverse projects, as Panoptes exports them.
 """
 
-import array
 import collections
-import hashlib
 import json
 
 import numpy as np
@@ -13,18 +11,15 @@ from astropy.table import Table
 
 from clustercnn.core import UNKNOWN_NAME, LabelSchema, LabelSet
 from clustercnn.exceptions import TableReadError
-from clustercnn.io._panoptes import Rows
+from clustercnn.io._panoptes import Rows, Votes, is_number
 
-__all__ = ['name_classes', 'read_classifications', 'read_label_set', 'read_subjects']
+__all__ = ['name_classes', 'read_classifications', 'read_label_set', 'read_subjects', 'read_votes']
 
 # every export of classifications has these; a few others are used where they are there
 _NEEDED = ('classification_id', 'user_name', 'workflow_id', 'annotations', 'subject_ids')
 _SUBJECT_NEEDED = ('subject_id', 'metadata')
-# a question is told by its beginning
-_QUESTION_LENGTH = 80
 # what is longer has been written, not chosen
 _LONGEST_ANSWER = 300
-_TRUE = frozenset({'true', 't', '1', 'yes'})
 
 
 def read_classifications(
@@ -104,7 +99,7 @@ def read_classifications(
     >>> votes['item'].tolist(), votes['annotator'].tolist(), votes['label'].tolist()
     (['42'], ['ann'], ['A star'])
     """
-    votes = _Votes(hash_names=hash_names)
+    votes = Votes(hash_names=hash_names)
     selected = (None if workflow_id is None else str(workflow_id), workflow_version, task)
     with Rows(path, _NEEDED, what='classifications', quiet=quiet) as rows:
         for row in rows:
@@ -153,7 +148,7 @@ def _item_of(rows, row, key):
     Return what the vote is on, or None if the row says nothing of it.
     """
     subjects = row['subject_ids'].strip()
-    if not all(_is_number(part.strip()) for part in subjects.split(';')):
+    if not all(is_number(part.strip()) for part in subjects.split(';')):
         rows.drop('without a subject')
         return None
     if ';' in subjects:
@@ -170,11 +165,6 @@ def _item_of(rows, row, key):
         rows.drop(f"of subjects without '{key}' in their metadata")
         return None
     return value
-
-
-def _is_number(text):
-    # no superscripts, and nothing that 64 bits do not hold
-    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _find(metadata, key):
@@ -240,73 +230,6 @@ def _text(value):
     # halves of surrogate pairs could not be written again
     text = str(value).encode('utf-8', 'replace').decode('utf-8').replace('\x00', '')
     return ' '.join(text.split())
-
-
-class _Names:
-    """
-    Texts and their numbers, each kept once.
-    """
-
-    def __init__(self):
-        self.code = {}
-        self.column = array.array('q')
-
-    def add(self, text):
-        self.column.append(self.code.setdefault(text, len(self.code)))
-
-    def values(self):
-        codes = np.frombuffer(self.column, np.int64) if len(self.column) else np.zeros(0, np.int64)
-        return np.array([*self.code, ''], dtype=str)[codes]
-
-
-class _Votes:
-    """
-    The columns of the votes while they are read.
-    """
-
-    _TEXTS = ('item', 'annotator', 'workflow_id', 'workflow_version', 'task', 'label', 'created_at')
-
-    def __init__(self, *, hash_names):
-        self.hash_names = hash_names
-        self.number = array.array('q')
-        self.gold = array.array('b')
-        self.texts = {name: _Names() for name in (*self._TEXTS, 'expert')}
-        self.questions = collections.defaultdict(collections.Counter)
-
-    def add(self, row, item, task, question, label):
-        number = row['classification_id']
-        self.number.append(int(number) if _is_number(number) else -1)
-        self.gold.append(row.get('gold_standard', '').lower() in _TRUE)
-        annotator = row['user_name']
-        if self.hash_names:
-            annotator = hashlib.sha256(annotator.encode()).hexdigest()[:16]
-        values = {
-            'item': item,
-            'annotator': annotator,
-            'workflow_id': row['workflow_id'],
-            'workflow_version': row.get('workflow_version', ''),
-            'task': task,
-            'label': label,
-            'created_at': row.get('created_at', ''),
-            'expert': row.get('expert', ''),
-        }
-        for name, value in values.items():
-            self.texts[name].add(value)
-        key = f'{row["workflow_id"]} {task}'.strip()
-        self.questions[key][question[:_QUESTION_LENGTH]] += 1
-
-    def table(self, rows):
-        table = Table()
-        table['classification_id'] = np.array(self.number, np.int64)
-        for name in self._TEXTS:
-            table[name] = self.texts[name].values()
-        table['gold'] = np.array(self.gold, np.int8)
-        table['expert'] = self.texts['expert'].values()
-        table.meta = rows.facts() | {
-            'n_answers': len(table),
-            'questions': {key: dict(texts) for key, texts in sorted(self.questions.items())},
-        }
-        return table
 
 
 def read_subjects(path, *, quiet=True):
@@ -486,6 +409,42 @@ def _check_one_question(votes):
             raise ValueError(msg)
 
 
+def read_votes(path, *, classes=None, same_question=False, **options):
+    """
+    Read the votes of an export with the names of classes for answers.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Panoptes classification export.
+    classes : dict of str to str, optional
+        Class of each answer; see `name_classes`.
+    same_question : bool, optional
+        Take questions whose wording differs between versions for the same.
+    **options
+        Of `read_classifications`.
+
+    Returns
+    -------
+    votes : `~astropy.table.Table`
+        From `name_classes`, at least one.
+
+    Raises
+    ------
+    TableReadError
+        If the file is no such export or holds no vote.
+    ValueError
+        If there are several questions, or an answer has no class.
+    """
+    votes = read_classifications(path, **options)
+    if not len(votes):
+        reasons = '; '.join(f'{n} {reason}' for reason, n in votes.meta['dropped'].items())
+        raise TableReadError(path, f'holds no vote: {reasons or "it has no rows"}')
+    if same_question:
+        votes.meta['questions'] = {}
+    return name_classes(votes, classes)
+
+
 def read_label_set(path, *, classes=None, schema=None, same_question=False, **options):
     """
     Read the votes of an export as labels, each class by its share.
@@ -510,7 +469,8 @@ def read_label_set(path, *, classes=None, schema=None, same_question=False, **op
     -------
     labels : LabelSet
         With the votes counted; of a volunteer who voted more than once on an item the last
-        vote counts. The metadata say what was left out.
+        vote counts. Items that got no vote for a class are unknown. The metadata say what was
+        left out.
 
     Raises
     ------
@@ -536,25 +496,20 @@ def read_label_set(path, *, classes=None, schema=None, same_question=False, **op
     >>> labels.ids, labels.binary().tolist()
     (('42',), [0.5])
     """
-    votes = read_classifications(path, **options)
-    if not len(votes):
-        reasons = '; '.join(f'{n} {reason}' for reason, n in votes.meta['dropped'].items())
-        raise TableReadError(path, f'holds no vote: {reasons or "it has no rows"}')
-    if same_question:
-        votes.meta['questions'] = {}
-    votes = name_classes(votes, classes)
-    votes = votes[np.asarray(votes['label']) != UNKNOWN_NAME]
+    every = read_votes(path, classes=classes, same_question=same_question, **options)
+    ids = {name: number for number, name in enumerate(dict.fromkeys(every['item'].tolist()))}
+    votes = every[np.asarray(every['label']) != UNKNOWN_NAME]
     schema = _schema_of(schema, votes['label'])
     items, annotators = (votes[name].tolist() for name in ('item', 'annotator'))
     last = {pair: row for row, pair in enumerate(zip(items, annotators, strict=True))}
-    ids = {name: number for number, name in enumerate(dict.fromkeys(items))}
     counted = np.zeros((len(ids), schema.n_classes))
     labels = votes['label'].tolist()
     for row in last.values():
         counted[ids[items[row]], schema.code(labels[row])] += 1
     meta = {key: votes.meta[key] for key in ('path', 'n_rows')}
     meta['dropped'] = votes.meta['dropped'] | {
-        'answers: repeated by the same annotator': len(votes) - len(last)
+        'answers: unknown': len(every) - len(votes),
+        'answers: repeated by the same annotator': len(votes) - len(last),
     }
     return LabelSet.from_votes(list(ids), counted, schema=schema, source='crowd', meta=meta)
 

@@ -107,7 +107,11 @@ def test_answers_can_be_the_classes_themselves(export):
     with pytest.raises(ValueError, match=r"2 votes have answers without a class: 'A point' \(2\)"):
         LabelSet.read(export, format='zooniverse', classes={'a cluster': 'cluster'})
     half = {'a cluster': 'cluster', 'a point': 'unknown'}
-    assert LabelSet.read(export, format='zooniverse', classes=half).ids == ('42',)
+    labels = LabelSet.read(export, format='zooniverse', classes=half)
+    assert (labels.ids, labels.names()) == (('42', '43'), ['cluster', 'unknown'])
+    assert labels.meta['dropped']['answers: unknown'] == 2
+    same = consensus(name_classes(read_classifications(export), half))
+    assert (same.ids, same.names()) == (labels.ids, labels.names())
 
 
 def test_names_can_be_hashed(export):
@@ -192,7 +196,10 @@ def test_of_a_volunteer_who_votes_twice_the_last_vote_counts(tmp_path):
     labels = LabelSet.read(_write(tmp_path / 'e.csv', rows), format='zooniverse')
     assert labels.schema.classes == ('No', 'Yes')
     np.testing.assert_array_equal(labels.votes, [[1, 1]])
-    assert labels.meta['dropped'] == {'answers: repeated by the same annotator': 1}
+    assert labels.meta['dropped'] == {
+        'answers: unknown': 0,
+        'answers: repeated by the same annotator': 1,
+    }
 
 
 @pytest.mark.parametrize('newline', ['\n', '\r\n'])
