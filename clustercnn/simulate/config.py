@@ -19,15 +19,16 @@ RANDOMISED_RANGES = {
     'particle_factor': (0.5, 4.0),
     'rate_factor': (0.5, 1.3),
     'psf_factor': (0.7, 1.6),
-    'optical_depth': (19.2, 20.8),
-    'optical_depth_ccd': (21.5, 24.0),
+    'optical_depth': (19.3, 21.7),
+    'optical_depth_ccd': (21.5, 24.5),
     'optical_seeing': (1.8, 4.5),
+    'optical_seeing_ccd': (0.9, 2.2),
     'optical_contrast': (0.9, 2.6),
     'optical_offset': (0.1, 1.5),
     'n_dead_columns': (0.0, 6.0),
     'probability_no_optical': 0.08,
     'probability_no_exposure_map': 0.08,
-    'probability_ccd': 0.15,
+    'probability_ccd': 0.35,
     'probability_one_camera': 0.45,
 }
 """
@@ -88,7 +89,9 @@ class SimulationConfig:
     optical : str or None
         ``'plate'``, ``'ccd'`` or None for no optical image.
     optical_depth : float
-        R magnitude of a star at 3 sigma on a plate, at 5 sigma on a CCD.
+        R magnitude of a star at 3 sigma on a plate, at 5 sigma on a CCD. Red plates reach
+        20.0 (first Palomar survey, scanned at 1.7 arcsec), 20.8 (second, at 1.01
+        arcsec; Reid et al. 1991, PASP 103, 661) and 21.5 (United Kingdom Schmidt).
     optical_pixel_scale, optical_seeing : `~astropy.units.Quantity`
         Pixel and FWHM of the optical image.
     optical_contrast : float
@@ -131,8 +134,8 @@ class SimulationConfig:
     target: str = 'random'
     n_dead_columns: float = 2.0
     optical: str | None = 'plate'
-    optical_depth: float = 20.0
-    optical_pixel_scale: u.Quantity = 1.7 * u.arcsec
+    optical_depth: float = 20.8
+    optical_pixel_scale: u.Quantity = 1.01 * u.arcsec
     optical_seeing: u.Quantity = 3.0 * u.arcsec
     optical_contrast: float = 1.8
     optical_offset: float = 0.7
@@ -230,12 +233,13 @@ class SimulationConfig:
         draws = rng.random(4)
         ccd = draws[0] < ranges['probability_ccd']
         drawn['optical'] = 'ccd' if ccd else 'plate'
-        depth = ranges['optical_depth_ccd' if ccd else 'optical_depth']
+        ending = '_ccd' if ccd else ''
+        depth = ranges['optical_depth' + ending]
         drawn['optical_depth'] = round(float(rng.uniform(*depth)), 3)
-        drawn['optical_seeing'] = log_uniform(*ranges['optical_seeing']) * u.arcsec
+        drawn['optical_seeing'] = log_uniform(*ranges['optical_seeing' + ending]) * u.arcsec
         drawn['optical_contrast'] = log_uniform(*ranges['optical_contrast'])
         drawn['optical_offset'] = log_uniform(*ranges['optical_offset'])
-        drawn['optical_pixel_scale'] = (1.7 if rng.random() < 0.75 else 1.01) * u.arcsec
+        drawn['optical_pixel_scale'] = (1.7 if rng.random() < 0.5 else 1.01) * u.arcsec
         drawn['n_dead_columns'] = round(float(rng.uniform(*ranges['n_dead_columns'])), 3)
         drawn['exposure_map'] = bool(draws[1] >= ranges['probability_no_exposure_map'])
         if draws[2] < ranges['probability_no_optical']:

@@ -99,8 +99,8 @@ class SimulatedField:
     optical : `~astropy.nddata.CCDData` or None
         Plate or CCD image in adu.
     truth : `~astropy.table.QTable`
-        One row a source: id, parent (id of the cluster it belongs to, or of
-        the source that makes the streak; 0 for none), ra, dec, class,
+        One row a source: id, parent (id of the cluster it belongs to or falls
+        into, or of the source that makes the streak; 0 for none), ra, dec, class,
         subclass, flux, n_expected, n_counts, core_radius, and more.
     origin : `PhotonOrigin`
         Source of every photon.
@@ -184,7 +184,7 @@ class SimulatedField:
         >>> from clustercnn.core import CandidateCatalog
         >>> from clustercnn.simulate import SimulationConfig, simulate_field
         >>> config = SimulationConfig(target='cluster', optical=None)
-        >>> field = simulate_field(seed=5, config=config)
+        >>> field = simulate_field(seed=6, config=config)
         >>> target = field.truth[:1]
         >>> catalog = CandidateCatalog.from_columns(ra=target['ra'], dec=target['dec'])
         >>> field.match(catalog)['class'].tolist()

@@ -113,6 +113,23 @@ def test_truth_is_complete(field):
     assert np.isin(agn['parent'], clusters['id']).all()
 
 
+def test_merging_clusters_are_two_sources():
+    truth = simulate_field(
+        seed=1, config=SimulationConfig(optical=None, cluster_boost=20, target='none')
+    ).truth
+    smaller = truth[(truth['class'] == 'cluster') & (truth['parent'] > 0)]
+    larger = truth[smaller['parent'] - 1]
+    assert 0.06 < len(smaller) / (truth['class'] == 'cluster').sum() < 0.16
+    assert (larger['class'] == 'cluster').all()
+    assert (smaller['redshift'] == larger['redshift']).all()
+    assert (smaller['flux'] <= larger['flux']).all()
+    apart = SkyCoord(smaller['ra'], smaller['dec']).separation(
+        SkyCoord(larger['ra'], larger['dec'])
+    )
+    ratio = (apart / larger['radius_500']).to_value(u.one)
+    assert 0.24 < ratio.min() < ratio.max() < 0.91
+
+
 def test_positions_and_pixels_agree(field):
     truth = field.truth
     x, y = field.xray.sky_to_pixel(SkyCoord(truth['ra'], truth['dec']))
@@ -251,8 +268,9 @@ def test_second_detection_of_a_cluster_is_a_fragment(seed):
     assert matches['primary'].tolist() == [True, False]
 
 
-def test_cluster_with_a_nucleus_is_what_sends_most_photons(field):
+def test_cluster_with_a_nucleus_is_what_sends_most_photons():
     # here the nucleus outshines its cluster
+    field = simulate_field(seed=16, config=SimulationConfig(target='cluster', optical=None))
     cluster, agn = field.truth[0], field.truth[1]
     assert (cluster['subclass'], agn['parent']) == ('cluster+AGN', cluster['id'])
     catalog = CandidateCatalog.from_columns(ra=field.truth[:1]['ra'], dec=field.truth[:1]['dec'])

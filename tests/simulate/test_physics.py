@@ -23,7 +23,7 @@ from clustercnn.simulate import (
 from clustercnn.simulate import _cosmology as cosmology
 from clustercnn.simulate._photons import BETA, COMPONENT_DTYPE, POINT, draw_photons
 from clustercnn.simulate._stamps import MIXTURES, add_gaussians, profile_gaussians
-from clustercnn.simulate.clusters import mass_from_luminosity, radius_500
+from clustercnn.simulate.clusters import density_evolution, mass_from_luminosity, radius_500
 
 
 def _photons(kind, *, x=0.0, n=40_000, psf=None, seed=3, **columns):
@@ -111,12 +111,24 @@ def test_agn_counts_of_the_paper():
 
 
 def test_cluster_counts_against_efeds(shared_data):
-    # above 5e-14 the eFEDS list of 140 deg2 is nearly complete
+    # above 5e-14 the eFEDS list of 140 deg2 is nearly complete to redshift 0.6; beyond, it
+    # loses part of the compact ones
     table = Table.read(shared_data / 'catalogues' / 'eFEDS_clusters_542.csv')
-    flux = np.asarray(table['F_500kpc'], float)
-    for limit in (5e-14, 1e-13):
-        observed = np.sum(flux > limit) / 140
-        assert 0.8 * observed < float(cluster_number_counts(limit)) < 1.8 * observed
+    flux, redshift = np.asarray(table['F_500kpc'], float), np.asarray(table['z'], float)
+    edges = (0.03, 0.3, 0.6, 1.5)
+    for limit, bounds in ((5e-14, (1.4, 1.4, 2.5)), (1e-13, (1.4, 1.4, 4.0))):
+        for low, high, bound in zip(edges[:-1], edges[1:], bounds, strict=True):
+            observed = np.sum((flux > limit) & (redshift >= low) & (redshift < high)) / 140
+            expected = float(cluster_number_counts(limit, redshift_range=(low, high)))
+            assert 1 / bound < expected / observed < bound
+
+
+def test_luminous_clusters_are_rarer_in_the_past():
+    local = density_evolution([1e42, 1e44, 2e45], 0.1)
+    np.testing.assert_allclose(local, 1)
+    redshift = np.linspace(0.1, 1.5, 20)
+    assert (np.diff(density_evolution(3e44, redshift)) < 0).all()
+    assert (np.diff(density_evolution(np.geomspace(1e42, 2e45, 20), 1.0)) < 0).all()
 
 
 def test_masses_against_mcxc(shared_data):
