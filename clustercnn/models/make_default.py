@@ -25,12 +25,12 @@ from clustercnn.models.sample import MISSION_SHARES, RANDOMISED_SHARE, make_samp
 
 __all__ = ['main', 'make_default']
 
-TRAINING_SEEDS = range(100_000, 100_800)
+TRAINING_SEEDS = range(100_000, 100_700)
 VALIDATION_SEEDS = range(200_000, 200_060)
-N_POINT_MAX = 30
+N_POINT_MAX = 20
 NETWORK = 'fusion'
 N_MEMBERS = 3
-N_EPOCHS = 8
+N_EPOCHS = 10
 
 
 def make_default(output, *, samples, n_workers=2, quiet=None):
