@@ -135,6 +135,7 @@ PUBLIC = {
         'read_classifications',
         'read_events',
         'read_image',
+        'read_kosiba2020',
         'read_optical',
         'read_psf',
         'read_subjects',
