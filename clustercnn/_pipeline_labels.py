@@ -3,7 +3,6 @@
 The verbs that make labels of what people said, part of `clustercnn.pipeline`.
 """
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,6 @@ from clustercnn.report import write_subjects
 __all__ = ['export_subjects', 'label_export', 'label_votes', 'measure_agreement']
 
 _TABLES = {'.ecsv': 'ecsv', '.csv': 'csv', '.fits': 'fits', '.fit': 'fits', '.vot': 'votable'}
-# pairs of people with fewer items in common are not compared
-_LEAST_IN_COMMON = 5
 
 
 def export_subjects(cutouts, folder, *, overwrite=False, quiet=None):
@@ -197,7 +194,7 @@ def label_votes(
     return labels
 
 
-def measure_agreement(votes, *, item='item', annotator='annotator', label='label'):
+def measure_agreement(votes, *, item='item', annotator='annotator', label='label', seed=0):
     """
     Say how far those who voted agree.
 
@@ -207,14 +204,20 @@ def measure_agreement(votes, *, item='item', annotator='annotator', label='label
         One vote a row: CSV, ECSV, FITS or VOTable.
     item, annotator, label : str, optional
         Names of its columns.
+    seed : int, optional
+        Seed of the intervals.
 
     Returns
     -------
     agreement : dict
-        ``n_items``, ``n_annotators``, ``n_votes``; ``unanimous``, the share of the items
-        with two votes or more on which all agree; ``fleiss_kappa``; ``cohen_kappa``, the mean
-        over pairs of people who share five items or more, and ``n_pairs``, their number; NaN
-        where there is nothing to compare.
+        ``n_items``, ``n_annotators``, ``n_votes``, ``dropped``; ``unanimous``, the share of the
+        items with two votes or more on which all agree; ``krippendorff_alpha`` and
+        ``fleiss_kappa`` of everybody; ``cohen_kappa``, the mean over the ``n_pairs`` pairs of
+        people with five items or more in common, and its ``cohen_kappa_range``, lowest and
+        highest. Of a crowd only the ``n_compared`` people with most votes are
+        compared in pairs. Each measure has its 95 % interval over items, such as
+        ``fleiss_kappa_interval``, Cohen's if there is one pair. NaN where there is nothing to
+        compare.
 
     Raises
     ------
@@ -230,41 +233,40 @@ def measure_agreement(votes, *, item='item', annotator='annotator', label='label
     >>> measure_agreement(votes)['unanimous']
     1.0
     """
+    columns = {'item': item, 'annotator': annotator, 'label': label}
 
     def measure(table):
-        labels = people.consensus(table, item=item, annotator=annotator, label=label)
+        labels = people.consensus(table, **columns)
         counted = labels.votes[labels.votes.sum(axis=1) >= 2]
         unanimous = (counted.max(axis=1) == counted.sum(axis=1)).mean() if len(counted) else np.nan
-        kappas = _cohen_kappas(*(table[name].tolist() for name in (item, annotator, label)))
-        return {
+        pairs = people.pairwise_agreement(table, **columns, seed=seed)
+        n_compared = pairs.meta['n_compared']
+        pairs = pairs[np.isfinite(pairs['kappa'])]
+        found = {
             'n_items': len(labels),
             'n_annotators': labels.meta['n_annotators'],
             'n_votes': labels.meta['n_votes'],
-            'unanimous': float(unanimous),
-            'fleiss_kappa': people.fleiss_kappa(labels.votes),
-            'cohen_kappa': float(np.mean(kappas)) if kappas else float('nan'),
-            'n_pairs': len(kappas),
             'dropped': dict(labels.meta['dropped']),
+            'unanimous': float(unanimous),
+            'krippendorff_alpha': people.krippendorff_alpha(labels.votes),
+            'fleiss_kappa': people.fleiss_kappa(labels.votes),
+            'n_compared': n_compared,
+            'n_pairs': len(pairs),
+            'cohen_kappa': float(pairs['kappa'].mean()) if len(pairs) else float('nan'),
+            'cohen_kappa_interval': (float('nan'),) * 2,
+            'cohen_kappa_range': (float('nan'),) * 2,
         }
+        for name, statistic in (('krippendorff_alpha', 'krippendorff'), ('fleiss_kappa', 'fleiss')):
+            found[f'{name}_interval'] = people.agreement_interval(
+                labels.votes, statistic=statistic, seed=seed
+            )
+        if len(pairs):
+            found['cohen_kappa_range'] = float(pairs['kappa'].min()), float(pairs['kappa'].max())
+        if len(pairs) == 1:
+            found['cohen_kappa_interval'] = float(pairs['low'][0]), float(pairs['high'][0])
+        return found
 
     return _of_votes(votes, measure)
-
-
-def _cohen_kappas(items, annotators, labels):
-    """
-    Return Cohen's kappa of each pair of people with enough items in common.
-    """
-    said = {}
-    for item, annotator, label in zip(items, annotators, labels, strict=True):
-        said.setdefault(annotator, {})[item] = str(label)
-    kappas = []
-    for one, other in itertools.combinations(said.values(), 2):
-        common = one.keys() & other.keys()
-        if len(common) >= _LEAST_IN_COMMON:
-            kappa = people.cohen_kappa([one[k] for k in common], [other[k] for k in common])
-            if np.isfinite(kappa):
-                kappas.append(kappa)
-    return kappas
 
 
 def _of_votes(votes, function):

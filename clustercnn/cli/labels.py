@@ -104,7 +104,7 @@ def _add_agreement(verbs):
         description='Say how far those who voted agree beyond chance.',
     )
     _add_columns(parser)
-    add_common_arguments(parser, seed=False, overwrite=False)
+    add_common_arguments(parser, overwrite=False)
     parser.set_defaults(execute=_agreement)
 
 
@@ -200,7 +200,11 @@ def _agreement(options):
     from clustercnn.pipeline import measure_agreement
 
     found = measure_agreement(
-        options.votes, item=options.item, annotator=options.annotator, label=options.label
+        options.votes,
+        item=options.item,
+        annotator=options.annotator,
+        label=options.label,
+        seed=options.seed or 0,
     )
     dropped = [f'     {n} left out: {reason}' for reason, n in found['dropped'].items() if n]
     tell(
@@ -220,14 +224,29 @@ def _in_words(found):
     if not found['unanimous'] >= 0:
         return ['out: no item has two votes, so there is nothing to compare']
     lines = [f'out: all agree on {found["unanimous"]:.1%} of the items with two votes or more']
-    if found['fleiss_kappa'] > -2:
-        lines.append(f'     Fleiss kappa {found["fleiss_kappa"]:.3f}')
-    if found['n_pairs']:
+    for name, words in (
+        ('krippendorff_alpha', "Krippendorff's alpha"),
+        ('fleiss_kappa', "Fleiss' kappa"),
+    ):
+        if found[name] > -2:
+            lines.append(f'     {words} {found[name]:.3f}{_range_of(found, f"{name}_interval")}')
+    if found['n_pairs'] == 1:
+        interval = _range_of(found, 'cohen_kappa_interval')
+        lines.append(f"     Cohen's kappa {found['cohen_kappa']:.3f}{interval}")
+    elif found['n_pairs']:
+        low, high = found['cohen_kappa_range']
         lines.append(
-            f'     Cohen kappa {found["cohen_kappa"]:.3f}, the mean of {found["n_pairs"]} pairs '
-            'of people with five items or more in common'
+            f"     Cohen's kappa {found['cohen_kappa']:.3f}, the mean of {found['n_pairs']} pairs "
+            f'with five items or more in common, {low:.3f} to {high:.3f}'
         )
+    if found['n_compared'] < found['n_annotators']:
+        lines.append(f'     in pairs only the {found["n_compared"]} with most votes were compared')
     return lines
+
+
+def _range_of(found, name):
+    low, high = found[name]
+    return f' [{low:.3f}, {high:.3f}]' if low <= high else ''
 
 
 def _export(options):

@@ -3,7 +3,13 @@
 Where labels come from: votes brought together, agreement, honest splits.
 """
 
-from clustercnn.labels.agreement import cohen_kappa, fleiss_kappa
+from clustercnn.labels.agreement import (
+    agreement_interval,
+    cohen_kappa,
+    fleiss_kappa,
+    krippendorff_alpha,
+    pairwise_agreement,
+)
 from clustercnn.labels.consensus import DawidSkeneResult, consensus, dawid_skene
 from clustercnn.labels.precedence import combine_labels
 from clustercnn.labels.spectroscopy import label_by_catalogue, match_catalogue
@@ -11,13 +17,16 @@ from clustercnn.labels.split import split_by_group, split_by_sky
 
 __all__ = [
     'DawidSkeneResult',
+    'agreement_interval',
     'cohen_kappa',
     'combine_labels',
     'consensus',
     'dawid_skene',
     'fleiss_kappa',
+    'krippendorff_alpha',
     'label_by_catalogue',
     'match_catalogue',
+    'pairwise_agreement',
     'split_by_group',
     'split_by_sky',
 ]
