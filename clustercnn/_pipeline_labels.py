@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from clustercnn import labels as people
 from clustercnn._utils.files import atomic_path, check_output
-from clustercnn.core import CutoutStack, LabelSet
+from clustercnn.core import CandidateCatalog, CutoutStack, LabelSet
 from clustercnn.core.connect import guess_format
 from clustercnn.exceptions import TableReadError
 from clustercnn.io.tables import read_table, write_table
@@ -64,6 +64,7 @@ def label_export(
     schema=None,
     votes_output=None,
     same_question=False,
+    candidates=None,
     output=None,
     overwrite=False,
     quiet=None,
@@ -86,6 +87,9 @@ def label_export(
         File for the votes, one a row: ECSV, CSV or FITS.
     same_question : bool, optional
         Take questions whose wording differs between versions for the same.
+    candidates : str, path-like, or iterable of str, optional
+        A catalogue of candidates, their cutouts (HDF5), or their identifiers: votes on anything
+        else are left out and counted.
     output : str or path-like, optional
         File for the labels, ECSV or FITS.
     overwrite : bool, optional
@@ -122,11 +126,15 @@ def label_export(
     >>> labels.ids, labels.names()
     (('42',), ['cluster'])
     """
-    _check_outputs(export, output, votes_output, overwrite=overwrite)
+    _check_outputs((export, candidates), output, votes_output, overwrite=overwrite)
     votes = read_votes(export, classes=classes, same_question=same_question, quiet=quiet, **options)
-    labels = people.consensus(votes, method=method, schema=schema)
-    dropped = votes.meta['dropped'] | labels.meta['dropped']
-    facts = {key: votes.meta[key] for key in ('path', 'n_rows', 'n_answers')}
+    try:
+        known, facts = _of_candidates(votes, candidates)
+        labels = people.consensus(known, method=method, schema=schema)
+    except ValueError as error:
+        raise TableReadError(export, str(error)) from error
+    dropped = votes.meta['dropped'] | facts.pop('dropped') | labels.meta['dropped']
+    facts |= {key: votes.meta[key] for key in ('path', 'n_rows', 'n_answers')}
     labels = labels.replace(meta={**labels.meta, **facts, 'dropped': dropped})
     if votes_output is not None:
         _write_votes(votes, votes_output, overwrite=overwrite)
@@ -141,8 +149,10 @@ def label_votes(
     item='item',
     annotator='annotator',
     label='label',
+    annotator_columns=None,
     method='majority',
     schema=None,
+    candidates=None,
     output=None,
     overwrite=False,
 ):
@@ -152,13 +162,19 @@ def label_votes(
     Parameters
     ----------
     votes : str, path-like or `~astropy.table.Table`
-        One vote a row: CSV, ECSV, FITS or VOTable.
+        One vote a row, or one item a row: CSV, ECSV, FITS or VOTable.
     item, annotator, label : str, optional
         Names of its columns.
+    annotator_columns : iterable of str, optional
+        For a table with one item a row: the columns with what each annotator said; see
+        `~clustercnn.labels.votes_from_columns`.
     method : {'majority', 'weighted', 'dawid-skene', 'one-coin'}, optional
         See `~clustercnn.labels.consensus`.
     schema : LabelSchema or iterable of str, optional
         The classes.
+    candidates : str, path-like, or iterable of str, optional
+        A catalogue of candidates, their cutouts (HDF5), or their identifiers: votes on anything
+        else are left out and counted.
     output : str or path-like, optional
         File for the labels, ECSV or FITS.
     overwrite : bool, optional
@@ -182,28 +198,43 @@ def label_votes(
     >>> label_votes(votes).names()
     ['point']
     """
-    _check_outputs(votes, output, overwrite=overwrite)
-    labels = _of_votes(
-        votes,
-        lambda table: people.consensus(
-            table, item=item, annotator=annotator, label=label, method=method, schema=schema
-        ),
-    )
+    _check_outputs((votes, candidates), output, overwrite=overwrite)
+
+    def make(table):
+        table, columns = _one_a_row(
+            table, annotator_columns, schema, item=item, annotator=annotator, label=label
+        )
+        known, facts = _of_candidates(table, candidates, column=columns['item'])
+        labels = people.consensus(known, **columns, method=method, schema=schema)
+        dropped = facts.pop('dropped') | labels.meta['dropped']
+        return labels.replace(meta={**labels.meta, **facts, 'dropped': dropped})
+
+    labels = _of_votes(votes, make)
     if output is not None:
         labels.write(output, overwrite=overwrite)
     return labels
 
 
-def measure_agreement(votes, *, item='item', annotator='annotator', label='label', seed=0):
+def measure_agreement(
+    votes,
+    *,
+    item='item',
+    annotator='annotator',
+    label='label',
+    annotator_columns=None,
+    seed=0,
+):
     """
     Say how far those who voted agree.
 
     Parameters
     ----------
     votes : str, path-like or `~astropy.table.Table`
-        One vote a row: CSV, ECSV, FITS or VOTable.
+        One vote a row, or one item a row: CSV, ECSV, FITS or VOTable.
     item, annotator, label : str, optional
         Names of its columns.
+    annotator_columns : iterable of str, optional
+        As for `label_votes`.
     seed : int, optional
         Seed of the intervals.
 
@@ -233,9 +264,11 @@ def measure_agreement(votes, *, item='item', annotator='annotator', label='label
     >>> measure_agreement(votes)['unanimous']
     1.0
     """
-    columns = {'item': item, 'annotator': annotator, 'label': label}
 
     def measure(table):
+        table, columns = _one_a_row(
+            table, annotator_columns, None, item=item, annotator=annotator, label=label
+        )
         labels = people.consensus(table, **columns)
         counted = labels.votes[labels.votes.sum(axis=1) >= 2]
         unanimous = (counted.max(axis=1) == counted.sum(axis=1)).mean() if len(counted) else np.nan
@@ -269,6 +302,52 @@ def measure_agreement(votes, *, item='item', annotator='annotator', label='label
     return _of_votes(votes, measure)
 
 
+def _one_a_row(table, annotator_columns, schema, **columns):
+    """
+    Return a table with one vote a row, and the names of its columns.
+    """
+    if annotator_columns is None:
+        return table, columns
+    classes = getattr(schema, 'classes', schema)
+    votes = people.votes_from_columns(
+        table, annotator_columns, item=columns['item'], classes=classes
+    )
+    return votes, {name: name for name in columns}
+
+
+def _of_candidates(votes, candidates, *, column='item'):
+    """
+    Return the votes on known candidates, and what is to be told of the others.
+    """
+    if candidates is None:
+        return votes, {'dropped': {}}
+    ids = set(_ids_of(candidates) if _is_path(candidates) else map(str, candidates))
+    if column not in votes.colnames:
+        msg = f"the votes lack the column '{column}'; there are {votes.colnames}"
+        raise KeyError(msg)
+    items = [str(name).strip() for name in votes[column]]
+    known = np.array([name in ids for name in items], bool)
+    facts = {'n_candidates_without_votes': len(ids - set(items)), 'dropped': {}}
+    if not known.all():
+        row = int(np.flatnonzero(~known)[0])
+        first = f"the first '{items[row]}' in row {row} of the votes"
+        if not known.any():
+            one = min(ids, default='none')
+            msg = (
+                f'none of the {len(items)} votes is on a candidate, {first}; candidates are named '
+                f"such as '{one}', so name another column or key for the item"
+            )
+            raise ValueError(msg)
+        facts['dropped'] = {f'on what is no candidate, {first}': int((~known).sum())}
+    return votes[known], facts
+
+
+def _ids_of(path):
+    name = Path(path).name.lower()
+    kind = CutoutStack if name.endswith(('.h5', '.hdf5')) else CandidateCatalog
+    return kind.read(path).ids
+
+
 def _of_votes(votes, function):
     """
     Call a function with a table of votes, and name the file in its errors.
@@ -287,11 +366,11 @@ def _of_votes(votes, function):
         raise TableReadError(path, reason) from error
 
 
-def _check_outputs(source, output, votes_output=None, *, overwrite):
+def _check_outputs(sources, output, votes_output=None, *, overwrite):
     """
     Refuse names of files before the work begins.
     """
-    files = [Path(one).resolve() for one in (source, output, votes_output) if _is_path(one)]
+    files = [Path(one).resolve() for one in (*sources, output, votes_output) if _is_path(one)]
     if len(set(files)) < len(files):
         double = next(one for one in files if files.count(one) > 1)
         msg = f'{double}: is named for more than one of votes, labels and what is read'

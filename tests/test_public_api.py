@@ -154,6 +154,7 @@ PUBLIC = {
         'pairwise_agreement',
         'split_by_group',
         'split_by_sky',
+        'votes_from_columns',
     ),
     'clustercnn.models': (),
     'clustercnn.network': (

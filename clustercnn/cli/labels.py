@@ -68,11 +68,29 @@ def _add_read(verbs):
 
 
 def _add_columns(parser):
-    parser.add_argument('votes', metavar='VOTES', help='one vote a row: CSV, ECSV, FITS, VOTable')
+    parser.add_argument(
+        'votes', metavar='VOTES', help='one vote or one item a row: CSV, ECSV, FITS, VOTable'
+    )
     for name in ('item', 'annotator', 'label'):
         parser.add_argument(
             f'--{name}', default=name, metavar='C', help='its column; default: %(default)s'
         )
+    parser.add_argument(
+        '--annotator-columns',
+        nargs='+',
+        metavar='C',
+        help='for a table with one item a row: the columns with what each annotator said, in '
+        'place of --annotator and --label',
+    )
+
+
+def _columns_of(options):
+    if options.annotator_columns and (options.annotator, options.label) != ('annotator', 'label'):
+        msg = 'give --annotator-columns, or --annotator and --label, not both'
+        raise UsageError(msg)
+    return {
+        name: getattr(options, name) for name in ('item', 'annotator', 'label', 'annotator_columns')
+    }
 
 
 def _add_rest(parser):
@@ -81,6 +99,11 @@ def _add_rest(parser):
     )
     parser.add_argument(
         '--classes', metavar='A,B,...', help='the classes in their order, separated by commas'
+    )
+    parser.add_argument(
+        '--candidates',
+        metavar='F',
+        help='catalogue or cutouts: votes on anything else are left out and counted',
     )
     parser.add_argument('-o', '--output', required=True, metavar='L.ecsv', help='labels to write')
     add_common_arguments(parser, seed=False)
@@ -146,6 +169,8 @@ def _schema(options):
 def _tell_labels(options, labels, source):
     dropped = [f'     {n} left out: {reason}' for reason, n in labels.meta['dropped'].items() if n]
     counts = ', '.join(f'{n} {name}' for name, n in labels.counts().items() if n)
+    if labels.meta.get('n_candidates_without_votes'):
+        dropped.append(f'     {labels.meta["n_candidates_without_votes"]} candidates have no vote')
     tell(
         options,
         f'in:  {source}',
@@ -170,6 +195,7 @@ def _read(options):
         classes=_answers(options),
         same_question=options.same_question,
         schema=_schema(options),
+        candidates=options.candidates,
         method=options.method,
         votes_output=options.votes,
         output=options.output,
@@ -184,11 +210,10 @@ def _consensus(options):
 
     labels = label_votes(
         options.votes,
-        item=options.item,
-        annotator=options.annotator,
-        label=options.label,
+        **_columns_of(options),
         method=options.method,
         schema=_schema(options),
+        candidates=options.candidates,
         output=options.output,
         overwrite=options.overwrite,
     )
@@ -199,13 +224,7 @@ def _consensus(options):
 def _agreement(options):
     from clustercnn.pipeline import measure_agreement
 
-    found = measure_agreement(
-        options.votes,
-        item=options.item,
-        annotator=options.annotator,
-        label=options.label,
-        seed=options.seed or 0,
-    )
+    found = measure_agreement(options.votes, **_columns_of(options), seed=options.seed or 0)
     dropped = [f'     {n} left out: {reason}' for reason, n in found['dropped'].items() if n]
     tell(
         options,

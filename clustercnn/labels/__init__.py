@@ -14,6 +14,7 @@ from clustercnn.labels.consensus import DawidSkeneResult, consensus, dawid_skene
 from clustercnn.labels.precedence import combine_labels
 from clustercnn.labels.spectroscopy import label_by_catalogue, match_catalogue
 from clustercnn.labels.split import split_by_group, split_by_sky
+from clustercnn.labels.votes import votes_from_columns
 
 __all__ = [
     'DawidSkeneResult',
@@ -29,4 +30,5 @@ __all__ = [
     'pairwise_agreement',
     'split_by_group',
     'split_by_sky',
+    'votes_from_columns',
 ]
