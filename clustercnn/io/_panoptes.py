@@ -6,11 +6,13 @@ columns that they become.
 
 import array
 import bz2
+import codecs
 import collections
 import csv
 import gzip
 import hashlib
 import json
+import typing
 import warnings
 import zlib
 from pathlib import Path
@@ -23,10 +25,14 @@ from clustercnn.exceptions import DataQualityWarning, TableReadError
 
 __all__ = ['Rows', 'Votes', 'is_number']
 
-# what no honest cell reaches; drawings of hundreds of strokes stay far below
-_LARGEST_CELL = 32 * 2**20
+# what no honest row reaches; drawings of hundreds of strokes stay far below
+_LARGEST_ROW = 32 * 2**20
+# times that a row of several lines is taken to be complete and is not
+_MOST_TRIES = 10
 # a question is told by its beginning
 _QUESTION_LENGTH = 80
+# what the handler of bytes that are not UTF-8 is registered as
+_LATIN_1 = 'clustercnn.latin-1'
 _TRUE = frozenset({'true', 't', '1', 'yes'})
 
 
@@ -44,15 +50,24 @@ class Rows:
         What the rows are, for messages.
     quiet : bool or None
         Whether to hide the progress bar.
+    is_whole : callable, optional
+        Tells of a row at which the file ends, without a line break, whether it is all there; by
+        default it is not.
+
+    Notes
+    -----
+    Cells may hold line breaks, as CSV allows. Where a quote stays open and the next line is
+    a row by itself, the quote is a stray one: what it opened is left out, and counted, and the
+    rest of the file is not swallowed.
     """
 
-    def __init__(self, path, needed, *, what, quiet):
+    def __init__(self, path, needed, *, what, quiet, is_whole=None):
         self.path = Path(path)
         self.needed, self.what, self.quiet = needed, what, quiet
+        self.is_whole = is_whole
         self.n_rows = 0
         self.place = 'the header'
-        self._n_lines = 0
-        self._is_cut = self._skips_line = False
+        self._n_lines = self.n_recoded = self.first_recoded = 0
         self.dropped, self.dropped_answers = collections.Counter(), collections.Counter()
         self.damaged, self.first_damaged = collections.Counter(), {}
 
@@ -75,35 +90,36 @@ class Rows:
 
     def _lines(self):
         """
-        Yield decoded lines; what is not UTF-8 is taken for Latin-1, and counted.
+        Yield decoded lines; bytes that are not UTF-8 are taken for Latin-1, and counted.
+
+        Of a line that is too long only the beginning is given.
         """
-        opener = {b'\x1f\x8b': gzip.open, b'BZ': bz2.open}.get(self._binary.peek(2)[:2])
+        start = self._binary.peek(2)[:2]
+        if start in (b'\xff\xfe', b'\xfe\xff'):
+            raise TableReadError(self.path, 'is text in UTF-16; save it as CSV in UTF-8')
+        opener = {b'\x1f\x8b': gzip.open, b'BZ': bz2.open}.get(start)
         stream = self._binary if opener is None else opener(self._binary)
-        first, seen = True, 0
-        while True:
-            # no more than what a cell may have, so that a file without line breaks is no trap
-            line = stream.readline(_LARGEST_CELL)
-            if not line:
-                break
-            if self._skips_line:
-                # the rest of a line of which a cell was too large
-                self._skips_line = not line.endswith(b'\n')
-                continue
-            self._is_cut = not line.endswith(b'\n')
-            if first:
-                line, first = line.removeprefix(b'\xef\xbb\xbf'), False
+        seen = 0
+        # no more at once than a row may have, so that a file without line breaks is no trap
+        while line := stream.readline(_LARGEST_ROW):
             self._n_lines += 1
+            if self._n_lines == 1:
+                line = line.removeprefix(b'\xef\xbb\xbf')
             place = self._binary.tell()
             self._bar.update(place - seen)
             seen = place
             try:
-                yield line.decode('utf-8')
+                text = line.decode('utf-8')
             except UnicodeDecodeError:
-                self._count_damaged('not in UTF-8, read as Latin-1', f'in line {self._n_lines}')
-                yield line.decode('latin-1')
+                self.n_recoded += 1
+                self.first_recoded = self.first_recoded or self._n_lines
+                text = line.decode('utf-8', _LATIN_1)
+            yield text
+            while len(line) >= _LARGEST_ROW and not line.endswith(b'\n'):
+                line = stream.readline(_LARGEST_ROW)
 
     def __iter__(self):
-        before = csv.field_size_limit(_LARGEST_CELL)
+        before = csv.field_size_limit(2 * _LARGEST_ROW + 2)
         try:
             yield from self._records()
         except TableReadError:
@@ -115,36 +131,74 @@ class Rows:
             csv.field_size_limit(before)
 
     def _records(self):
-        reader = csv.reader(self._lines())
-        header = self._header(reader)
+        lines = self._lines()
+        header = self._header(lines)
         self.place = 'row 1'
-        while True:
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                self.n_rows += 1
+        for line in self._rows(lines, header):
+            if line.error:
+                self._count_damaged(f'that are no CSV ({line.error})')
+            elif len(line.text) >= _LARGEST_ROW:
+                column = header[min(len(line.cells), len(header)) - 1]
+                size = f'{_LARGEST_ROW >> 20} MB'
+                self._count_damaged(f"larger than {size}, which ends in the column '{column}'")
+            elif line.is_open:
+                self._count_damaged('with a quote that is not closed')
+            elif len(line.cells) < len(header):
                 self._count_damaged(
-                    f'that are no CSV ({error})', f'row {self.n_rows} (line {reader.line_num})'
+                    f'cut short, with {len(line.cells)} of {len(header)} columns or fewer'
                 )
-                self._skips_line = self._is_cut
-                continue
-            if not any(cells):
-                continue
-            self.n_rows += 1
-            self.place = f'row {self.n_rows} (line {reader.line_num})'
-            if len(cells) < len(header):
-                self._count_damaged(
-                    f'cut short, with {len(cells)} of {len(header)} columns or fewer'
-                )
-                continue
-            yield {name: cell.strip() for name, cell in zip(header, cells, strict=False) if name}
+            elif any(line.cells[len(header) :]):
+                self._count_damaged(f'with more than the {len(header)} columns of the header')
+            else:
+                named = zip(header, line.cells, strict=False)
+                row = {name: cell.strip() for name, cell in named if name}
+                if line.text.endswith('\n') or (self.is_whole and self.is_whole(row)):
+                    yield row
+                else:
+                    self._count_damaged('at which the file ends, maybe within a cell')
 
-    def _header(self, reader):
+    def _rows(self, lines, header):
+        """
+        Yield rows of one line or several, and keep count of them and of their places.
+        """
+        place = header.index(self.needed[0])
+        held, begin, n_tries = [], 0, 0
+        for text in lines:
+            line = _split(text)
+            if held and line.is_row(len(header), place):
+                # what came before was opened by a stray quote
+                yield self._row(held, begin)
+                held = []
+            if not held:
+                if not text.strip(', \t\r\n'):
+                    continue
+                begin, length, n_quotes, n_tries = self._n_lines, 0, 0, 0
+            held.append(text)
+            length, n_quotes = length + len(text), n_quotes + text.count('"')
+            if len(held) > 1 and n_quotes % 2 == 0:
+                # all quotes that were opened seem to be closed
+                line, n_tries = _split(''.join(held)), n_tries + 1
+            elif len(held) > 1:
+                line = None
+            if line is not None and not line.is_open:
+                yield self._row(held, begin, line)
+                held = []
+            elif length >= _LARGEST_ROW or n_tries >= _MOST_TRIES:
+                yield self._row(held, begin)
+                held = []
+        if held:
+            yield self._row(held, begin)
+
+    def _row(self, lines, begin, line=None):
+        self.n_rows += 1
+        more = f' to {begin + len(lines) - 1}' if len(lines) > 1 else ''
+        self.place = f'row {self.n_rows} (line {begin}{more})'
+        return _split(''.join(lines)) if line is None else line
+
+    def _header(self, lines):
         try:
-            header = [name.strip() for name in next(reader, [])]
-        except (csv.Error, OSError, EOFError, zlib.error) as error:
+            header = [name.strip() for name in _split(next(lines, '')).cells]
+        except (OSError, EOFError, zlib.error) as error:
             raise TableReadError(self.path, f'is no CSV file: {error}') from error
         missing = [name for name in self.needed if name not in header]
         if missing:
@@ -200,16 +254,59 @@ class Rows:
         return {
             'path': str(self.path),
             'n_rows': self.n_rows,
+            'n_recoded': self.n_recoded,
             'dropped': {**damaged, **rows, **answers},
         }
 
     def _warn(self):
+        if self.n_recoded:
+            warnings.warn(
+                f'{self.path}: {self.n_recoded} line(s) not all in UTF-8, the rest read as '
+                f'Latin-1, the first line {self.first_recoded}',
+                DataQualityWarning,
+                stacklevel=5,
+            )
         for reason, number in self.damaged.items():
             warnings.warn(
                 f'{self.path}: {number} row(s) {reason}, the first {self.first_damaged[reason]}',
                 DataQualityWarning,
                 stacklevel=5,
             )
+
+
+class _Line(typing.NamedTuple):
+    """
+    A line or several, its cells, whether the last lacks the quote that closes it, and an error.
+    """
+
+    text: str
+    cells: list
+    is_open: bool
+    error: str
+
+    def is_row(self, n_columns, place):
+        """
+        Return whether this is a row by itself, with its number in its place.
+        """
+        whole = not self.is_open and len(self.cells) == n_columns
+        return whole and is_number(self.cells[place].strip())
+
+
+def _split(text):
+    # an open cell goes on to the end of the text, a closed one never holds its line break
+    ended = text if text.endswith('\n') else f'{text}\n'
+    try:
+        cells = next(csv.reader([ended]), [])
+    except csv.Error as error:
+        return _Line(text, [], False, str(error))
+    return _Line(text, cells, bool(cells) and cells[-1].endswith('\n'), '')
+
+
+def _as_latin_1(error):
+    return error.object[error.start : error.end].decode('latin-1'), error.end
+
+
+codecs.register_error(_LATIN_1, _as_latin_1)
 
 
 def is_number(text):

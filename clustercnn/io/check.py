@@ -4,6 +4,7 @@ What a file is, what is wrong with it, and what to do.
 """
 
 import dataclasses
+import gzip
 import json
 import warnings
 from pathlib import Path
@@ -26,6 +27,7 @@ from clustercnn.io.images import read_image, read_map
 from clustercnn.io.missions import dispersion, mission_of, role_of, unit_of
 from clustercnn.io.planes import check_file, open_hdus, read_plane
 from clustercnn.io.surveys import likely_survey
+from clustercnn.io.zooniverse import read_classifications
 
 __all__ = ['FileReport', 'check_files']
 
@@ -184,17 +186,28 @@ def _of_table(path, columns, n_rows):
     return FileReport(path=name, kind='table', facts=facts, problems=(words,))
 
 
+def _is_export(path):
+    """
+    Return whether the header of a CSV file is that of a Zooniverse classification export.
+    """
+    path = Path(path)
+    with (gzip.open if path.suffix == '.gz' else open)(path, 'rb') as stream:
+        header = stream.readline(1 << 16)
+    return b'classification_id' in header and b'annotations' in header
+
+
 def _of_text_table(path, name):
     from clustercnn.io.tables import read_table
 
     if name.endswith('.csv'):
+        if _is_export(path):
+            votes = read_classifications(path)
+            facts = {'rows': votes.meta['n_rows'], 'answers': len(votes)} | votes.meta['dropped']
+            return FileReport(path=str(path), kind='Zooniverse export', facts=facts)
         try:
             table = Table.read(path, format='ascii.csv')
         except Exception as error:
             raise ImageReadError(path, f'cannot be read as CSV ({_line(error)[:300]})') from error
-        if 'subject_data' in table.colnames and 'annotations' in table.colnames:
-            facts = {'rows': len(table)}
-            return FileReport(path=str(path), kind='Zooniverse export', facts=facts)
     else:
         table = read_table(path, 'ecsv' if name.endswith('.ecsv') else 'votable')
     return _of_table(path, table.colnames, len(table))

@@ -65,7 +65,8 @@ def read_classifications(
         ``workflow_version``, ``task``, ``label``, ``created_at`` (text), ``gold`` (1 where the
         row is marked as gold standard) and ``expert``. Ready for
         `~clustercnn.labels.consensus`. The metadata hold ``n_rows``, ``dropped`` with reasons
-        and counts, and ``questions``: texts and numbers of answers by task.
+        and counts, ``n_recoded``, lines that were not all in UTF-8, and ``questions``:
+        texts and numbers of answers by task.
 
     Raises
     ------
@@ -101,7 +102,9 @@ def read_classifications(
     """
     votes = Votes(hash_names=hash_names)
     selected = (None if workflow_id is None else str(workflow_id), workflow_version, task)
-    with Rows(path, _NEEDED, what='classifications', quiet=quiet) as rows:
+    with Rows(
+        path, _NEEDED, what='classifications', quiet=quiet, is_whole=_names_its_subject
+    ) as rows:
         for row in rows:
             _add_row(votes, rows, row, selected, item)
     return votes.table(rows)
@@ -137,6 +140,18 @@ def _add_row(votes, rows, row, selected, item_key):
         return
     for name, question, label in answers:
         votes.add(row, item, name, question, label)
+
+
+def _names_its_subject(row):
+    """
+    Return whether the subject, in the last cell of a row, is that of the cell before.
+    """
+    try:
+        data = json.loads(row.get('subject_data') or 'null')
+    except (ValueError, RecursionError):
+        return False
+    subjects = [part.strip() for part in row['subject_ids'].split(';')]
+    return isinstance(data, dict) and set(subjects) == set(data)
 
 
 def _is_version(version, wanted):

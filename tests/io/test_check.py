@@ -131,3 +131,15 @@ def test_maps_without_words_in_the_header(tmp_path):
     assert smooth.kind.startswith('smooth image') and smooth.ok
     assert zero.kind == 'exposure map' and 'zero everywhere' in zero.problems[0]
     assert negative.kind == 'background map' and 'negative' in negative.problems[0]
+
+
+def test_what_is_left_out_of_an_export_is_told(tmp_path):
+    path = tmp_path / 'export.csv'
+    row = '{},ann,7,"[{{""task"": ""T0"", ""value"": ""Yes""}}]",42\n'
+    header = 'classification_id,user_name,workflow_id,annotations,subject_ids\n'
+    path.write_text(header + row.format(1) + '2,"bob,7,"[]",42\n' + row.format(3) + '4,ann\n')
+    (report,) = check_files([path])
+    assert (report.ok, report.kind) == (True, 'Zooniverse export')
+    assert (report.facts['rows'], report.facts['answers']) == (4, 2)
+    assert len(report.doubts) == 2
+    assert all('cut short' in doubt for doubt in report.doubts)

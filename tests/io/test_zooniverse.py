@@ -8,6 +8,8 @@ import gzip
 import json
 import subprocess
 import sys
+import time
+import warnings
 
 import numpy as np
 import pytest
@@ -265,25 +267,130 @@ def test_damaged_cells_are_counted_and_named(tmp_path):
     }
 
 
-def test_mixed_encodings_are_counted(export):
-    export.write_bytes(export.read_bytes().replace(b'bob', 'Jürgen'.encode('latin-1')))
-    with pytest.warns(DataQualityWarning, match=r'1 row.*not in UTF-8.*the first in line 3'):
-        votes = read_classifications(export)
-    assert votes['annotator'][1] == 'Jürgen'
+def test_mixed_encodings_are_counted(tmp_path):
+    rows = [
+        _row(1, 'Zo\u00eb \u4e2d', 1, _annotation('\u4e2d \u00fc')),
+        _row(2, 'bob', 2, _annotation('No')),
+    ]
+    path = _write(tmp_path / 'export.csv', rows)
+    # one name in Latin-1 in a line that is otherwise UTF-8
+    path.write_bytes(path.read_bytes().replace('\u00eb'.encode(), b'\xeb'))
+    pattern = r'1 line\(s\) not all in UTF-8, the rest read as Latin-1, the first line 2'
+    with pytest.warns(DataQualityWarning, match=pattern):
+        votes = read_classifications(path)
+    assert votes['annotator'].tolist() == ['Zo\u00eb \u4e2d', 'bob']
+    assert votes['label'][0] == '\u4e2d \u00fc'
+    assert votes.meta['n_recoded'] == 1
+    # nothing was left out
+    assert votes.meta['dropped'] == {}
+    path.write_bytes(path.read_bytes().decode('latin-1').encode('utf-16'))
+    with pytest.raises(TableReadError, match='is text in UTF-16; save it as CSV in UTF-8'):
+        read_classifications(path)
 
 
-def test_a_cell_without_end_is_no_trap(export, monkeypatch):
-    monkeypatch.setattr(panoptes, '_LARGEST_CELL', 100_000)
-    with export.open('a') as stream:
-        stream.write('9,"' + 'x' * 1_000_000 + '"\n')
+def test_a_cell_of_40_megabytes_is_counted_and_named(export):
     with export.open('a', newline='') as stream:
         writer = csv.DictWriter(stream, HEADER)
+        writer.writerow(_row(9, 'di', 49, _annotation('A point'), metadata='x' * 40_000_000))
         writer.writerow(_row(10, 'cy', 50, _annotation('A point')))
-    pattern = r'1 row\(s\) that are no CSV \(field larger than field limit.* the first row 5'
+    pattern = r"1 row.* larger than 32 MB, which ends in the column 'metadata', the first row 5 \("
     with pytest.warns(DataQualityWarning, match=pattern):
         votes = read_classifications(export)
     assert votes['item'].tolist() == ['42', '42', '42', '43', '50']
-    assert csv.field_size_limit() > 100_000
+    assert sum(votes.meta['dropped'].values()) == 1
+    assert csv.field_size_limit() < panoptes._LARGEST_ROW
+
+
+@pytest.mark.parametrize(
+    'cell', ['"' + 'x' * 1_000_000, '"' + 'x"\n' * 300_000], ids=['one line', 'lines']
+)
+def test_a_cell_without_end_is_no_trap(cell, export, monkeypatch):
+    monkeypatch.setattr(panoptes, '_LARGEST_ROW', 100_000)
+    with export.open('a', newline='') as stream:
+        stream.write(f'9,{cell}\n')
+        csv.DictWriter(stream, HEADER).writerow(_row(10, 'cy', 50, _annotation('A point')))
+    start = time.process_time()
+    with pytest.warns(DataQualityWarning):
+        votes = read_classifications(export)
+    assert time.process_time() - start < 20
+    assert votes['item'].tolist() == ['42', '42', '42', '43', '50']
+
+
+def _many(tmp_path):
+    """
+    Return the lines of an export, and the vote that each of them but the first holds.
+    """
+    rows = [_row(k, f'user {k}', 100 + k, _annotation(f'Answer {k}')) for k in range(8)]
+    lines = _write(tmp_path / 'whole.csv', rows).read_text().splitlines(keepends=True)
+    return lines, [(str(100 + k), f'user {k}', f'Answer {k}') for k in range(8)]
+
+
+def _votes_of(path):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        votes = read_classifications(path)
+    columns = (votes[name].tolist() for name in ('item', 'annotator', 'label'))
+    told = [str(warning.message) for warning in caught]
+    return list(zip(*columns, strict=True)), votes.meta, told
+
+
+def test_a_stray_quote_costs_its_own_row_only(tmp_path):
+    lines, whole = _many(tmp_path)
+    path, n_lost = tmp_path / 'export.csv', 0
+    hit = lines[4]
+    for place in range(len(hit)):
+        path.write_text(''.join([*lines[:4], hit[:place] + '"' + hit[place:], *lines[5:]]))
+        votes, meta, told = _votes_of(path)
+        others = [vote for vote in votes if vote not in whole]
+        # what is read of the row itself may have the quote in it, no other row may suffer
+        assert [vote for vote in whole if vote in votes or vote == whole[3]] == whole
+        assert len(votes) + sum(meta['dropped'].values()) == meta['n_rows'] == 8
+        assert all(vote[0] == '103' for vote in others)
+        # rows without a subject or a user are counted only
+        assert all('the first row 4 (line 5' in text for text in told)
+        n_lost += len(told)
+    assert n_lost > len(hit) / 4
+
+
+def test_a_file_that_is_cut_anywhere_gives_no_wrong_vote(tmp_path):
+    lines, whole = _many(tmp_path)
+    path, last = tmp_path / 'export.csv', lines[-1]
+    for place in range(1, len(last)):
+        path.write_text(''.join([*lines[:-1], last[:place]]))
+        votes, meta, told = _votes_of(path)
+        if place == len(last) - 1:
+            # only the line break is missing
+            assert (votes, told) == (whole, [])
+        else:
+            assert votes == whole[:-1]
+            assert sum(meta['dropped'].values()) == 1
+            assert 'the first row 8 (line 9)' in told[0]
+    # without the cell that repeats the number of the subject nothing tells whether it is whole
+    header = [name for name in HEADER if name != 'subject_data']
+    rows = [_row(k, 'ann', 100 + k, _annotation('Yes')) for k in range(2)]
+    text = _write(path, rows, header=header).read_text()
+    path.write_text(text.removesuffix('\n'))
+    with pytest.warns(DataQualityWarning, match=r'the file ends, maybe within a cell.* row 2'):
+        assert read_classifications(path)['item'].tolist() == ['100']
+
+
+def test_cells_with_line_breaks_are_read(tmp_path):
+    rows = [
+        _row(k, 'ann', k, workflow_name='two "quoted"\n\nlines, 5\n', annotations=text)
+        for k, text in enumerate([json.dumps([_annotation('Yes')], indent=1)] * 3)
+    ]
+    votes, meta, told = _votes_of(_write(tmp_path / 'export.csv', rows, newline='\r\n'))
+    assert votes == [(str(k), 'ann', 'Yes') for k in range(3)]
+    assert (meta['n_rows'], meta['dropped'], told) == (3, {}, [])
+
+
+def test_rows_that_are_too_long_are_counted(export):
+    with export.open('a') as stream:
+        stream.write(export.read_text().splitlines()[1] + ',,\n')
+        stream.write(export.read_text().splitlines()[1] + ',more\n')
+    with pytest.warns(DataQualityWarning, match=r'1 row.* more than the 14 columns.* row 6'):
+        votes = read_classifications(export)
+    assert len(votes) == 5
 
 
 @pytest.mark.parametrize(
