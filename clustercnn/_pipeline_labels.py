@@ -130,7 +130,9 @@ def label_export(
     votes = read_votes(export, classes=classes, same_question=same_question, quiet=quiet, **options)
     try:
         known, facts = _of_candidates(votes, candidates)
-        labels = people.consensus(known, method=method, schema=schema)
+        slim = known['item', 'label']
+        slim['annotator'] = _as_numbers(known['annotator'])
+        labels = people.consensus(slim, method=method, schema=schema)
     except ValueError as error:
         raise TableReadError(export, str(error)) from error
     dropped = votes.meta['dropped'] | facts.pop('dropped') | labels.meta['dropped']
@@ -340,6 +342,14 @@ def _of_candidates(votes, candidates, *, column='item'):
             raise ValueError(msg)
         facts['dropped'] = {f'on what is no candidate, {first}': int((~known).sum())}
     return votes[known], facts
+
+
+def _as_numbers(names):
+    """
+    Return a number for each name, which takes less memory where all that counts is who is who.
+    """
+    numbers = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
 
 
 def _ids_of(path):

@@ -33,6 +33,8 @@ _MOST_TRIES = 10
 _QUESTION_LENGTH = 80
 # what the handler of bytes that are not UTF-8 is registered as
 _LATIN_1 = 'clustercnn.latin-1'
+# bytes of a column of texts of fixed width
+_LARGEST_COLUMN = 32 * 2**20
 _TRUE = frozenset({'true', 't', '1', 'yes'})
 
 
@@ -339,8 +341,18 @@ class _Names:
         self.column.append(self.code.setdefault(text, len(self.code)))
 
     def values(self):
+        """
+        Return the texts, and forget them.
+
+        Of fixed width as is usual, unless that would take too much: names of users are long.
+        """
         codes = np.frombuffer(self.column, np.int64) if len(self.column) else np.zeros(0, np.int64)
-        return np.array([*self.code, ''], dtype=str)[codes]
+        texts = np.array([*self.code, ''], dtype=str)
+        if texts.itemsize * len(codes) > _LARGEST_COLUMN:
+            # each text once, and as many references
+            texts = texts.astype(object)
+        self.column, self.code = array.array('q'), {}
+        return texts[codes]
 
 
 class Votes:

@@ -3,7 +3,6 @@
 Votes and subjects of Zooniverse projects, as Panoptes exports them.
 """
 
-import collections
 import json
 
 import numpy as np
@@ -66,7 +65,8 @@ def read_classifications(
         row is marked as gold standard) and ``expert``. Ready for
         `~clustercnn.labels.consensus`. The metadata hold ``n_rows``, ``dropped`` with reasons
         and counts, ``n_recoded``, lines that were not all in UTF-8, and ``questions``:
-        texts and numbers of answers by task.
+        texts and numbers of answers by task. Texts have fixed width, as is usual, but for
+        columns that would take more than 32 MB; those hold Python's strings.
 
     Raises
     ------
@@ -347,8 +347,9 @@ def name_classes(votes, classes=None):
     ['cluster', 'other']
     """
     _check_one_question(votes)
-    labels = np.asarray(votes['label'], dtype=str)
-    answers, place, number = np.unique(labels, return_inverse=True, return_counts=True)
+    answers, place, number = np.unique(
+        np.asarray(votes['label']).astype(str), return_inverse=True, return_counts=True
+    )
     if classes is None:
         known = {name.lower(): name for name in (*LabelSchema.default().classes, UNKNOWN_NAME)}
         named = [known.get(answer.lower(), answer) for answer in answers]
@@ -362,25 +363,28 @@ def name_classes(votes, classes=None):
                 f"the class of each, '{UNKNOWN_NAME}' for answers that say nothing"
             )
             raise ValueError(msg)
-    made = votes.copy()
-    made['label'] = _without_contradictions(
-        np.array([*named, ''], dtype=str)[place.reshape(-1)], votes
-    )
+    names, code = np.unique(np.array([*named, ''], dtype=str), return_inverse=True)
+    labels = names[code[place.reshape(-1)]]
+    # columns are shared, since only that of the label is another one
+    made = votes.copy(copy_data=False)
+    made['label'] = np.where(_contradicts_itself(labels, votes), UNKNOWN_NAME, labels)
     return made
 
 
-def _without_contradictions(labels, votes):
+def _contradicts_itself(labels, votes):
     """
-    Return labels with those unknown that share a classification with another class.
+    Return which labels share a classification with another class.
     """
-    if 'classification_id' not in votes.colnames:
-        return labels
+    if 'classification_id' not in votes.colnames or not len(votes):
+        return np.zeros(len(labels), bool)
     numbers = np.asarray(votes['classification_id'])
-    said = collections.defaultdict(set)
-    for number, label in zip(numbers.tolist(), labels.tolist(), strict=True):
-        said[number].add(label)
-    double = [number for number, names in said.items() if len(names) > 1 and number >= 0]
-    return np.where(np.isin(numbers, double), UNKNOWN_NAME, labels)
+    order = np.argsort(numbers, kind='stable')
+    begin = np.append(True, np.diff(numbers[order]) != 0)
+    first = np.maximum.accumulate(np.where(begin, np.arange(len(order)), 0))
+    # whoever differs from the first of its classification makes all of these unsure
+    differs = labels[order] != labels[order][first]
+    unsure = np.unique(numbers[order][differs])
+    return np.isin(numbers, unsure[unsure >= 0])
 
 
 def _class_of(answer, classes):
@@ -400,7 +404,16 @@ def _class_of(answer, classes):
 
 
 def _check_one_question(votes):
-    pairs = sorted({*zip(votes['workflow_id'].tolist(), votes['task'].tolist(), strict=True)})
+    # each column has few different values, whatever the number of votes
+    flows, tasks = (
+        np.unique(np.asarray(votes[name]).astype(str), return_inverse=True)
+        for name in ('workflow_id', 'task')
+    )
+    cells = np.unique(flows[1] * max(len(tasks[0]), 1) + tasks[1])
+    pairs = [
+        (str(flows[0][cell // len(tasks[0])]), str(tasks[0][cell % len(tasks[0])]))
+        for cell in cells.tolist()
+    ]
     questions = votes.meta.get('questions', {})
     if len(pairs) > 1:
         told = [f'{task} of workflow {flow}' for flow, task in pairs]

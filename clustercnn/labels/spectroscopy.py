@@ -85,7 +85,6 @@ def match_catalogue(positions, catalogue, *, error, catalogue_error, density=Non
     theirs = _errors('catalogue_error', catalogue_error, len(catalogue))
     if not len(positions) or not len(catalogue):
         return _table([], [], [], [], density=np.nan, share=np.nan, n_candidates=len(positions))
-    widest = float(np.hypot(own.max(), theirs.max()))
     if density is None:
         expected = _density_round(positions, catalogue, own, theirs)
     else:
@@ -96,11 +95,8 @@ def match_catalogue(positions, catalogue, *, error, catalogue_error, density=Non
     if share is not None and not 0 < share < 1:
         msg = f"'share' must lie between 0 and 1, got {share}"
         raise ValueError(msg)
-    one, other, separation, _ = search_around_sky(positions, catalogue, _REACH * widest * u.arcsec)
-    separation = separation.to_value(u.arcsec)
+    one, other, separation = _within_reach(positions, catalogue, own, theirs)
     sigma = np.hypot(own[one], theirs[other])
-    near = separation <= _REACH * sigma
-    one, other, separation, sigma = (values[near] for values in (one, other, separation, sigma))
     ratio = np.exp(-0.5 * (separation / sigma) ** 2) / (2 * np.pi * sigma**2) / expected
     total = np.bincount(one, ratio, minlength=len(positions))
     if share is None:
@@ -233,6 +229,28 @@ def label_by_catalogue(
         },
     )
     return labels, matches
+
+
+def _within_reach(positions, catalogue, own, theirs):
+    """
+    Return both numbers and the separation, in arcsec, of pairs within reach of their own errors.
+
+    Objects are searched by the octave of their errors, so that one with a large error does not
+    make the search round all others wide.
+    """
+    octaves = [np.floor(np.log2(errors)) for errors in (own, theirs)]
+    found = [(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))]
+    for first, second in itertools.product(*map(np.unique, octaves)):
+        rows = np.flatnonzero(octaves[0] == first)
+        others = np.flatnonzero(octaves[1] == second)
+        radius = _REACH * np.hypot(own[rows].max(), theirs[others].max()) * u.arcsec
+        near = search_around_sky(positions[rows], catalogue[others], radius)
+        one, other, separation = rows[near[0]], others[near[1]], near[2].to_value(u.arcsec)
+        kept = separation <= _REACH * np.hypot(own[one], theirs[other])
+        found.append((one[kept], other[kept], separation[kept]))
+    one, other, separation = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort([other, one])
+    return one[order], other[order], separation[order]
 
 
 def _likeliest_share(total):

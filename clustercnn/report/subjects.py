@@ -18,6 +18,7 @@ __all__ = ['write_subjects']
 MANIFEST = 'manifest.csv'
 # Panoptes refuses larger pictures
 _LARGEST_PICTURE = 1_000_000
+_PICTURE = re.compile(r'subject-\d{4,}-[A-Za-z0-9.+_-]*\.png')
 _INCHES, _DOTS = 4.2, 120
 
 
@@ -33,7 +34,8 @@ def write_subjects(stack, folder, *, overwrite=False, quiet=None):
     folder : str or path-like
         Folder for the pictures and ``manifest.csv``; it may hold other files.
     overwrite : bool, optional
-        Whether existing files of these names may be replaced.
+        Whether existing files of these names may be replaced. Pictures of an earlier subject set
+        in the folder, those that its manifest names, are then removed.
     quiet : bool, optional
         Whether to hide the progress bar.
 
@@ -78,6 +80,7 @@ def write_subjects(stack, folder, *, overwrite=False, quiet=None):
     # identifiers may hold what file names must not
     plain = [re.sub(r'[^A-Za-z0-9.+_-]+', '_', name)[:60] for name in stack.ids]
     pictures = [f'subject-{row + 1:04d}-{name}.png' for row, name in enumerate(plain)]
+    earlier = _pictures_of(Path(folder) / MANIFEST) if overwrite else []
     with output_folder(folder, [*pictures, MANIFEST], overwrite=overwrite) as temporary:
         rows = progress_bar(
             range(len(stack)), label='draw', quiet=quiet, unit='subjects', total=len(stack)
@@ -85,7 +88,22 @@ def write_subjects(stack, folder, *, overwrite=False, quiet=None):
         for row in rows:
             _draw(stack, row, temporary / pictures[row])
         _write_manifest(stack, pictures, temporary / MANIFEST)
+    for name in set(earlier) - set(pictures):
+        (Path(folder) / name).unlink(missing_ok=True)
     return [*pictures, MANIFEST]
+
+
+def _pictures_of(manifest):
+    """
+    Return the pictures that a manifest names, of those only that are named as ours are.
+    """
+    try:
+        with manifest.open(newline='', encoding='utf-8') as stream:
+            names = [row.get('image') or '' for row in csv.DictReader(stream)]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        # none, or not of ours
+        return []
+    return [name for name in names if _PICTURE.fullmatch(name)]
 
 
 def _write_manifest(stack, pictures, path):

@@ -6,12 +6,12 @@ Counterparts in catalogues: probabilities that are as often right as they say.
 import astropy.units as u
 import numpy as np
 import pytest
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import SkyCoord, search_around_sky
 from astropy.io import fits
 from astropy.table import Table
 
 from clustercnn import CandidateCatalog
-from clustercnn.labels import label_by_catalogue, match_catalogue
+from clustercnn.labels import label_by_catalogue, match_catalogue, spectroscopy
 
 SIDE = 4.0  # deg
 PER_DEGREE = 40.0
@@ -181,3 +181,37 @@ def test_what_cannot_be_is_refused():
         label_by_catalogue(candidates, some, 'quasar', catalogue_error=1 * u.arcsec)
     with pytest.raises(ValueError, match="'least' must lie"):
         label_by_catalogue(candidates, some, 'point', catalogue_error=1 * u.arcsec, least=0)
+
+
+def test_one_large_error_does_not_widen_the_search_of_others(monkeypatch):
+    rng = np.random.default_rng(4)
+    candidates, known = (
+        SkyCoord(10 + rng.uniform(-1, 1, n), rng.uniform(-1, 1, n), unit='deg') for n in (800, 1500)
+    )
+    errors = rng.uniform(1, 4, 800)
+    errors[3] = 900.0
+    theirs = rng.uniform(2, 30, 1500)
+    looked_at = []
+
+    def search(*arguments):
+        found = search_around_sky(*arguments)
+        looked_at.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(spectroscopy, 'search_around_sky', search)
+    matches = match_catalogue(
+        candidates,
+        known,
+        error=errors * u.arcsec,
+        catalogue_error=theirs * u.arcsec,
+        density=1500 / (4 * u.deg**2),
+        share=0.5,
+    )
+    separation = candidates[:, None].separation(known).to_value(u.arcsec)
+    wanted = np.argwhere(separation <= 5 * np.hypot(errors[:, None], theirs))
+    np.testing.assert_array_equal(
+        np.stack([matches['candidate'], matches['counterpart']], axis=1), wanted
+    )
+    assert len(wanted) > 1000
+    # all pairs are 1.2 million
+    assert sum(looked_at) < 4 * len(wanted)

@@ -50,6 +50,29 @@ def test_files_are_not_replaced_unasked(tmp_path):
     write_subjects(tiny_stack(1), tmp_path, overwrite=True, quiet=True)
 
 
+def test_pictures_of_an_earlier_set_do_not_stay(tmp_path):
+    names = write_subjects(tiny_stack(4), tmp_path, quiet=True)
+    (tmp_path / 'subject-0009-mine.png').write_text('no manifest names it')
+    (tmp_path / 'notes.txt').write_text('mine')
+    outside = tmp_path.parent / 'subject-0001-x.png'
+    outside.write_text('elsewhere')
+    with (tmp_path / 'manifest.csv').open('a') as stream:
+        stream.write('../subject-0001-x.png,x,0,0\nnotes.txt,y,0,0\n')
+    fewer = write_subjects(tiny_stack(2), tmp_path, overwrite=True, quiet=True)
+    assert set(fewer) < set(names)
+    there = {path.name for path in tmp_path.iterdir()}
+    assert there == {*fewer, 'subject-0009-mine.png', 'notes.txt'}
+    assert outside.exists()
+    # what fails removes nothing
+    with pytest.raises(ValueError, match="need a band 'xray'"):
+        stack = tiny_stack(1)
+        write_subjects(stack.replace(bands=[stack.band('optical')]), tmp_path, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == there
+    (tmp_path / 'manifest.csv').write_bytes(b'\xff\x00no table')
+    write_subjects(tiny_stack(1), tmp_path, overwrite=True, quiet=True)
+    assert (tmp_path / fewer[1]).exists()
+
+
 def test_odd_identifiers_make_plain_file_names(tmp_path):
     stack = tiny_stack(2).replace(ids=['../../J1401+0252 a', 'Größe:7'])
     names = write_subjects(stack, tmp_path, quiet=True)
