@@ -28,12 +28,18 @@ def add_parser(commands):
     parser.add_argument(
         '--fields', type=positive_number, default=1, metavar='N', help='number of fields'
     )
+    parser.add_argument(
+        '--votes',
+        type=positive_number,
+        metavar='N',
+        help='also simulate N votes of volunteers on each source, and two experts',
+    )
     add_common_arguments(parser)
     parser.set_defaults(execute=_execute)
 
 
 def _execute(options):
-    from clustercnn.simulate import MISSIONS, simulate_fields
+    from clustercnn.simulate import MISSIONS, simulate_fields, simulate_votes
 
     if options.mission not in MISSIONS:
         msg = f'--mission {options.mission}: there are {", ".join(MISSIONS)}'
@@ -50,8 +56,17 @@ def _execute(options):
     command = f'clustercnn run {folder}/xray.fits --exposure {folder}/exposure.fits'
     if index['optical'][0]:
         command += f' --optical {folder}/optical.fits'
-    tell(
-        options,
-        f'out: {len(index)} simulated fields in {options.directory}',
-        f'next: {command}',
-    )
+    lines = [f'out: {len(index)} simulated fields in {options.directory}']
+    if options.votes:
+        items = simulate_votes(
+            options.directory,
+            n_votes=options.votes,
+            seed=options.seed or 0,
+            overwrite=options.overwrite,
+        )
+        lines.append(
+            f'     {options.votes} simulated votes on each of {len(items)} sources in votes.csv, '
+            'two experts in experts.csv, the classes in truth.ecsv'
+        )
+        command = f'clustercnn labels read {options.directory}/votes.csv --item candidate -o l.ecsv'
+    tell(options, *lines, f'next: {command}')

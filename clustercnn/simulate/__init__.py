@@ -6,6 +6,14 @@ and to show. Everything here is simulated and says so in its headers.
 
 from clustercnn.simulate.clusters import cluster_number_counts
 from clustercnn.simulate.config import RANDOMISED_RANGES, SimulationConfig
+from clustercnn.simulate.crowd import (
+    EXPERTS,
+    VOLUNTEERS,
+    People,
+    SimulatedCrowd,
+    simulate_crowd,
+    simulate_votes,
+)
 from clustercnn.simulate.field import PhotonOrigin, SimulatedField, simulate_field
 from clustercnn.simulate.missions import (
     MISSIONS,
@@ -28,12 +36,16 @@ from clustercnn.simulate.training_set import (
 )
 
 __all__ = [
+    'EXPERTS',
     'MISSIONS',
     'RANDOMISED_RANGES',
+    'VOLUNTEERS',
     'Camera',
     'Mission',
+    'People',
     'PhotonOrigin',
     'PointSpread',
+    'SimulatedCrowd',
     'SimulatedField',
     'SimulationConfig',
     'TrainingSet',
@@ -43,8 +55,10 @@ __all__ = [
     'field_seed',
     'galaxy_number_counts',
     'get_mission',
+    'simulate_crowd',
     'simulate_field',
     'simulate_fields',
     'simulate_training_set',
+    'simulate_votes',
     'star_number_counts',
 ]

@@ -4,7 +4,6 @@ Subject sets for Zooniverse: pictures, manifest, and the way back of the votes.
 """
 
 import csv
-import json
 import struct
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from clustercnn import LabelSet
 from clustercnn.cli import main
 from clustercnn.report import subjects, write_subjects
+from clustercnn.simulate import simulate_crowd
 from clustercnn.testing import tiny_stack
 
 
@@ -112,27 +112,15 @@ def test_votes_on_a_subject_set_come_back_to_the_candidates(tmp_path, capsys):
     stack.write(tmp_path / 'cutouts.h5')
     folder = tmp_path / 'set'
     assert main(['labels', 'export', str(tmp_path / 'cutouts.h5'), '-o', str(folder), '-q']) == 0
-    # what Panoptes makes of the manifest: a number for each subject, its row as metadata
     with (folder / 'manifest.csv').open(newline='') as stream:
-        uploaded = {str(900 + k): row for k, row in enumerate(csv.DictReader(stream))}
+        rows = list(csv.DictReader(stream))
     truth = dict(zip(stack.ids, ['cluster', 'point'] * 3, strict=True))
-    answers = {'cluster': 'A galaxy cluster', 'point': 'A point source'}
-    rng = np.random.default_rng(3)
+    ids = [row['#candidate'] for row in rows]
+    crowd = simulate_crowd([truth[name] for name in ids], [300] * 6, ids=ids, n_votes=9, seed=3)
     export = tmp_path / 'export.csv'
-    with export.open('w', newline='') as stream:
-        writer = csv.writer(stream)
-        names = ['classification_id', 'user_name', 'workflow_id', 'annotations', 'subject_data']
-        writer.writerow([*names, 'subject_ids'])
-        for number, (subject, row) in enumerate(list(uploaded.items()) * 9):
-            right = truth[row['#candidate']]
-            said = right if rng.random() < 0.85 else {'cluster': 'point', 'point': 'cluster'}[right]
-            annotation = {'task': 'T0', 'task_label': 'What is it?', 'value': answers[said]}
-            data = json.dumps({subject: {'retired': None, **row}})
-            user = f'user-{number // len(uploaded)}'
-            writer.writerow([number, user, 7, json.dumps([annotation]), data, subject])
+    crowd.write(export, subjects=rows)
     command = ['labels', 'read', str(export), '--item', 'candidate', '-o', str(tmp_path / 'l.ecsv')]
-    classes = ['--answer', 'a galaxy cluster=cluster', '--answer', 'a point=point']
-    assert main([*command, *classes, '--method', 'dawid-skene']) == 0
-    assert 'from 54 votes of 9 people' in capsys.readouterr().out
+    assert main([*command, '--candidates', str(tmp_path / 'cutouts.h5')]) == 0
+    assert '54 classifications in' in capsys.readouterr().out
     labels = LabelSet.read(tmp_path / 'l.ecsv').select(stack.ids)
     assert dict(zip(labels.ids, labels.names(), strict=True)) == truth

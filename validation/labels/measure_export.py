@@ -19,23 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from clustercnn.simulate._export import COLUMNS
+
 HERE = Path(__file__).resolve().parent
-HEADER = [
-    'classification_id',
-    'user_name',
-    'user_id',
-    'user_ip',
-    'workflow_id',
-    'workflow_name',
-    'workflow_version',
-    'created_at',
-    'gold_standard',
-    'expert',
-    'metadata',
-    'annotations',
-    'subject_data',
-    'subject_ids',
-]
 N_PEOPLE, N_VOTES_AN_ITEM = 10_000, 10
 ANSWERS = {
     'cluster': 'A galaxy cluster',
@@ -94,7 +80,7 @@ def write_export(path, n_bytes, *, seed):
     number = 0
     with path.open('w', newline='', encoding='utf-8') as stream:
         writer = csv.writer(stream)
-        writer.writerow(HEADER)
+        writer.writerow(COLUMNS)
         while stream.tell() < n_bytes:
             for item, person, wrong, other in zip(
                 rng.integers(0, n_items, 5000),
