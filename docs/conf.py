@@ -29,6 +29,7 @@ extensions = [
     'sphinx_automodapi.automodapi',
     'sphinx_copybutton',
     'sphinx_design',
+    'export_tables',
     'field_docs',
     'generated_tables',
     'one_place_a_name',
