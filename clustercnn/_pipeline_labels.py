@@ -79,7 +79,7 @@ def label_export(
         Panoptes classification export.
     classes : dict of str to str, optional
         Class of each answer; see `~clustercnn.io.name_classes`.
-    method : {'majority', 'weighted', 'dawid-skene', 'one-coin'}, optional
+    method : {'majority', 'weighted', 'dawid-skene', 'one-coin', 'difficulty'}, optional
         See `~clustercnn.labels.consensus`.
     schema : LabelSchema or iterable of str, optional
         The classes.
@@ -170,7 +170,7 @@ def label_votes(
     annotator_columns : iterable of str, optional
         For a table with one item a row: the columns with what each annotator said; see
         `~clustercnn.labels.votes_from_columns`.
-    method : {'majority', 'weighted', 'dawid-skene', 'one-coin'}, optional
+    method : {'majority', 'weighted', 'dawid-skene', 'one-coin', 'difficulty'}, optional
         See `~clustercnn.labels.consensus`.
     schema : LabelSchema or iterable of str, optional
         The classes.

@@ -32,6 +32,7 @@ extensions = [
     'export_tables',
     'field_docs',
     'generated_tables',
+    'label_tables',
     'one_place_a_name',
 ]
 

@@ -7,7 +7,7 @@ from clustercnn.cli._common import UsageError, add_common_arguments, quiet_of, t
 
 __all__ = ['add_parser']
 
-_METHODS = ('majority', 'dawid-skene', 'one-coin')
+_METHODS = ('majority', 'dawid-skene', 'one-coin', 'difficulty')
 
 
 def add_parser(commands):

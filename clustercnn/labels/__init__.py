@@ -10,7 +10,8 @@ from clustercnn.labels.agreement import (
     krippendorff_alpha,
     pairwise_agreement,
 )
-from clustercnn.labels.consensus import DawidSkeneResult, consensus, dawid_skene
+from clustercnn.labels.annotators import DawidSkeneResult, dawid_skene
+from clustercnn.labels.consensus import consensus
 from clustercnn.labels.precedence import combine_labels
 from clustercnn.labels.spectroscopy import label_by_catalogue, match_catalogue
 from clustercnn.labels.split import split_by_group, split_by_sky

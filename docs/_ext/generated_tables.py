@@ -350,49 +350,6 @@ class FinderLists(Generated):
         return table(heads, rows, widths='27 22 16 23 12')
 
 
-class LabelCrowds(Generated):
-    """
-    What ``validation/labels/measure_crowds.py`` measured, where it was run.
-    """
-
-    path = ROOT / 'validation' / 'labels' / 'results' / 'crowds.json'
-    depends_on = (path,)
-
-    def lines(self):
-        """
-        Return a row for each crowd and method.
-        """
-        if not self.path.exists():
-            return ['They have not been measured for this version yet.']
-        results = json.loads(self.path.read_text(encoding='utf-8'))
-        crowds = {
-            f'{name}: {entry["items"]} items, {entry["votes"]} votes': entry
-            for name, entry in results.get('real_crowds', {}).items()
-        }
-        for name, entry in results.get('with_known_items', {}).items():
-            crowds[f'{name}, {entry["share_known"]:.0%} of the items known: the others'] = entry
-        for found in results['simulated_crowds']:
-            for error, entry in found['errors'].items():
-                crowds[f'simulated, {found["classes"]} classes, {error}'] = entry
-        rows = []
-        for crowd, entry in crowds.items():
-            methods = {key: value for key, value in entry.items() if isinstance(value, dict)}
-            for number, (method, row) in enumerate(methods.items()):
-                share, low, high = row['right']
-                gain = row.get('gain_over_majority')
-                rows.append(
-                    (
-                        _plain(crowd) if number == 0 else '',
-                        method,
-                        f'{share:.3f} [{low:.3f}, {high:.3f}]',
-                        '' if gain is None else f'{gain[0]:+.3f} [{gain[1]:+.3f}, {gain[2]:+.3f}]',
-                        f'{row["ece"]:.3f}',
-                    )
-                )
-        heads = ('crowd', 'method', 'right', 'more than majority', 'ECE')
-        return table(heads, rows, widths='25 16 23 23 13')
-
-
 class FinderFalseAlarms(Generated):
     """
     How many false alarms ``validation/finder/measure_sources.py`` counted, where it was run.
@@ -557,7 +514,6 @@ def setup(app):
         ('finder-false-alarms', FinderFalseAlarms),
         ('finder-lists', FinderLists),
         ('finder-sources', FinderSources),
-        ('label-crowds', LabelCrowds),
         ('layers', Layers),
     ):
         app.add_directive(name, directive)

@@ -12,7 +12,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, Table
 
 from clustercnn import LabelSet, evaluation, labels
-from clustercnn.labels.consensus import _names_by_votes
+from clustercnn.labels.annotators import _names_by_votes
 
 
 def simulate_votes(*, seed, n_items=400, n_people=30, n_votes=8, n_classes=3, error=None):

@@ -2,7 +2,7 @@
 """
 Measure the consensus on real crowds with known truth and on simulated ones::
 
-    python validation/labels/measure_crowds.py [--data FOLDER]
+    python validation/labels/measure_crowds.py [--data FOLDER] [--more FOLDER]
 
 Writes ``results/crowds.json``. What is simulated says so.
 """
@@ -10,53 +10,26 @@ Writes ``results/crowds.json``. What is simulated says so.
 import argparse
 import json
 import os
-import re
-import resource
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
+from crowds import FAMILIES, real_crowds, simulate_family
 from scipy import stats
 
 from clustercnn import LabelSet, evaluation, labels
 
 HERE = Path(__file__).resolve().parent
-METHODS = ('majority', 'dawid-skene', 'one-coin')
+METHODS = ('majority', 'dawid-skene', 'one-coin', 'difficulty')
+MODELS = {'dawid-skene': 'full', 'one-coin': 'one-coin', 'difficulty': 'difficulty'}
+# repetitions of each family, and draws of all intervals
+N_OF_FAMILY, N_DRAWS = 12, 300
 # of the simulated crowds: mean error, the votes an item has, people, items, repetitions
 ERRORS, N_VOTES, N_PEOPLE, N_ITEMS, N_CROWDS = (0.1, 0.2, 0.4), 10, 100, 400, 25
 # how far people differ: the number of votes that a beta distribution of their errors is worth
 SPREAD = 6.0
 
 
-def bluebirds(data):
-    """
-    Return truth by item and votes of Welinder et al. 2010: 108 pictures, 39 people, two classes.
-    """
-    folder = data / 'crowd'
-    text = (folder / 'welinder_bluebirds_gt.yaml').read_text()
-    truth = dict(re.findall(r'(\d+): (true|false)', text))
-    text = (folder / 'welinder_bluebirds_labels.yaml').read_text()
-    rows = []
-    for person, body in re.findall(r'(\d+): \{([^}]*)\}', text):
-        rows += [(item, person, said) for item, said in re.findall(r'(\d+): (true|false)', body)]
-    return truth, Table(rows=rows, names=['item', 'annotator', 'label'])
-
-
-def faces(data):
-    """
-    Return truth by item and votes of Mozafari et al. 2014: 584 pictures, 27 people, four classes.
-    """
-    folder = data / 'crowd'
-    votes = Table.read(folder / 'faces4_answer.csv', format='ascii.csv')
-    votes.rename_columns(['question', 'worker', 'answer'], ['item', 'annotator', 'label'])
-    table = Table.read(folder / 'faces4_truth.csv', format='ascii.csv')
-    truth = {str(row['question']): str(row['truth']) for row in table}
-    return truth, votes
-
-
-def interval(n_right, n):
+def share_right(n_right, n):
     """
     Return a share with the 95 % interval of Wilson (1927).
     """
@@ -64,42 +37,53 @@ def interval(n_right, n):
     return [float(n_right / n), float(low), float(high)]
 
 
-def top_calibration(probability, right):
+def calibration(probability, right, *, interval=False):
     """
-    Return the expected calibration error of the probability of the likeliest class.
+    Return the calibration error of the probability of the label, and what it would be at best.
+
+    It cannot be negative: ``ece_if_calibrated`` is the mean of crowds of the same size and
+    the same probabilities that mean what they say.
     """
-    return float(evaluation.expected_calibration_error(probability, right))
+    rng = np.random.default_rng(8)
+    error = evaluation.expected_calibration_error
+    drawn = [error(probability, rng.random(len(right)) < probability) for _ in range(N_DRAWS)]
+    found = {
+        'ece': float(error(probability, right)),
+        'ece_if_calibrated': float(np.mean(drawn)),
+        'mean_probability': float(np.mean(probability)),
+    }
+    if interval:
+        low, high = evaluation.calibration_interval(probability, right, n_resamples=N_DRAWS, seed=8)
+        found['ece_interval'] = [float(low), float(high)]
+    return found
 
 
-def on_real_crowds(data):
+def on_real_crowds(crowds):
     """
     Return the share of right labels and the calibration of each method.
     """
     results = {}
-    for name, read in {'bluebirds': bluebirds, 'faces': faces}.items():
-        truth, votes = read(data)
+    for name, (truth, votes) in crowds.items():
         results[name] = {'items': len(truth), 'votes': len(votes)}
         for method in METHODS:
-            found = labels.consensus(votes, method=method)
-            right = np.array(
-                [said == truth[item] for item, said in zip(found.ids, found.names(), strict=True)]
-            )
+            found = labels.consensus(votes, method=method).select(truth)
+            right = np.array([said == truth[item] for item, said in zip(
+                found.ids, found.names(), strict=True)])  # fmt: skip
             results[name][method] = {
-                'right': interval(right.sum(), len(right)),
-                'ece': top_calibration(found.soft().max(axis=1), right),
+                'right': share_right(right.sum(), len(right)),
+                **calibration(found.soft().max(axis=1), right, interval=True),
             }
     return results
 
 
-def with_known_items(data, *, share=0.2, n_splits=12):
+def with_known_items(crowds, *, share=0.2, n_splits=12):
     """
     Return what a share of known items, drawn at random, does to the others, over many draws.
     """
     results = {}
-    for name, read in {'bluebirds': bluebirds, 'faces': faces}.items():
-        truth, votes = read(data)
+    for name, (truth, votes) in crowds.items():
         ids = np.array(sorted(truth))
-        classes = tuple(sorted(set(truth.values())))
+        classes = tuple(sorted({*truth.values(), *map(str, votes['label'])}))
         results[name] = {'share_known': share, 'splits': n_splits}
         for method in METHODS[1:]:
             right, confidence = [], []
@@ -120,10 +104,70 @@ def with_known_items(data, *, share=0.2, n_splits=12):
             hits = np.concatenate(right)
             results[name][method] = {
                 # the draws share their items: the interval is that of one
-                'right': interval(round(hits.mean() * len(ids)), len(ids)),
-                'ece': top_calibration(np.concatenate(confidence), hits),
+                'right': share_right(round(hits.mean() * len(ids)), len(ids)),
+                **calibration(np.concatenate(confidence), hits),
             }
     return results
+
+
+def estimates_of(item, who, said, *, n_items, n_classes, seed):
+    """
+    Return probabilities, codes and, of those that make matrices, the result, by method.
+    """
+    votes = np.bincount(item * n_classes + said, minlength=n_items * n_classes)
+    votes = votes.reshape(n_items, n_classes)
+    # ties are dealt out at random
+    tied = votes + np.random.default_rng(seed).random(votes.shape) * 1e-6
+    estimates = {'majority': (votes / votes.sum(axis=1, keepdims=True), tied.argmax(axis=1), None)}
+    for method, model in MODELS.items():
+        found = labels.dawid_skene(item, who, said, n_classes=n_classes, model=model)
+        estimates[method] = found.probability, found.probability.argmax(axis=1), found
+    return estimates
+
+
+def compare(crowds, n_classes):
+    """
+    Return what the methods make of simulated crowds (truth, item, person, class), with
+    intervals over crowds, and the results of each method.
+    """
+    right = {method: [] for method in METHODS}
+    confidence = {method: [] for method in METHODS}
+    matrices = {method: [] for method in METHODS}
+    for seed, (truth, item, who, said) in enumerate(crowds):
+        rows = np.arange(len(truth))
+        found = estimates_of(item, who, said, n_items=len(truth), n_classes=n_classes, seed=seed)
+        for method, (probability, code, result) in found.items():
+            right[method].append(code == truth)
+            confidence[method].append(probability[rows, code])
+            matrices[method].append(result)
+    rows = {}
+    for method in METHODS:
+        hits = np.array(right[method])
+        rows[method] = {
+            'right': share_right(hits.sum(), hits.size),
+            **calibration(np.concatenate(confidence[method]), hits.ravel()),
+        }
+        if method != 'majority':
+            gain = hits.mean(axis=1) - np.mean(right['majority'], axis=1)
+            half = stats.t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain))
+            rows[method]['gain_over_majority'] = [
+                float(gain.mean()),
+                float(gain.mean() - half),
+                float(gain.mean() + half),
+            ]
+    return rows, matrices
+
+
+def on_families():
+    """
+    Return what the methods make of crowds that differ in what their models assume.
+    """
+    results = {}
+    for family, text in FAMILIES.items():
+        crowds = [simulate_family(family, seed=seed) for seed in range(N_OF_FAMILY)]
+        n_classes = 1 + max(truth.max() for truth, *_ in crowds)
+        results[family] = {'is': text, 'methods': compare(crowds, n_classes)[0]}
+    return {'simulated': True, 'crowds': N_OF_FAMILY, 'families': results}
 
 
 def simulate_crowd(error, *, n_classes, seed):
@@ -152,41 +196,21 @@ def on_simulated_crowds(*, n_classes):
     """
     results = {}
     for error in ERRORS:
-        right = {method: [] for method in METHODS}
-        confidence = {method: [] for method in METHODS}
-        pulls = []
-        for seed in range(N_CROWDS):
-            truth, matrices, item, who, said = simulate_crowd(error, n_classes=n_classes, seed=seed)
-            votes = np.bincount(item * n_classes + said, minlength=N_ITEMS * n_classes)
-            votes = votes.reshape(N_ITEMS, n_classes)
-            # ties are dealt out at random
-            shares = votes / N_VOTES
-            tied = votes + np.random.default_rng(seed).random(votes.shape) * 1e-6
-            estimates = {'majority': (shares, tied.argmax(axis=1))}
-            for method, model in (('dawid-skene', 'full'), ('one-coin', 'one-coin')):
-                found = labels.dawid_skene(item, who, said, n_classes=n_classes, model=model)
-                estimates[method] = found.probability, found.probability.argmax(axis=1)
-                if model == 'full':
-                    pulls.append(((found.confusion - matrices) / found.confusion_std).ravel())
-            for method, (probability, code) in estimates.items():
-                right[method].append(code == truth)
-                confidence[method].append(probability[np.arange(N_ITEMS), code])
-        rows = {}
-        for method in METHODS:
-            hits = np.array(right[method])
-            rows[method] = {
-                'right': interval(hits.sum(), hits.size),
-                'ece': top_calibration(np.concatenate(confidence[method]), hits.ravel()),
-            }
-            if method != 'majority':
-                gain = hits.mean(axis=1) - np.mean(right['majority'], axis=1)
-                half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
-                rows[method]['gain_over_majority'] = [
-                    float(gain.mean()),
-                    float(gain.mean() - half),
-                    float(gain.mean() + half),
-                ]
-        rows['dawid-skene']['pull_of_matrices'] = float(np.sqrt(np.mean(np.square(pulls))))
+        made = [simulate_crowd(error, n_classes=n_classes, seed=seed) for seed in range(N_CROWDS)]
+        rows, found = compare([(truth, *votes) for truth, _, *votes in made], n_classes)
+        pulls = np.array(
+            [
+                (result.confusion - matrices) / result.confusion_std
+                for result, (_, matrices, *_) in zip(found['dawid-skene'], made, strict=True)
+            ]
+        )
+        by_crowd = np.sqrt(np.mean(pulls**2, axis=(1, 2, 3)))
+        rows['dawid-skene'] |= {
+            'pull_of_matrices': float(np.sqrt(np.mean(pulls**2))),
+            'largest_pull_of_a_crowd': float(by_crowd.max()),
+            'matrices_within_one_sigma': float(np.mean(np.abs(pulls) < 1)),
+            'matrices_within_two_sigma': float(np.mean(np.abs(pulls) < 2)),
+        }
         results[f'{error:.0%} error'] = rows
     return {
         'simulated': True,
@@ -199,76 +223,21 @@ def on_simulated_crowds(*, n_classes):
     }
 
 
-def reference(item, who, said, n_items, n_people, n_classes, n_iterations):
-    """
-    Plain Dawid-Skene as one would write it with NumPy, for the speed.
-    """
-    posterior = np.zeros((n_items, n_classes))
-    np.add.at(posterior, (item, said), 1.0)
-    posterior /= np.maximum(posterior.sum(axis=1, keepdims=True), 1e-12)
-    for _ in range(n_iterations):
-        matrices = np.full((n_people, n_classes, n_classes), 0.01)
-        np.add.at(matrices.transpose(0, 2, 1), (who, said), posterior[item])
-        matrices /= matrices.sum(axis=2, keepdims=True)
-        logarithm = np.tile(np.log(posterior.mean(axis=0)), (n_items, 1))
-        np.add.at(logarithm, item, np.log(matrices.transpose(0, 2, 1)[who, said]))
-        posterior = np.exp(logarithm - logarithm.max(axis=1, keepdims=True))
-        posterior /= posterior.sum(axis=1, keepdims=True)
-    return posterior
-
-
-def at_size(n_votes=1_000_000, n_items=100_000, n_people=10_000, n_classes=4):
-    """
-    Return how long a million simulated votes take, and the largest memory of the process.
-    """
-    rng = np.random.default_rng(5)
-    truth = rng.integers(0, n_classes, n_items)
-    error = rng.beta(2, 6, n_people)
-    item = np.concatenate([np.arange(n_items), rng.integers(0, n_items, n_votes - n_items)])
-    who = rng.integers(0, n_people, n_votes)
-    wrong = rng.random(n_votes) < error[who]
-    said = np.where(wrong, rng.integers(0, n_classes, n_votes), truth[item])
-    start = time.perf_counter()
-    found = labels.dawid_skene(item, who, said, n_classes=n_classes)
-    seconds = time.perf_counter() - start
-    start = time.perf_counter()
-    reference(item, who, said, n_items, n_people, n_classes, 5)
-    peer = (time.perf_counter() - start) / 5
-    table = Table({'item': item, 'annotator': who, 'label': said})
-    start = time.perf_counter()
-    labels.consensus(table, method='dawid-skene', schema=[str(k) for k in range(n_classes)])
-    whole = time.perf_counter() - start
-    # in kilobytes, on macOS in bytes
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {
-        'simulated': True,
-        'votes': n_votes,
-        'items': n_items,
-        'people': n_people,
-        'right': float((found.probability.argmax(axis=1) == truth).mean()),
-        'iterations': found.n_iterations,
-        'seconds': seconds,
-        'seconds_from_a_table': whole,
-        'seconds_an_iteration': seconds / found.n_iterations,
-        'seconds_an_iteration_of_the_reference': peer,
-        'largest_memory_gigabytes': memory * (1 if sys.platform == 'darwin' else 1024) / 1e9,
-    }
-
-
 def main():
     """
     Run the command.
     """
     parser = argparse.ArgumentParser(description=__doc__.split('::')[0])
     parser.add_argument('--data', type=Path, default=os.environ.get('CLUSTERCNN_SHARED_DATA'))
+    parser.add_argument('--more', type=Path, help='folder with a folder for each further crowd')
     parser.add_argument('-o', '--output', type=Path, default=HERE / 'results' / 'crowds.json')
     options = parser.parse_args()
-    # first, so that the memory is that of the task
-    results = {'size': at_size()}
-    results['simulated_crowds'] = [on_simulated_crowds(n_classes=number) for number in (2, 4)]
+    results = {'simulated_crowds': [on_simulated_crowds(n_classes=number) for number in (2, 4)]}
+    results['simulated_families'] = on_families()
     if options.data is not None:
-        results['real_crowds'] = on_real_crowds(Path(options.data))
-        results['with_known_items'] = with_known_items(Path(options.data))
+        crowds = real_crowds(Path(options.data), options.more)
+        results['real_crowds'] = on_real_crowds(crowds)
+        results['with_known_items'] = with_known_items(crowds)
     text = json.dumps(results, indent=2)
     options.output.write_text(text + '\n')
     print(text)

@@ -1,0 +1,135 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Directives that write tables of what was measured on labels.
+"""
+
+import json
+
+from generated_tables import ROOT, Generated, table
+
+RESULTS = ROOT / 'validation' / 'labels' / 'results'
+
+
+def _with_interval(values, *, sign=''):
+    return '{:{s}.3f} [{:{s}.3f}, {:{s}.3f}]'.format(*values, s=sign)
+
+
+class Measured(Generated):
+    """
+    A table from a file of results, or a line that says that there is none.
+    """
+
+    def lines(self):
+        """
+        Return the table.
+        """
+        (path,) = self.depends_on
+        if not path.exists():
+            return ['They have not been measured for this version yet.']
+        return self.rows_of(json.loads(path.read_text(encoding='utf-8')))
+
+
+class LabelCrowds(Measured):
+    """
+    What ``validation/labels/measure_crowds.py`` measured: ``real``, ``known``, ``simulated`` or
+    ``families``.
+    """
+
+    required_arguments = 1
+    depends_on = (RESULTS / 'crowds.json',)
+
+    def rows_of(self, results):
+        """
+        Return a row for each crowd and method.
+        """
+        which = self.arguments[0]
+        if which == 'real':
+            crowds = {
+                f'{name}: {entry["items"]} items, {entry["votes"]} votes': entry
+                for name, entry in results.get('real_crowds', {}).items()
+            }
+        elif which == 'known':
+            crowds = {
+                f'{name}, {entry["share_known"]:.0%} of the items known: the others': entry
+                for name, entry in results.get('with_known_items', {}).items()
+            }
+        elif which == 'families':
+            families = results['simulated_families']['families']
+            crowds = {
+                f'*{name}*: {entry["is"]}': entry['methods'] for name, entry in families.items()
+            }
+        else:
+            crowds = {
+                f'{found["classes"]} classes, {error}': entry
+                for found in results['simulated_crowds']
+                for error, entry in found['errors'].items()
+            }
+        rows = []
+        for crowd, entry in crowds.items():
+            methods = {key: value for key, value in entry.items() if isinstance(value, dict)}
+            for number, (method, row) in enumerate(methods.items()):
+                gain = row.get('gain_over_majority')
+                ece = f'{row["ece"]:.3f}'
+                if 'ece_interval' in row:
+                    ece = _with_interval([row['ece'], *row['ece_interval']])
+                rows.append(
+                    (
+                        crowd if number == 0 else '',
+                        method,
+                        _with_interval(row['right']),
+                        '' if gain is None else _with_interval(gain, sign='+'),
+                        ece,
+                        f'{row["ece_if_calibrated"]:.3f}',
+                    )
+                )
+        heads = ('crowd', 'method', 'right', 'more than majority', 'ECE', 'at best')
+        if which in ('real', 'known'):
+            heads = tuple(head for head in heads if head != 'more than majority')
+            rows = [(*row[:3], *row[4:]) for row in rows]
+            return table(heads, rows, widths='26 16 24 24 10')
+        return table(heads, rows, widths='24 15 21 21 9 10')
+
+
+class LabelMatrices(Measured):
+    """
+    How far the matrices of annotators were from the true ones in units of their errors.
+    """
+
+    depends_on = LabelCrowds.depends_on
+
+    def rows_of(self, results):
+        """
+        Return a row for each kind of simulated crowd.
+        """
+        rows = [
+            (
+                f'{found["classes"]} classes, {error}',
+                f'{entry["dawid-skene"]["pull_of_matrices"]:.2f}',
+                f'{entry["dawid-skene"]["largest_pull_of_a_crowd"]:.2f}',
+                f'{entry["dawid-skene"]["matrices_within_one_sigma"]:.0%}',
+                f'{entry["dawid-skene"]["matrices_within_two_sigma"]:.0%}',
+            )
+            for found in results['simulated_crowds']
+            for error, entry in found['errors'].items()
+        ]
+        heads = ('crowd', 'rms pull', 'worst crowd', 'within one sigma', 'within two')
+        return table(heads, rows, widths='32 17 17 17 17')
+
+
+def setup(app):
+    """
+    Register the directives.
+
+    Parameters
+    ----------
+    app : `~sphinx.application.Sphinx`
+        The application.
+
+    Returns
+    -------
+    metadata : dict
+        For Sphinx.
+    """
+    app.add_directive('label-crowds', LabelCrowds)
+    app.add_directive('label-matrices', LabelMatrices)
+    return {'parallel_read_safe': True, 'parallel_write_safe': True}
