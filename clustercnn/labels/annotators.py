@@ -6,7 +6,7 @@ What votes say of the items and of those who voted.
 import dataclasses
 
 import numpy as np
-from scipy import optimize, special
+from scipy import optimize, sparse, special
 
 from clustercnn._utils.validation import check_one_of, check_positive
 from clustercnn.labels._difficulty import judge_items
@@ -14,8 +14,8 @@ from clustercnn.labels._difficulty import judge_items
 __all__ = ['DawidSkeneResult', 'dawid_skene']
 
 STRENGTHS = tuple(np.geomspace(1.0, 1000.0, 19))
-# the iterations in which annotators may differ, and what their prior is then worth at most
-_N_OPEN, _MOST_AT_FIRST = 10, 5.0
+# the iterations in which annotators may differ, and which strength their prior has then at most
+_N_OPEN, _LAST_AT_FIRST = 10, 4
 MODELS = ('full', 'one-coin', 'difficulty')
 
 
@@ -187,43 +187,41 @@ def dawid_skene(
     # share, as with a catalogue of clusters
     chosen = len(np.unique(certain.argmax(axis=1))) < n_classes and (voted & ~known).any()
     open_items = voted & ~known if chosen else voted
-    # one cell for each annotator and vote; the votes of a cell differ by item only
-    cell = annotator * n_classes + label
+    # one row for each annotator and vote; the votes of a row differ by item only
+    cast = sparse.coo_array(
+        (np.ones(item.size), (annotator * n_classes + label, item)),
+        shape=(n_annotators * n_classes, n_items),
+    ).tocsr()
+    on_items = cast.T.tocsr()
     confusion = np.full((n_annotators, n_classes, n_classes), 1 / n_classes)
     total = np.full((n_annotators, n_classes), np.nan)
     prior = np.full(n_classes, 1 / n_classes)
     maximise = _maximise_coin if model == 'one-coin' else _maximise
+    strength = _LAST_AT_FIRST
     converged, iteration = not item.size, 0
     while not converged and iteration < n_iterations:
         iteration += 1
-        counts = _expected_votes(posterior, item, cell, n_annotators, n_classes)
-        most = STRENGTHS[-1] if iteration > _N_OPEN else _MOST_AT_FIRST
-        confusion, total = maximise(counts, prior_strength, most)
+        counts = _expected_votes(cast, posterior)
+        last = len(STRENGTHS) - 1 if iteration > _N_OPEN else _LAST_AT_FIRST
+        confusion, total, strength = maximise(counts, prior_strength, strength, last)
         shares = posterior[open_items].sum(axis=0) + 1.0
         prior = shares / shares.sum()
         # (annotator, said, true), so that one row is what one vote says about the truth
         evidence = np.log(confusion).transpose(0, 2, 1).reshape(-1, n_classes)
-        logarithm = np.empty_like(posterior)
-        for true in range(n_classes):
-            logarithm[:, true] = np.log(prior[true]) + np.bincount(
-                item, evidence[cell, true], minlength=n_items
-            )
-        updated = special.softmax(logarithm, axis=1)
+        updated = special.softmax(np.log(prior) + on_items @ evidence, axis=1)
         updated[known] = certain
         change = np.abs(updated - posterior)[voted].max()
-        converged = bool(change <= tolerance) and (
-            iteration > _N_OPEN or prior_strength is not None
-        )
+        settled = iteration > _N_OPEN or prior_strength is not None
+        converged = settled and bool(change <= tolerance)
         posterior = updated
     if item.size and not known.any():
         # with nothing known two classes may have changed their names on the way
-        counts = _expected_votes(posterior, item, cell, n_annotators, n_classes)
+        counts = _expected_votes(cast, posterior)
         order = _names_by_votes(counts.sum(axis=0))
         posterior, prior = posterior[:, order], prior[order]
         confusion, total = confusion[:, order], total[:, order]
     # how uncertain the class was in which a vote counted
-    doubt = posterior * (1 - posterior)
-    open_votes = _expected_votes(doubt, item, cell, n_annotators, n_classes)
+    open_votes = _expected_votes(cast, posterior * (1 - posterior))
     spread = (_spread_coin if model == 'one-coin' else _spread)(confusion, total, open_votes)
     difficulty = None
     if model == 'difficulty' and item.size:
@@ -253,32 +251,27 @@ def _names_by_votes(counts):
     return optimize.linear_sum_assignment(counts, maximize=True)[1].argsort()
 
 
-def _expected_votes(posterior, item, cell, n_annotators, n_classes):
+def _expected_votes(cast, posterior):
     """
     Return how often each annotator is expected to have said each class for each true class.
     """
-    counts = np.stack(
-        [
-            np.bincount(cell, posterior[item, true], minlength=n_annotators * n_classes)
-            for true in range(n_classes)
-        ],
-        axis=1,
-    )
-    return counts.reshape(n_annotators, n_classes, n_classes).transpose(0, 2, 1)
+    n_classes = posterior.shape[1]
+    return (cast @ posterior).reshape(-1, n_classes, n_classes).transpose(0, 2, 1)
 
 
-def _maximise(counts, prior_strength, most):
+def _maximise(counts, prior_strength, start, last):
     """
-    Return the confusion matrices that fit expected votes best, and the votes behind each row.
+    Return the confusion matrices that fit expected votes best, the votes behind each row, and
+    the number of the strength.
     """
     n_classes = counts.shape[1]
     everybody = counts.sum(axis=0) + np.eye(n_classes) + 1 / n_classes
     everybody /= everybody.sum(axis=1, keepdims=True)
     if prior_strength is None:
-        prior_strength = min(_likeliest_strength(counts, everybody), most)
-    counts = counts + prior_strength * everybody
+        start = _likeliest_strength(counts, everybody, start, last)
+    counts = counts + (prior_strength or STRENGTHS[start]) * everybody
     total = counts.sum(axis=2)
-    return counts / total[:, :, None], total
+    return counts / total[:, :, None], total, start
 
 
 def _spread(confusion, total, open_votes):
@@ -291,9 +284,10 @@ def _spread(confusion, total, open_votes):
     return np.sqrt(confusion * (1 - confusion) / total + missing / total**2)
 
 
-def _maximise_coin(counts, prior_strength, most):
+def _maximise_coin(counts, prior_strength, start, last):
     """
-    Return confusion matrices of one number each, the share of right votes, and all votes.
+    Return confusion matrices of one number each, the share of right votes, all votes, and the
+    number of the strength.
     """
     n_classes = counts.shape[1]
     right = np.trace(counts, axis1=1, axis2=2)
@@ -301,14 +295,14 @@ def _maximise_coin(counts, prior_strength, most):
     everybody = coins.sum(axis=0) + 1.0
     everybody /= everybody.sum()
     if prior_strength is None:
-        prior_strength = min(_likeliest_strength(coins, everybody), most)
-    coins = coins[:, 0] + prior_strength * everybody[0]
+        start = _likeliest_strength(coins, everybody, start, last)
+    coins = coins[:, 0] + (prior_strength or STRENGTHS[start]) * everybody[0]
     total = coins.sum(axis=1)
     share = coins[:, 0] / total
     same = np.eye(n_classes, dtype=bool)
     shape = _shape_coin(n_classes)
     confusion = np.where(same, share[:, None, None], 1 - share[:, None, None]) * shape
-    return confusion, np.repeat(total[:, None], n_classes, axis=1)
+    return confusion, np.repeat(total[:, None], n_classes, axis=1), start
 
 
 def _shape_coin(n_classes):
@@ -349,26 +343,33 @@ def _anchors(truth, n_items, n_classes):
     return known, np.eye(n_classes)[truth[known]]
 
 
-def _likeliest_strength(counts, everybody):
+def _likeliest_strength(counts, everybody, start, last):
     """
-    Return the strength of the Dirichlet prior under which the counts are likeliest.
+    Return which strength of the Dirichlet prior makes the counts likeliest, uphill from ``start``.
 
     The counts of annotators who are alike scatter as those of one multinomial
     distribution, and the strength found is large; where they differ it is small.
     """
     total = counts.sum(axis=2)
-    best, strength = -np.inf, STRENGTHS[0]
-    for trial in STRENGTHS:
-        prior = trial * everybody
-        value = (
+
+    def value(number):
+        prior = STRENGTHS[number] * everybody
+        return (
             special.gammaln(counts + prior).sum()
             - len(counts) * special.gammaln(prior).sum()
-            - special.gammaln(total + trial).sum()
-            + total.size * special.gammaln(trial)
+            - special.gammaln(total + STRENGTHS[number]).sum()
+            + total.size * special.gammaln(STRENGTHS[number])
         )
-        if value > best:
-            best, strength = value, trial
-    return strength
+
+    number = min(start, last)
+    best = value(number)
+    for step in (1, -1):
+        while 0 <= number + step <= last:
+            trial = value(number + step)
+            if trial <= best:
+                break
+            number, best = number + step, trial
+    return number
 
 
 def _codes(name, values):

@@ -204,12 +204,14 @@ def _text(column):
     """
     Return a column as text without blanks around, masked values as the empty text.
     """
-    values = column
-    if hasattr(values, 'filled'):
-        mask = np.asarray(values.mask)
-        text = np.array([str(value).strip() for value in np.asarray(values.data)], dtype=str)
-        return np.where(mask, '', text)
-    return np.array([str(value).strip() for value in np.asarray(values)], dtype=str)
+    values = np.asarray(column.data if hasattr(column, 'filled') else column)
+    if values.dtype.kind in 'iuSU':
+        # there are fewer names than votes
+        distinct, number = np.unique(values, return_inverse=True)
+        text = np.array([str(value).strip() for value in distinct], dtype=str)[number.reshape(-1)]
+    else:
+        text = np.array([str(value).strip() for value in values], dtype=str)
+    return np.where(column.mask, '', text) if hasattr(column, 'filled') else text
 
 
 def _in_order(names):
