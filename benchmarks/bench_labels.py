@@ -7,7 +7,7 @@ Consensus of many votes against crowd-kit, in turn::
 A row a case: votes a second of ours and of the peer, with the share of right labels of both; the
 crowds are *simulated* but for the two real ones of ``FOLDER/crowd``. Both sides start from a table
 of votes. Ours ends when nothing changes by 1e-6, the peer when its loss changes by 1e-5 (its
-default), each after 200 iterations at most. Seconds are those of the processor, because machines are
+default), each after 200 iterations at most. Seconds are those of the processor, as machines are
 shared; both sides use one. Memory is that of a process of its own.
 """
 

@@ -12,6 +12,7 @@ import numpy as np
 from clustercnn.core import CutoutStack, LabelSet
 from clustercnn.exceptions import TrainingError
 from clustercnn.network import FEATURES, BandArrays, BandSpec, InputSpec, make_dataset, n_rows
+from clustercnn.training import vote_shares
 
 __all__ = [
     'FEWEST_FOR_VALIDATION',
@@ -46,9 +47,11 @@ def check_kinds(stack, label_set, what):
         raise TypeError(msg)
 
 
-def join_labels(stack, label_set, what):
+def join_labels(stack, label_set, what, config):
     """
     Return rows of the stack with a known label, their labels, and what was left out.
+
+    Where the configuration asks for votes, labels without any are left out, too.
     """
     place = {name: row for row, name in enumerate(stack.ids)}
     strange = [name for name in label_set.ids if name not in place]
@@ -58,14 +61,28 @@ def join_labels(stack, label_set, what):
             f"first '{strange[0]}'; choose the others with label_set.select(ids)"
         )
         raise ValueError(msg)
-    known = label_set[label_set.known]
+    usable = label_set.known
+    if config.target == 'votes':
+        voted = np.zeros(len(label_set), bool)
+        if label_set.votes is not None:
+            voted = label_set.votes.sum(axis=1) > 0
+        if not (usable & voted).any():
+            msg = (
+                f"target='votes' needs counts of votes, and none of the {len(label_set)} {what} "
+                'labels has any; make them with labels.consensus() or LabelSet.from_votes()'
+            )
+            raise TrainingError(msg)
+        usable = usable & voted
+    known = label_set[usable]
     rows = np.array([place[name] for name in known.ids], dtype=np.intp)
     counts = {
         'cutouts': len(stack),
         'used': len(known),
         'unlabelled': len(stack) - len(label_set),
-        'unknown': len(label_set) - len(known),
+        'unknown': int((~label_set.known).sum()),
     }
+    if config.target == 'votes':
+        counts['without_votes'] = int((label_set.known & ~usable).sum())
     if not len(known):
         msg = f'none of the {len(stack)} {what} cutouts has a known label'
         raise TrainingError(msg)
@@ -120,9 +137,12 @@ def inputs_of(stack):
     return InputSpec(bands=bands, features=tuple(known))
 
 
-def labelled_dataset(inputs, stack, labels):
+def labelled_dataset(inputs, stack, labels, config):
     dataset = make_dataset(inputs, arrays_of(stack), features=features_of(stack))
-    return dataset | {'target': labels.soft(), 'weight': np.asarray(labels.weight, np.float32)}
+    dataset |= {'target': labels.soft(), 'weight': np.asarray(labels.weight, np.float32)}
+    if config.target == 'votes':
+        dataset['votes'] = np.asarray(labels.votes, np.float32)
+    return dataset
 
 
 def choose_validation(codes, groups, *, fraction, seed):
@@ -154,10 +174,17 @@ def choose_validation(codes, groups, *, fraction, seed):
     return chosen
 
 
-def class_prior(dataset):
+def class_prior(dataset, config):
+    """
+    Return the share of each class: of what was said, or of what is true behind known noise.
+    """
     weight = dataset['weight'].astype(np.float64)
-    total = (dataset['target'] * weight[:, None]).sum(axis=0)
-    return (total / total.sum()).tolist()
+    total = (vote_shares(dataset, config) * weight[:, None]).sum(axis=0)
+    share = total / total.sum()
+    if config.confusion is not None:
+        # sampling noise may lead below zero
+        share = np.maximum(np.linalg.solve(np.transpose(config.confusion), share), 0.0)
+    return (share / share.sum()).tolist()
 
 
 def rows_of(dataset, rows):

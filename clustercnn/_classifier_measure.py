@@ -15,7 +15,7 @@ from clustercnn._classifier_data import (
     without_pictures,
 )
 from clustercnn.network import n_rows
-from clustercnn.training import fit_novelty, fit_temperature, novelty, predict
+from clustercnn.training import fit_novelty, fit_temperature, novelty, predict, vote_shares
 
 __all__ = ['Measured', 'apply_network', 'measure', 'strangeness']
 
@@ -105,7 +105,12 @@ def measure(steps, members, dataset, held, *, config, seed):
     temperature = 1.0
     if held is not None and n_rows(held) >= FEWEST_FOR_VALIDATION:
         logits = np.mean([apply_network(steps, p, held)[0] for p in members], axis=0)
-        temperature = fit_temperature(logits, held['target'], weight=held['weight'])
+        temperature = fit_temperature(
+            logits,
+            vote_shares(held, config),
+            weight=held['weight'],
+            confusion=config.confusion,
+        )
     if n_rows(dataset) < 2:
         return Measured(temperature=temperature, references=None)
     rows = np.random.default_rng([seed, 1]).permutation(n_rows(dataset))

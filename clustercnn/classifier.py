@@ -199,8 +199,9 @@ class Classifier:
         stack : CutoutStack
             The cutouts.
         label_set : LabelSet
-            Their labels by identifier, hard or soft, with weights. Cutouts without a
-            label, or with an unknown one, are left out and counted.
+            Their labels by identifier, hard or soft, with weights, and with votes where
+            ``training_options={'target': 'votes'}``. Cutouts without a label, with an unknown
+            one, or then without votes, are left out and counted.
         validation : 2-tuple of CutoutStack and LabelSet, optional
             What chooses the epoch and calibrates.
         groups : 1D array-like, optional
@@ -227,6 +228,7 @@ class Classifier:
             belongs to another training.
         """
         check_kinds(stack, label_set, 'training')
+        config = self.training_config
         schema = label_set.schema if self.schema is None else self.schema
         if schema != label_set.schema:
             msg = (
@@ -235,7 +237,13 @@ class Classifier:
                 f'{schema.positive}); make the classifier with schema=None or convert the labels'
             )
             raise ValueError(msg)
-        rows, labels, counts = join_labels(stack, label_set, 'training')
+        if config.confusion is not None and len(config.confusion) != schema.n_classes:
+            msg = (
+                f"'confusion' has {len(config.confusion)} rows, but there are {schema.n_classes} "
+                f'classes: {", ".join(schema.classes)}'
+            )
+            raise ValueError(msg)
+        rows, labels, counts = join_labels(stack, label_set, 'training', config)
         if validation is None and groups is not None and len(groups) != len(stack):
             msg = f"'groups' must have one value a cutout, {len(stack)}, got {len(groups)}"
             raise ValueError(msg)
@@ -257,8 +265,8 @@ class Classifier:
             if schema != held_set.schema:
                 msg = f'the validation labels have other classes: {held_set.schema.classes}'
                 raise ValueError(msg)
-            held_rows, held_labels, _ = join_labels(held_stack, held_set, 'validation')
-            held = labelled_dataset(inputs, held_stack[held_rows], held_labels)
+            held_rows, held_labels, _ = join_labels(held_stack, held_set, 'validation', config)
+            held = labelled_dataset(inputs, held_stack[held_rows], held_labels, config)
             split = 'given'
         else:
             groups = None if groups is None else np.asarray(groups)[rows]
@@ -268,26 +276,24 @@ class Classifier:
             split = 'none' if chosen is None else 'groups' if groups is not None else 'random'
             held = None
             if chosen is not None:
-                held = labelled_dataset(inputs, stack[rows[chosen]], labels[chosen])
+                held = labelled_dataset(inputs, stack[rows[chosen]], labels[chosen], config)
                 kept, labels = rows[~chosen], labels[~chosen]
-        dataset = labelled_dataset(inputs, stack[kept], labels)
+        dataset = labelled_dataset(inputs, stack[kept], labels, config)
         members = self._train(network, schema, dataset, held, stack, kept, checkpoint, progress)
         self.schema = schema
         dihedral = network.dihedral if self._dihedral is None else bool(self._dihedral)
         steps = prediction_steps(network, dihedral)
         params = [member.params for member in members]
-        measured = measure(
-            steps, params, dataset, held, config=self.training_config, seed=self.seed
-        )
+        measured = measure(steps, params, dataset, held, config=config, seed=self.seed)
         description = {
             'dihedral': dihedral,
             'history': [list(member.history) for member in members],
             'best_epoch': [member.best_epoch for member in members],
             'seed': self.seed,
-            'training': to_dict(self.training_config),
+            'training': to_dict(config),
             'counts': counts,
             'classes': {k: v for k, v in labels.counts().items() if k in schema.classes},
-            'class_prior': class_prior(dataset),
+            'class_prior': class_prior(dataset, config),
             'data_digest': digest(dataset),
             'validation': {'split': split, 'n': 0 if held is None else n_rows(held)},
             'temperature': measured.temperature,

@@ -34,6 +34,13 @@ def add_parser(commands):
         metavar='N',
         help='trainings that form one ensemble',
     )
+    parser.add_argument(
+        '--target',
+        choices=('probability', 'votes'),
+        default='probability',
+        help='what of the labels is learned: probabilities, or counts of votes; '
+        'default: %(default)s',
+    )
     parser.add_argument('--epochs', type=positive_number, metavar='N', help='passes over the data')
     parser.add_argument(
         '-o', '--output', required=True, metavar='MODEL.safetensors', help='model to write'
@@ -60,9 +67,13 @@ def _execute(options):
         overwrite=options.overwrite,
         checkpoint=f'{options.output}.checkpoint',
         quiet=quiet_of(options),
+        training_options={'target': options.target},
         **epochs,
     )
     counts, validation = classifier.metadata['counts'], classifier.metadata['validation']['n']
+    without = []
+    if 'without_votes' in counts:
+        without = [f'     {counts["without_votes"]} left out: without votes']
     tell(
         options,
         f'in:  {counts["cutouts"]} cutouts in {options.cutouts}',
@@ -70,6 +81,7 @@ def _execute(options):
         f'{validation}',
         f'     {counts["unlabelled"]} left out: without a label',
         f'     {counts["unknown"]} left out: labelled unknown',
+        *without,
         repr(classifier),
         f'next: clustercnn classify CUTOUTS --model {options.output} -o catalog.ecsv',
     )

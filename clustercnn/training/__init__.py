@@ -23,6 +23,7 @@ from clustercnn.training.loop import (
     prediction_steps,
     train,
 )
+from clustercnn.training.losses import label_loss, probability_loss, vote_loss, vote_shares
 from clustercnn.training.steps import Steps, make_optimizer
 
 __all__ = [
@@ -35,16 +36,20 @@ __all__ = [
     'evaluate',
     'fit_novelty',
     'fit_temperature',
+    'label_loss',
     'load_checkpoint',
     'make_optimizer',
     'make_steps',
     'novelty',
     'predict',
     'prediction_steps',
+    'probability_loss',
     'read_arrays',
     'restore',
     'save_checkpoint',
     'softmax',
     'train',
+    'vote_loss',
+    'vote_shares',
     'write_arrays',
 ]

@@ -38,7 +38,7 @@ def softmax(logits, *, temperature=1.0):
     return odds / odds.sum(axis=-1, keepdims=True)
 
 
-def fit_temperature(logits, target, *, weight=None):
+def fit_temperature(logits, target, *, weight=None, confusion=None):
     """
     Find the temperature at which probabilities fit best (Guo et al. 2017,
     arXiv:1706.04599).
@@ -51,6 +51,8 @@ def fit_temperature(logits, target, *, weight=None):
         Probabilities of the same shape.
     weight : 1D array-like, optional
         Of each item.
+    confusion : 2D array-like, optional
+        Probability that the target says the class of the column where that of the row is true.
 
     Returns
     -------
@@ -79,6 +81,8 @@ def fit_temperature(logits, target, *, weight=None):
         scaled = logits * math.exp(-logarithm)
         scaled = scaled - scaled.max(axis=1, keepdims=True)
         log_p = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+        if confusion is not None:
+            log_p = np.log(np.maximum(np.exp(log_p) @ np.asarray(confusion), 1e-12))
         return logarithm**2 / (2 * 0.5**2) - (weight[:, None] * target * log_p).sum()
 
     # golden section; the loss has one minimum in the inverse temperature

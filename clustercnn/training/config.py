@@ -5,6 +5,8 @@ Settings of a training, frozen and checked.
 
 import dataclasses
 
+import numpy as np
+
 from clustercnn.network import Augmentation, from_dict
 from clustercnn.network.config import _check_integer, _check_number
 
@@ -33,6 +35,13 @@ class TrainingConfig:
         Largest norm of a gradient.
     monitor : {'loss', 'auc'}
         What decides on the validation set which epoch is kept.
+    target : {'probability', 'votes'}
+        What the labels are: probabilities of the classes, hard or soft, compared by cross-entropy;
+        or counts of votes, compared by their Dirichlet-multinomial likelihood (`vote_loss`).
+    confusion : sequence of sequence of float, optional
+        Noise of the labels or votes: the probability that the class of the column is said where
+        that of the row is true, rows in the order of the schema. The network then learns what is
+        true (`probability_loss`); by default what is said counts as true.
     augmentation : Augmentation
         Random changes of the training cutouts.
 
@@ -55,6 +64,8 @@ class TrainingConfig:
     weight_decay: float = 1e-3
     clip_norm: float = 1.0
     monitor: str = 'loss'
+    target: str = 'probability'
+    confusion: tuple | None = None
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
 
     def __post_init__(self):
@@ -72,6 +83,11 @@ class TrainingConfig:
         if self.monitor not in ('loss', 'auc'):
             msg = f"'monitor' must be 'loss' or 'auc', got {self.monitor!r}"
             raise ValueError(msg)
+        if self.target not in ('probability', 'votes'):
+            msg = f"'target' must be 'probability' or 'votes', got {self.target!r}"
+            raise ValueError(msg)
+        if self.confusion is not None:
+            put(self, 'confusion', _check_confusion(self.confusion))
         augmentation = self.augmentation
         if isinstance(augmentation, dict):
             augmentation = from_dict(Augmentation, augmentation)
@@ -79,3 +95,32 @@ class TrainingConfig:
             msg = f"'augmentation' must be an Augmentation, got {augmentation!r}"
             raise TypeError(msg)
         put(self, 'augmentation', augmentation)
+
+
+def _check_confusion(values):
+    """
+    Return a confusion matrix as nested tuples, which can be compared and stored.
+    """
+    try:
+        matrix = np.array(values, np.float64)
+    except (ValueError, TypeError):
+        matrix = np.zeros(0)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
+        msg = f"'confusion' must have a row and a column for each class, got {values!r}"
+        raise ValueError(msg)
+    sums = matrix.sum(axis=1)
+    wrong = ~((matrix >= 0).all(axis=1) & (np.abs(sums - 1) < 1e-3))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        msg = (
+            f"row {row} of 'confusion' must hold probabilities that sum to 1, got "
+            f'{matrix[row].tolist()}'
+        )
+        raise ValueError(msg)
+    if np.linalg.matrix_rank(matrix, tol=1e-3) < len(matrix):
+        msg = (
+            "'confusion' says the same of different classes, so that nothing could tell them "
+            f'apart: {matrix.tolist()}'
+        )
+        raise ValueError(msg)
+    return tuple(tuple((row / total).tolist()) for row, total in zip(matrix, sums, strict=True))

@@ -234,7 +234,7 @@ def evaluate(steps, params, dataset, *, positive, batch_size=64):
     Returns
     -------
     loss : float
-        Weighted mean cross-entropy.
+        Weighted mean of what the steps were configured for, the cross-entropy by default.
     auc : float or None
         None where all are positive or none is.
 
@@ -320,7 +320,8 @@ def train(
         Settings.
     dataset : dict
         From `~clustercnn.network.make_dataset`, with ``'target'`` of shape
-        ``(n, n_classes)`` and ``'weight'`` of shape ``(n,)``.
+        ``(n, n_classes)`` and ``'weight'`` of shape ``(n,)``; with ``'votes'`` of the
+        shape of the target where the configuration asks for them.
     seed : int
         For initial parameters, order, dropout and augmentation.
     positive : tuple of int, optional

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from clustercnn.network import augment
+from clustercnn.training.losses import label_loss
 
 __all__ = ['Steps', 'make_optimizer']
 
@@ -144,9 +145,9 @@ class Steps:
 
         def objective(params):
             logits, _ = network.apply(params, planes, key=key_dropout)
-            entropy = optax.losses.softmax_cross_entropy(logits, batch['target'])
-            loss = (weight * entropy).sum() / len(weight)
-            return loss + network.penalty(params), (weight * entropy).sum()
+            each = label_loss(logits, batch, self.config)
+            loss = (weight * each).sum() / len(weight)
+            return loss + network.penalty(params), (weight * each).sum()
 
         (value, total), gradient = jax.value_and_grad(objective, has_aux=True)(state['params'])
         updates, optimizer = self.optimizer.update(gradient, state['optimizer'], state['params'])
@@ -168,9 +169,9 @@ class Steps:
         self.n_traces['evaluate'] += 1
         logits, _ = self.network.apply(params, self.network.preprocess(batch))
         weight = batch['weight'] * batch['_mask']
-        entropy = optax.losses.softmax_cross_entropy(logits, batch['target'])
+        each = label_loss(logits, batch, self.config)
         return {
-            'loss': jnp.where(weight > 0, weight * entropy, 0).sum(),
+            'loss': jnp.where(weight > 0, weight * each, 0).sum(),
             'weight': weight.sum(),
             'logits': logits,
         }

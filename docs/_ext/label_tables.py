@@ -116,6 +116,58 @@ class LabelMatrices(Measured):
         return table(heads, rows, widths='32 17 17 17 17')
 
 
+class LabelTraining(Measured):
+    """
+    What ``validation/labels/measure_training.py`` measured, where it was run.
+    """
+
+    depends_on = (RESULTS / 'training.json',)
+
+    def rows_of(self, results):
+        """
+        Return a row for each way to train.
+        """
+        rows = [
+            (
+                _WAYS[name],
+                f'{entry["right_labels"]:.3f}',
+                _with_interval(entry['auc']),
+                _with_interval(entry['gain_over_majority'], sign='+'),
+                _with_interval(entry['ece']),
+            )
+            for name, entry in results['ways'].items()
+        ]
+        heads = ('trained on', 'labels right', 'AUC', 'gain over majority', 'ECE')
+        trained, tested = (
+            ', '.join(f'{n} {name}' for name, n in results[key].items() if n)
+            for key in ('training_cutouts', 'test_cutouts')
+        )
+        return [
+            *table(heads, rows, widths='26 12 20 22 20'),
+            f'*Simulated*, {results["runs"]} runs of ``{results["network"]}``, '
+            f'{results["epochs"]} epochs, X-rays only; trained on {trained}, tested on {tested}, '
+            f'found in {results["fields"]} fields of which no two are the same. '
+            f'{results["votes_an_item"]} votes an item of {results["people"]} people who err in '
+            f'{results["mean_error"]:.0%} of the items on average, differently in each class; '
+            f'{results["share_idle"]:.0%} of them vote without looking, and each item shifts the '
+            f'log odds of its votes by a normal deviate of {results["hardness"]}. In square '
+            'brackets 95 % intervals over runs, each of which has another crowd and other seeds; '
+            'gains are paired by run.',
+            '',
+        ]
+
+
+_WAYS = {
+    'truth': 'the truth, out of reach',
+    'majority': 'majority, hard',
+    'majority shares': 'shares of votes',
+    'soft': "``'dawid-skene'``, soft",
+    'soft, difficulty': "``'difficulty'``, soft",
+    'votes': 'counts of votes',
+    'votes, noise': 'counts of votes with the mean matrix',
+}
+
+
 def setup(app):
     """
     Register the directives.
@@ -132,4 +184,5 @@ def setup(app):
     """
     app.add_directive('label-crowds', LabelCrowds)
     app.add_directive('label-matrices', LabelMatrices)
+    app.add_directive('label-training', LabelTraining)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
