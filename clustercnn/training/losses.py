@@ -14,6 +14,8 @@ __all__ = ['label_loss', 'probability_loss', 'vote_loss', 'vote_shares']
 _LEAST_SHARE = 1e-4
 # votes that the network may know the outcome of; beyond, nothing is left for chance
 _CONCENTRATION = (0.1, 1e4)
+# logarithm of a concentration below which gamma(c) is 1 / c to all digits
+_SMALL = -12.0
 
 
 def _as_said(log_probability, confusion):
@@ -104,19 +106,22 @@ def vote_loss(logits, votes, *, confusion=None):
     said = _as_said(jax.nn.log_softmax(logits), confusion)
     n_votes = votes.sum(axis=1)
     ways = special.gammaln(n_votes + 1) - special.gammaln(votes + 1).sum(axis=1)
-    each = _log_rising(jnp.exp(said + total[:, None]), votes).sum(axis=1)
-    return _log_rising(jnp.exp(total), n_votes) - each - ways
+    each = _log_rising(said + total[:, None], votes).sum(axis=1)
+    return _log_rising(total, n_votes) - each - ways
 
 
-def _log_rising(concentration, number):
+def _log_rising(logarithm, number):
     """
-    Return the logarithm of ``gamma(concentration + number) / gamma(concentration)``.
+    Return ``log(gamma(c + number) / gamma(c))`` of a concentration c given by its logarithm.
 
-    By way of the beta function, which loses no digits where the concentration is large.
+    By way of the beta function, which loses no digits where c is large; where it is small the
+    limit is taken, which does not underflow.
     """
     some = number > 0
     number = jnp.where(some, number, 1.0)
-    value = special.gammaln(number) - special.betaln(concentration, number)
+    small = logarithm < _SMALL
+    beta = special.betaln(jnp.exp(jnp.where(small, 0.0, logarithm)), number)
+    value = special.gammaln(number) + jnp.where(small, logarithm, -beta)
     return jnp.where(some, value, 0.0)
 
 

@@ -116,6 +116,42 @@ class LabelMatrices(Measured):
         return table(heads, rows, widths='32 17 17 17 17')
 
 
+class LabelSpeed(Measured):
+    """
+    What ``benchmarks/bench_labels.py`` measured, where it was run.
+    """
+
+    depends_on = (RESULTS / 'speed.json',)
+
+    def rows_of(self, results):
+        """
+        Return a row for each case.
+        """
+
+        def side(row, name):
+            if row[name] is None:
+                return 'none', '', ''
+            memory = row.get(f'{name}_gigabytes')
+            return (
+                f'{row[f"{name}_seconds"]:.2f} s',
+                f'{row[f"{name}_right"]:.3f}',
+                '' if memory is None else f'{memory:.2f} GB',
+            )
+
+        rows = [
+            (
+                row['case'],
+                *side(row, 'ours'),
+                row['peer_name'] or '',
+                *side(row, 'peer')[:2],
+                '' if row['ratio'] is None else f'{row["ratio"]:.1f}',
+            )
+            for row in results
+        ]
+        heads = ('crowd, method', 'ours', 'right', 'memory', 'peer', 'time', 'right', 'ratio')
+        return table(heads, rows, widths='26 10 9 11 20 10 9 8')
+
+
 class LabelTraining(Measured):
     """
     What ``validation/labels/measure_training.py`` measured, where it was run.
@@ -184,5 +220,6 @@ def setup(app):
     """
     app.add_directive('label-crowds', LabelCrowds)
     app.add_directive('label-matrices', LabelMatrices)
+    app.add_directive('label-speed', LabelSpeed)
     app.add_directive('label-training', LabelTraining)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
