@@ -10,6 +10,8 @@ import dataclasses
 
 import numpy as np
 
+from clustercnn.finding._profiles import Window
+
 __all__ = [
     'LEAST_PROMISE',
     'Blend',
@@ -97,19 +99,18 @@ class PointShape:
 
         Returns
         -------
-        image, slope_x, slope_y : 2D `~numpy.ndarray`
+        planes : 3D `~numpy.ndarray`
             The image, and its change as the source moves along x and along y.
         """
-        planes = self._sampled(dx, dy, 1)
-        levels = [(2, _FAR)]
+        # on a small stamp there is little to save
+        planes = self._sampled(dx, dy, 1 if len(dx) > 4 * _FAR else 2)
+        levels = [(2, _FAR)] if len(dx) > 4 * _FAR else []
         if min(self.radial, self.tangential) < _NARROW:
             levels.append((8, _NEAR))
         for n_nodes, reach in levels:
             # offsets rise by one
             rows, columns = (slice(*np.searchsorted(at, (-reach, reach))) for at in (dy, dx))
-            finer = self._sampled(dx[columns], dy[rows], n_nodes)
-            for plane, part in zip(planes, finer, strict=True):
-                plane[rows, columns] = part
+            planes[:, rows, columns] = self._sampled(dx[columns], dy[rows], n_nodes)
         return planes
 
     def _sampled(self, dx, dy, n_nodes):
@@ -125,22 +126,34 @@ class PointShape:
         inverse = 1 / (1 + along**2 + across**2)
         # the slope of XMM-Newton needs no general power
         power = inverse * np.sqrt(inverse) if self.slope == 1.5 else inverse**self.slope
-        profile = power / (4 * self._norm())
-        toward_x = along * (cos / self.radial) - across * (sin / self.tangential)
-        toward_y = along * (sin / self.radial) + across * (cos / self.tangential)
+        planes = np.empty((3, *power.shape))
+        profile = np.divide(power, 4 * self._norm(), out=planes[0])
+        gradient = _turned(along / self.radial, across / self.tangential, cos, sin)
         steep = 2 * self.slope * profile * inverse
-        planes = [profile, steep * toward_x, steep * toward_y]
+        for plane, part in zip(planes[1:], gradient, strict=True):
+            np.multiply(steep, part, out=plane)
         if n_nodes == 1:
-            # the mean over a pixel, to the second derivative
-            bend = (self.slope + 1) * (toward_x**2 + toward_y**2) * inverse
-            bend -= (self.radial**-2 + self.tangential**-2) / 2
-            profile += steep * bend / 12
-            return [4 * plane for plane in planes]
-        # strided sums are several times faster than those over a reshaped array
-        for number, plane in enumerate(planes):
-            rows = sum(w * plane[k::n_nodes] for k, w in enumerate(weights))
-            planes[number] = sum(w * rows[:, k::n_nodes] for k, w in enumerate(weights))
-        return planes
+            self._bend(planes, (along, across), gradient, steep, inverse)
+            return 4 * planes
+        shape = len(planes), len(dy), n_nodes, len(dx) * n_nodes
+        rows = (weights @ planes.reshape(shape)).reshape(*shape[:2], len(dx), n_nodes)
+        return rows @ weights
+
+    def _bend(self, planes, place, gradient, steep, inverse):
+        """
+        Turn values in the middle of pixels into means over these, to the second derivative.
+        """
+        step = steep * inverse * ((self.slope + 1) / 12)
+        trace = self.radial**-2 + self.tangential**-2
+        squared = gradient[0] ** 2 + gradient[1] ** 2
+        planes[0] += step * squared - steep * (trace / 24)
+        # what the gradient is to the place this is to the gradient
+        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        along, across = place
+        further = _turned(along / self.radial**3, across / self.tangential**3, cos, sin)
+        common = trace - 2 * (self.slope + 2) * squared * inverse
+        for plane, part, more in zip(planes[1:], gradient, further, strict=True):
+            plane -= step * (part * common + 2 * more)
 
     def _norm(self):
         """
@@ -149,6 +162,13 @@ class PointShape:
         area = self.radial * self.tangential
         inside = (1 + self.reach**2 / area) ** (1 - self.slope)
         return np.pi * area / (self.slope - 1) * (1 - inside)
+
+
+def _turned(along, across, cos, sin):
+    """
+    Return components along x and y of what has these along the radius and across.
+    """
+    return along * cos - across * sin, along * sin + across * cos
 
 
 class Stamp:
@@ -168,8 +188,10 @@ class Stamp:
     """
 
     def __init__(self, planes, bank, corner, point):
-        self.counts, self.background, self.response = planes
-        self.background = np.maximum(self.background, 1e-6)
+        self.window = Window(*planes)
+        self.counts = planes[0]
+        self.background = np.maximum(planes[1], 1e-6)
+        self.response = planes[2]
         self.bank = bank
         self.corner = corner
         self.point = point
@@ -187,7 +209,7 @@ class Stamp:
 
         Returns
         -------
-        planes : list of 2D `~numpy.ndarray`
+        planes : 3D `~numpy.ndarray`
             The component, its change along x and along y.
         """
         if model == 0:
@@ -197,31 +219,52 @@ class Stamp:
             )
         else:
             planes = self._extended(model, x, y)
-        return [plane * self.response for plane in planes]
+        return planes * self.response
 
-    def _extended(self, model, x, y):
+    def components(self, models, x, y):
+        """
+        Return components of unit amplitude at one place, times the response.
+
+        Parameters
+        ----------
+        models : sequence of int
+            Their numbers in the bank: 0 alone, or others.
+        x, y : float
+            Where they are, in pixels of the image.
+
+        Returns
+        -------
+        planes : 3D `~numpy.ndarray`
+            One for each.
+        """
+        if models[0] == 0:
+            return self.component(0, x, y)[:1]
+        return self._extended(np.asarray(models), x, y)[0] * self.response
+
+    def _extended(self, models, x, y):
+        """
+        Return one model or several, and how they change along x and along y.
+        """
         bank = self.bank
         column, row = round(x), round(y)
         phase_x, phase_y = bank.phase(x - column), bank.phase(y - row)
-        rest_x = x - column - phase_x * bank.step
-        rest_y = y - row - phase_y * bank.step
+        rest_x = np.float32(x - column - phase_x * bank.step)
+        rest_y = np.float32(y - row - phase_y * bank.step)
         top = bank.half - (row - self.corner[1])
         left = bank.half - (column - self.corner[0])
-        place = (
-            model,
-            slice(top, top + self.counts.shape[0]),
-            slice(left, left + self.counts.shape[1]),
-        )
-        slope_x, slope_y = (
-            (
-                bank.at(phase_x + dx, phase_y + dy)[place]
-                - bank.at(phase_x - dx, phase_y - dy)[place]
-            )
-            / (2 * bank.step)
-            for dx, dy in ((1, 0), (0, 1))
-        )
-        middle = bank.at(phase_x, phase_y)[place]
-        return np.maximum(middle + rest_x * slope_x + rest_y * slope_y, 0), slope_x, slope_y
+        rows = slice(top, top + self.counts.shape[0])
+        columns = slice(left, left + self.counts.shape[1])
+
+        def at(dx, dy):
+            return bank.at(phase_x + dx, phase_y + dy)[:, rows, columns][models]
+
+        width = np.float32(2 * bank.step)
+        middle = at(0, 0)
+        planes = np.empty((3, *middle.shape), np.float32)
+        np.divide(at(1, 0) - at(-1, 0), width, out=planes[1])
+        np.divide(at(0, 1) - at(0, -1), width, out=planes[2])
+        np.maximum(middle + rest_x * planes[1] + rest_y * planes[2], 0, out=planes[0])
+        return planes
 
     def source(self, blend):
         """
@@ -238,7 +281,9 @@ class Stamp:
         """
         Return the improvement of the Cash statistic over background alone.
         """
-        return 2 * float((self.counts * np.log1p(source / self.background) - source).sum())
+        window = self.window
+        seen = np.log1p(source.ravel()[window.lit] / window.dark)
+        return 2 * float(window.photons @ seen - source.sum())
 
 
 def fit_blend(stamp, models, x, y, amplitude, *, reach):
@@ -267,34 +312,31 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
     least = 1e-3 * max(amplitude.sum(), 1.0)
     low = np.array(stamp.corner, float)[:, None]
     high = low + np.array(stamp.counts.shape[::-1])[:, None] - 1
-    parts = [stamp.component(*one) for one in zip(models, *place, strict=True)]
-    source = sum(a * part[0] for a, part in zip(amplitude, parts, strict=True))
+    # where both ask for another place, the stamp is what counts
+    lowest = np.minimum(np.maximum(start - reach, low), high)
+    highest = np.minimum(np.maximum(start + reach, low), high)
+    window = stamp.window
+    parts = _components(stamp, models, place)
+    source = amplitude @ parts[0]
     value = stamp.statistic(source)
     for _ in range(_MOST_STEPS):
-        model = stamp.background + source
-        derivatives = np.stack(
-            [part[0].ravel() for part in parts]
-            + [
-                a * part[1 + axis].ravel()
-                for axis in (0, 1)
-                for a, part in zip(amplitude, parts, strict=True)
-            ]
-        )
-        weighted = derivatives / model.ravel()
+        model = window.background + source
+        scale = np.stack([np.ones(n), amplitude, amplitude])
+        derivatives = (scale[..., None] * parts).reshape(3 * n, -1)
+        weighted = derivatives / model
         information = weighted @ derivatives.T
-        score = weighted @ (stamp.counts - model).ravel()
+        score = weighted @ (window.counts - model)
         # close components are nearly degenerate
         information[np.diag_indices(3 * n)] *= 1 + 1e-3
         information[np.diag_indices(3 * n)] += 1e-9
         step = np.linalg.solve(information, score)
-        step[n:] = np.clip(step[n:], -1, 1)
+        step[n:] = np.minimum(np.maximum(step[n:], -1), 1)
         for factor in (1.0, 0.5, 0.25, 0.0625):
             amplitude_next = np.maximum(amplitude + factor * step[:n], least)
             place_next = place + factor * step[n:].reshape(2, n)
-            place_next = np.clip(place_next, start - reach, start + reach)
-            place_next = np.clip(place_next, low, high)
-            parts_next = [stamp.component(*one) for one in zip(models, *place_next, strict=True)]
-            source_next = sum(a * p[0] for a, p in zip(amplitude_next, parts_next, strict=True))
+            place_next = np.minimum(np.maximum(place_next, lowest), highest)
+            parts_next = _components(stamp, models, place_next)
+            source_next = amplitude_next @ parts_next[0]
             value_next = stamp.statistic(source_next)
             if value_next > value:
                 break
@@ -306,6 +348,14 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
         if gain < 0.02:
             break
     return Blend(models=tuple(models), x=place[0], y=place[1], amplitude=amplitude, statistic=value)
+
+
+def _components(stamp, models, place):
+    """
+    Return components and their slopes, of shape ``(3, n, n_pixels)``.
+    """
+    made = [stamp.component(*one) for one in zip(models, *place.tolist(), strict=True)]
+    return np.stack([planes.reshape(3, -1) for planes in made], axis=1)
 
 
 def _long_axis(stamp, x, y, width):
@@ -369,20 +419,20 @@ def promise(stamp, blend, models):
     gain : list of float
         Of the Cash statistic, by each; 0 where the component would be negative.
     """
-    source = stamp.component(blend.models[0], blend.x[0], blend.y[0])[0]
-    expected = stamp.background + blend.amplitude[0] * source
-    excess = stamp.counts / expected - 1
+    window = stamp.window
+    source = stamp.component(blend.models[0], blend.x[0], blend.y[0])[0].ravel()
+    expected = window.background + blend.amplitude[0] * source
+    excess = window.counts / expected - 1
     weighted = source / expected
-    own = max(float((weighted * source).sum()), 1e-30)
-    slope_own = float((source * excess).sum())
-    gains = []
-    for model in models:
-        added = stamp.component(model, blend.x[0], blend.y[0])[0]
-        share = float((added * weighted).sum()) / own
-        slope = float((added * excess).sum()) - share * slope_own
-        information = float((added**2 / expected).sum()) - share**2 * own
-        gains.append(slope**2 / information if slope > 0 and information > 1e-12 else 0.0)
-    return gains
+    own = max(float(weighted @ source), 1e-30)
+    slope_own = float(source @ excess)
+    added = stamp.components(models, blend.x[0], blend.y[0])
+    added = added.reshape(len(added), -1).astype(np.float64)
+    share = added @ weighted / own
+    slope = added @ excess - share * slope_own
+    information = (added * added) @ (1 / expected) - share**2 * own
+    found = (slope > 0) & (information > 1e-12)
+    return np.where(found, slope**2 / np.where(found, information, 1), 0.0).tolist()
 
 
 def fit_pair(stamp, x, y, amplitude, *, radius, fwhm):

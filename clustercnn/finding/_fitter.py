@@ -21,9 +21,12 @@ from clustercnn.finding._alternatives import (
 from clustercnn.finding._planes import relative_exposure
 from clustercnn.finding._profiles import (
     OUTER_RADIUS,
+    Window,
+    amplitude_error,
     beta_wings,
     fit_amplitudes,
     position_step,
+    refined,
     template_bank,
 )
 from clustercnn.finding._psf import point_spread_of
@@ -272,19 +275,22 @@ class SourceFitter:
         models = np.arange(1 if point_only else len(radii))
         if around is not None and not point_only:
             models = _near(models, around)
-        amplitude = [None]
-        top = 0
+        # of each model so far
+        known = None
         for _ in range(_MOST_PLACES):
             # wide enough for the widest of the models
             half = min(int(np.ceil(4 * fwhm + 3 * radii[models[-1]])), self.half)
             here, there = self._overlap(x, y, half)
-            planes = counts[here], background[here], self.response[here]
+            window = Window(counts[here], background[here], self.response[here])
             templates = self._stamps(bank, models, x, y, there, half)
-            statistic, amplitude, error = fit_amplitudes(*planes, templates, start=amplitude[top])
+            begin = None if known is None else known[models]
+            statistic, amplitude, error = fit_amplitudes(window, templates, start=begin)
             top = int(np.argmax(statistic))
             best = int(models[top])
+            known = np.full(len(radii), amplitude[top]) if known is None else known
+            known[models] = amplitude
             slopes = self._slopes(bank, x, y, there, best, half)
-            steps, information = position_step(*planes, templates[top], slopes, amplitude[top])
+            steps, information = position_step(window, templates[top], slopes, amplitude[top])
             tried, models = models, models if point_only else _near(np.arange(len(radii)), best)
             # no further away than the source is wide, and not out of the image
             reach = max(0.5 * fwhm + 0.5 * radii[best], 1.0)
@@ -298,8 +304,8 @@ class SourceFitter:
             if _grid_place(bank, x, y) == before and set(models) <= set(tried):
                 break
         seen = self._seen(bank, x, y, best)
-        error = _amplitude_error(radii[tried], statistic, amplitude, error, top)
-        radius, radius_err, total = _refined(radii, tried, statistic, amplitude, top)
+        error = amplitude_error(radii[tried], statistic, amplitude, error, top)
+        radius, radius_err, total = refined(radii, tried, statistic, amplitude, top)
         return SourceFit(
             x=x,
             y=y,
@@ -446,7 +452,7 @@ class SourceFitter:
             point = fit_blend(stamp, (0,), *start, reach=reach)
         model, _ = blend.models
         x, y, amplitude = (values.tolist() for values in (blend.x, blend.y, blend.amplitude))
-        radius, radius_err, total = _refined(
+        radius, radius_err, total = refined(
             radii,
             np.arange(len(radii)),
             np.array([tried[k].statistic if k in tried else -np.inf for k in range(len(radii))]),
@@ -531,9 +537,13 @@ class SourceFitter:
     def _add(self, model, bank, number, x, y, amplitude):
         here, there = self._overlap(x, y, 2 * self.half)
         template = bank.at(*_phases(bank, x, y))[number]
-        # what is left of a sum taken away may be a rounding error below nothing
-        added = model[here] + amplitude * template[there] * self.response[here]
-        model[here] = np.maximum(added, 0)
+        part = model[here]
+        added = template[there] * self.response[here]
+        added *= np.float32(amplitude)
+        part += added
+        if amplitude < 0:
+            # what is left of a sum taken away may be a rounding error below nothing
+            np.maximum(part, 0, out=part)
 
 
 def _phases(bank, x, y):
@@ -550,46 +560,8 @@ def _grid_place(bank, x, y):
     )
 
 
-def _amplitude_error(radii, statistic, amplitude, error, best):
-    """
-    Return the error of an amplitude, that of an extended source with its radius left free.
-    """
-    if best == 0:
-        return float(error[0])
-    weight = np.exp((statistic - statistic[best]) / 2) * np.gradient(radii)
-    weight[0] = 0
-    spread = (weight * (amplitude - amplitude[best]) ** 2).sum() / weight.sum()
-    return float(np.sqrt(error[best] ** 2 + spread))
-
-
 def _near(models, best):
     """
     Return the point source and the models next to one, two on either side.
     """
     return models[(models == 0) | (np.abs(models - best) <= _MODELS_BESIDE)]
-
-
-def _refined(radii, models, statistic, amplitude, top):
-    """
-    Return the core radius at the top of a parabola through three models, its error, and the
-    amplitude there.
-    """
-    if len(models) == 1:
-        error = float(radii[1] / 2) if len(radii) > 1 else np.nan
-        return 0.0, error, float(amplitude[top])
-    step = np.gradient(radii)[models[top]]
-    radii = radii[models]
-    inside = radii[statistic > statistic[top] - 1.0]
-    error = max((inside.max() - inside.min()) / 2, step / 2)
-    radius, total = radii[top], amplitude[top]
-    beside = slice(top - 1, top + 2)
-    if 1 < top < len(radii) - 1 and np.isfinite(statistic[beside]).all():
-        place = np.log(radii[beside] / radius)
-        curve, slope, _ = np.polyfit(place, statistic[beside], 2)
-        if curve < 0:
-            at = np.clip(-slope / (2 * curve), place[0], place[2])
-            # the statistic falls by one within a sigma
-            error = max(radius * np.exp(at) / np.sqrt(-curve), 1e-3)
-            radius = radius * np.exp(at)
-            total = np.exp(np.polyval(np.polyfit(place, np.log(amplitude[beside]), 2), at))
-    return float(radius), float(error), float(total)

@@ -11,10 +11,13 @@ from scipy import fft, special
 __all__ = [
     'OUTER_RADIUS',
     'TemplateBank',
+    'Window',
+    'amplitude_error',
     'beta_wings',
     'enclosed',
     'fit_amplitudes',
     'position_step',
+    'refined',
     'tail_likelihood',
     'template_bank',
 ]
@@ -193,7 +196,36 @@ def template_bank(radii, core_radius, slope, half):
     return TemplateBank(np.array(radii), core_radius=core_radius, slope=slope, half=half)
 
 
-def fit_amplitudes(counts, background, response, templates, *, start=None):
+class Window:
+    """
+    A part of the image, and which of its pixels hold photons: only they enter sums over the data.
+
+    Parameters
+    ----------
+    counts, background : 2D `~numpy.ndarray`
+        The part.
+    response : 2D `~numpy.ndarray`
+        Relative exposure, 0 where nothing is known.
+    """
+
+    def __init__(self, counts, background, response):
+        self.shape = counts.shape
+        self.counts = counts.ravel()
+        self.response = response.ravel()
+        self.background = np.maximum(background, 1e-6).ravel()
+        self.lit = np.flatnonzero((self.counts > 0) & (self.response > 0))
+        # of those pixels
+        self.photons = self.counts[self.lit].astype(np.float64)
+        self.dark = self.background[self.lit]
+
+    def excess(self):
+        """
+        Return the counts over the background where anything was exposed (float).
+        """
+        return float(((self.counts - self.background) * (self.response > 0)).sum())
+
+
+def fit_amplitudes(window, templates, *, start=None):
     """
     Fit the amplitude of each template to a stamp by Cash likelihood.
 
@@ -201,14 +233,12 @@ def fit_amplitudes(counts, background, response, templates, *, start=None):
 
     Parameters
     ----------
-    counts, background : 2D `~numpy.ndarray`
+    window : Window
         The stamp.
-    response : 2D `~numpy.ndarray`
-        Relative exposure, 0 where nothing is known.
     templates : 3D `~numpy.ndarray`
         Shape ``(k, ny, nx)``.
-    start : float, optional
-        An amplitude to begin with; by default all counts over the background.
+    start : 1D `~numpy.ndarray`, optional
+        Amplitudes to begin with; by default all counts over the background.
 
     Returns
     -------
@@ -219,42 +249,43 @@ def fit_amplitudes(counts, background, response, templates, *, start=None):
     error : 1D `~numpy.ndarray`
         One sigma, from the curvature.
     """
-    norm = np.einsum('kyx,yx->k', templates, response, dtype=np.float64)
-    # only pixels with photons enter the sums over the data
-    there = (counts > 0) & (response > 0)
-    n = counts[there]
-    shape = templates[:, there] * response[there]
-    floor = np.maximum(background[there], 1e-6)
+    templates = templates.reshape(len(templates), -1)
+    norm = np.einsum('kp,p->k', templates, window.response, dtype=np.float64)
+    n, floor = window.photons, window.dark
+    shape = templates.take(window.lit, axis=1) * window.response[window.lit]
+    # once, rather than in each step
+    shape = shape.astype(np.float64)
     if start is None:
-        start = ((counts - background) * (response > 0)).sum()
-    value = np.full(len(templates), max(float(start), 1.0))
+        start = np.full(len(templates), window.excess())
+    value = np.maximum(start, 1.0)
     curvature = np.ones(len(templates))
     for _ in range(30):
         ratio = shape / (floor + value[:, None] * shape)
         slope = norm - ratio @ n
-        curvature = (ratio**2) @ n
-        step = slope / np.maximum(curvature, 1e-12)
+        curvature = np.maximum((ratio * ratio) @ n, 1e-12)
         # half the value at most, so that the amplitude stays positive
-        following = np.maximum(value - np.clip(step, -2 * value, 0.5 * value), 1e-6)
-        done = np.all(np.abs(following - value) <= 1e-4 * value + 1e-5)
+        step = np.minimum(np.maximum(slope / curvature, -2 * value), 0.5 * value)
+        following = np.maximum(value - step, 1e-6)
+        done = (np.abs(following - value) <= 1e-4 * value + 1e-5).all()
         value = following
         if done:
             break
-    model = 1 + value[:, None] * shape / floor
-    statistic = 2 * (np.log(model) @ n - value * norm)
-    return statistic, value, 1 / np.sqrt(np.maximum(curvature, 1e-12))
+    statistic = 2 * (np.log1p(value[:, None] * shape / floor) @ n - value * norm)
+    return statistic, value, 1 / np.sqrt(curvature)
 
 
-def position_step(counts, background, response, template, slopes, amplitude):
+def position_step(window, template, slopes, amplitude):
     """
     Return the shift that a model wants, and the information in it.
 
-    Fisher scoring for the position, the amplitude held.
+    Fisher scoring for the position, the amplitude held, with the information at the start.
 
     Parameters
     ----------
-    counts, background, response, template : 2D `~numpy.ndarray`
-        As for `fit_amplitudes`, one template.
+    window : Window
+        The stamp.
+    template : 2D `~numpy.ndarray`
+        The model.
     slopes : tuple of 2D `~numpy.ndarray`
         Change of the template when its centre moves along x and along y, per pixel.
     amplitude : float
@@ -267,23 +298,106 @@ def position_step(counts, background, response, template, slopes, amplitude):
     information : tuple of float
         Inverse variances of x and y, in 1/pixel**2.
     """
-    shift, reach = np.zeros(2), 1.0
-    for _ in range(6):
+    planes = np.stack([template, *slopes]).reshape(3, -1)
+    planes = planes * (amplitude * window.response.astype(np.float64))
+    source, changes = planes[0], planes[1:]
+    lit = planes.take(window.lit, axis=1)
+    lost = changes.sum(axis=1)
+
+    def information(shift):
         # within a phase the template changes linearly
-        moved = np.maximum(template + shift[0] * slopes[0] + shift[1] * slopes[1], 0)
-        model = np.maximum(background, 1e-6) + amplitude * moved * response
-        steps, informations = np.zeros(2), np.zeros(2)
-        for axis, slope in enumerate(slopes):
-            change = amplitude * slope * response
-            informations[axis] = (change**2 / model).sum()
-            score = (change * (counts / model - 1)).sum()
-            steps[axis] = score / max(informations[axis], 1e-12)
+        moved = np.maximum(source + shift @ changes, 0)
+        return np.maximum((changes * changes) @ (1 / (window.background + moved)), 1e-12)
+
+    shift, reach = np.zeros(2), 1.0
+    known = information(shift)
+    for _ in range(6):
+        model = window.dark + np.maximum(lit[0] + shift @ lit[1:], 0)
+        steps = (lit[1:] @ (window.photons / model) - lost) / known
         # where the PSF is not that of the model steps are too long; halving ends that
-        shift = np.clip(shift + np.clip(steps, -reach, reach), -0.5, 0.5)
+        shift = shift + np.minimum(np.maximum(steps, -reach), reach)
+        shift = np.minimum(np.maximum(shift, -0.5), 0.5)
         if np.abs(steps).max() < 0.01:
             break
         reach *= 0.5
-    return tuple(shift.tolist()), tuple(informations.tolist())
+    return tuple(shift.tolist()), tuple(information(shift).tolist())
+
+
+def amplitude_error(radii, statistic, amplitude, error, best):
+    """
+    Return the error of an amplitude, that of an extended source with its radius left free.
+
+    Parameters
+    ----------
+    radii, statistic, amplitude, error : 1D `~numpy.ndarray`
+        Core radius of each model, and what `fit_amplitudes` makes of it.
+    best : int
+        Number of the best among them.
+
+    Returns
+    -------
+    error : float
+        One sigma.
+    """
+    if best == 0:
+        return float(error[0])
+    weight = np.exp((statistic - statistic[best]) / 2) * np.gradient(radii)
+    weight[0] = 0
+    spread = (weight * (amplitude - amplitude[best]) ** 2).sum() / weight.sum()
+    return float(np.sqrt(error[best] ** 2 + spread))
+
+
+def refined(radii, models, statistic, amplitude, top):
+    """
+    Return the core radius at the top of a parabola through three models, its error, and the
+    amplitude there.
+
+    Parameters
+    ----------
+    radii : 1D `~numpy.ndarray`
+        Core radii of all models.
+    models : 1D `~numpy.ndarray` of int
+        Numbers of those that were fitted.
+    statistic, amplitude : 1D `~numpy.ndarray`
+        What `fit_amplitudes` makes of these.
+    top : int
+        Number of the best among them.
+
+    Returns
+    -------
+    radius, error, amplitude : float
+        The radius and its error in pixels.
+    """
+    if len(models) == 1:
+        error = float(radii[1] / 2) if len(radii) > 1 else np.nan
+        return 0.0, error, float(amplitude[top])
+    step = np.gradient(radii)[models[top]]
+    radii = radii[models]
+    inside = radii[statistic > statistic[top] - 1.0]
+    error = max((inside.max() - inside.min()) / 2, step / 2)
+    radius, total = radii[top], amplitude[top]
+    beside = slice(top - 1, top + 2)
+    if 1 < top < len(radii) - 1 and np.isfinite(statistic[beside]).all():
+        place = np.log(radii[beside] / radius)
+        curve, slope = _parabola(place, statistic[beside])
+        if curve < 0:
+            at = min(max(-slope / (2 * curve), place[0]), place[2])
+            # the statistic falls by one within a sigma
+            error = max(radius * np.exp(at) / np.sqrt(-curve), 1e-3)
+            radius = radius * np.exp(at)
+            curve, slope = _parabola(place, np.log(amplitude[beside]))
+            total *= np.exp(curve * at**2 + slope * at)
+    return float(radius), float(error), float(total)
+
+
+def _parabola(place, value):
+    """
+    Return the quadratic and the linear coefficient of a parabola through three points, the
+    second of which is at 0.
+    """
+    before, after = ((value[k] - value[1]) / place[k] for k in (0, 2))
+    curve = (after - before) / (place[2] - place[0])
+    return curve, after - curve * place[2]
 
 
 def tail_likelihood(gain, n_parameters):

@@ -99,12 +99,14 @@ class ImageShape:
 
         Returns
         -------
-        image, slope_x, slope_y : 2D `~numpy.ndarray`
+        planes : 3D `~numpy.ndarray`
             The image, and its change as the source moves along x and along y.
         """
         columns, rows = (np.append(place - 0.5, place[-1] + 0.5) for place in (dx, dy))
         image = np.maximum(self._between(0, rows, columns), 0)
-        return image, -self._between(1, rows, columns), -self._between(2, rows, columns)
+        return np.stack(
+            [image, -self._between(1, rows, columns), -self._between(2, rows, columns)]
+        )
 
 
 @functools.lru_cache(maxsize=16)
