@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from clustercnn.exceptions import DataQualityWarning
+from clustercnn.finding._convolve import BandedKernel
 from clustercnn.finding._planes import strips, sums_by_number, valid_counts
 from clustercnn.finding._starlet import poisson_sigma, smooth
 from clustercnn.finding._vignetting import axis_of, vignetting_of
@@ -23,6 +24,9 @@ _STEADY_COUNTS = 15.0
 _WIDEST = 240.0
 _N_LEVELS = 8
 _N_RINGS = 3
+_N_CLASSES = _N_LEVELS * _N_RINGS
+# of exposure, and of coverage
+_N_CELLS = 60
 # times the background
 _OUTSHINES = 1.0
 _SUSPECT_RATIO = 1.5
@@ -85,7 +89,10 @@ class BackgroundEstimator:
         self.given = image.background
         self.counts = valid_counts(image)
         self.exposure = np.float32(1) if image.exposure is None else image.exposure
-        self.coverage, self.classes = _coverage(self._response())
+        response = self._response()
+        self.coverage, self.numbers, self.groups = _coverage(response)
+        if self.coverage is not None:
+            self.totals = self._sums(self.valid, self.counts, response)
         widest = min(min(image.shape) / 12, _WIDEST / image.pixel_scale.value)
         self.width = max(12.0, 8.0 * psf_pixels, widest)
         self.scale = _scale_of(psf_pixels)
@@ -112,7 +119,10 @@ class BackgroundEstimator:
             found = np.zeros(good.shape, bool)
             for scale in (self.scale, self.scale + 2):
                 found |= _grown(self._excess(background, scale), 2**scale)
-            good = self._enough(~found, good)
+            before, good = good, self._enough(~found, good)
+            if np.array_equal(before, good):
+                # and so would be all that follows
+                break
             # of a large image two would be one too many
             del background
             background = self._fitted(self.counts, good)
@@ -143,7 +153,10 @@ class BackgroundEstimator:
         mean = given[known].sum(dtype=np.float64) / response[known].sum(dtype=np.float64)
         # a millionth of the steadying of the image's own background, at its level
         ratio = _smooth_ratio(given / np.float32(mean), response, known, self.width, steady=2e-5)
-        return np.where(empty, np.float32(mean) * ratio * response, given)
+        for rows, factor in _between_cells(ratio, given.shape):
+            filled = np.float32(mean) * factor * response[rows]
+            np.copyto(given[rows], filled, where=empty[rows])
+        return given
 
     def over(self, model, background):
         """
@@ -207,21 +220,58 @@ class BackgroundEstimator:
         """
         Return the background fitted to the good pixels.
         """
-        background = _mixture(counts, self._response(), self.coverage, good)
-        if self.classes is not None:
-            made, expected = sums_by_number(
-                good.shape,
-                _N_LEVELS * _N_RINGS,
-                lambda rows: (good[rows], self.classes[rows][good[rows]]),
-                counts,
-                background,
-            )
-            ratio = np.maximum(made + _STEADY_COUNTS, 0.1) / (expected + _STEADY_COUNTS)
-            ratio = ratio.astype(np.float32)
-            for rows in strips(good.shape):
-                background[rows] *= ratio[self.classes[rows]]
-        background *= _smooth_ratio(counts, background, good, self.width)
-        return background
+        response = self._response()
+        if self.coverage is None:
+            n = max(counts[good].sum(dtype=np.float64), 0.0)
+            response *= np.float32(n / max(response[good].sum(dtype=np.float64), 1e-30))
+        else:
+            self._mix(response, self._good_sums(counts, response, good))
+        ratio = _smooth_ratio(counts, response, good, self.width)
+        for rows, factor in _between_cells(ratio, good.shape):
+            response[rows] *= factor
+        return response
+
+    def _good_sums(self, counts, response, good):
+        """
+        Return sums of counts, response and coverage over the good pixels of each number.
+        """
+        if counts is not self.counts:
+            return self._sums(good, counts, response)
+        # most pixels are good
+        sums = self._sums(self.valid & ~good, counts, response)
+        return [total - masked for total, masked in zip(self.totals, sums, strict=True)]
+
+    def _sums(self, used, counts, response):
+        """
+        Return sums of counts, response and coverage over pixels of each number.
+        """
+        return sums_by_number(
+            used.shape,
+            len(self.groups),
+            lambda rows: (used[rows], self.numbers[rows][used[rows]]),
+            counts,
+            response,
+            self.coverage,
+        )
+
+    def _mix(self, response, sums):
+        """
+        Turn the response into the sum of response and coverage that makes the counts most likely,
+        times a factor for each class.
+        """
+        cells, classes = self.groups // _N_CLASSES, self.groups % _N_CLASSES
+        rates = _mixture(*(np.bincount(cells, part) for part in sums))
+        expected = rates[0] * sums[1] + rates[1] * sums[2]
+        made, expected = (
+            np.bincount(classes, part, minlength=_N_CLASSES) for part in (sums[0], expected)
+        )
+        ratio = np.maximum(made + _STEADY_COUNTS, 0.1) / (expected + _STEADY_COUNTS)
+        ratio = ratio[classes].astype(np.float32)
+        for rows in strips(response.shape):
+            part = response[rows]
+            part *= np.float32(rates[0])
+            part += np.float32(rates[1]) * self.coverage[rows]
+            part *= ratio[self.numbers[rows]]
 
 
 def suspect_places(image, *, psf_pixels):
@@ -277,79 +327,68 @@ def suspect_places(image, *, psf_pixels):
 
 def _coverage(response):
     """
-    Return how much of the detectors looked at each pixel, and the class of each.
+    Return how much of the detectors looked at each pixel, and which pixels are alike.
 
-    The coverage is the exposure without the vignetting that it shows. Pixels of one class have
-    about the same coverage and vignetting. Both are None where nothing is known of these.
+    The coverage is the exposure without the vignetting that it shows. Pixels of one number have
+    about the same exposure and coverage, their cell, and are of one class, of which coverage and
+    vignetting are about the same; the last is cell times the number of classes plus class, by
+    number. All are None where nothing is known of the vignetting.
     """
     vignetting = vignetting_of(response, axis_of(response))
     if vignetting is None:
-        return None, None
+        return None, None, None
     coverage = response / vignetting
     np.minimum(coverage, 1.0, out=coverage)
     edges = np.percentile(vignetting[response > 0], np.linspace(0, 100, _N_RINGS + 1)[1:-1])
-    classes = np.empty(response.shape, np.uint8)
+    there = np.zeros(_N_CELLS**2 * _N_CLASSES, bool)
+    groups = np.empty(response.shape, np.int32)
     for rows in strips(response.shape):
-        level = np.minimum((coverage[rows] * _N_LEVELS).astype(np.int32), _N_LEVELS - 1)
-        classes[rows] = level * _N_RINGS + np.digitize(vignetting[rows], edges)
-    return coverage, classes
+        first, second, level = (
+            np.minimum((plane[rows] * n).astype(np.int32), n - 1)
+            for plane, n in ((response, _N_CELLS), (coverage, _N_CELLS), (coverage, _N_LEVELS))
+        )
+        ring = sum((vignetting[rows] >= edge).astype(np.int32) for edge in edges)
+        groups[rows] = ((first * _N_CELLS + second) * _N_LEVELS + level) * _N_RINGS + ring
+        there[groups[rows]] = True
+    number_of = np.cumsum(there).astype(np.uint16) - np.uint16(1)
+    numbers = np.empty(response.shape, np.uint16)
+    for rows in strips(response.shape):
+        numbers[rows] = number_of[groups[rows]]
+    return coverage, numbers, np.flatnonzero(there)
 
 
-def _mixture(counts, response, coverage, good):
+def _mixture(made, *sums):
     """
-    Return the sum of components that makes the counts most likely, none of them negative.
+    Return the rates of two components that make the counts most likely, none of them negative.
 
-    The components are the exposure, which becomes the sum, and the coverage if it is known.
     Expectation maximisation on counts summed in cells of equal components, which for a sum of
     Poisson rates never lowers the likelihood (Richardson 1972; Lucy 1974, AJ 79, 745).
     """
-    components = [response] if coverage is None else [response, coverage]
-    totals = [plane[good].sum(dtype=np.float64) for plane in components]
-    n = max(counts[good].sum(dtype=np.float64), 0.0)
-    if coverage is None:
-        response *= np.float32(n / max(totals[0], 1e-30))
-        return response
-
-    def cells(rows):
-        used = good[rows]
-        first, second = (
-            np.minimum((plane[rows][used] * 60).astype(np.int32), 59) for plane in components
-        )
-        return used, first * 60 + second
-
-    made, *sums = sums_by_number(good.shape, 3600, cells, counts, *components)
+    sums = np.array(sums)
+    totals = np.maximum(sums.sum(axis=1), 1e-30)
+    rates = 0.5 * max(made.sum(), 0.0) / totals
     # a model taken away may leave less than nothing
     made = np.maximum(made, 0)
-    rates = [0.5 * n / max(total, 1e-30) for total in totals]
+    share = sums / totals[:, None]
     for _ in range(300):
-        expected = np.maximum(rates[0] * sums[0] + rates[1] * sums[1], 1e-30)
-        rates = [
-            rate * (made / expected * part).sum() / max(part.sum(), 1e-30)
-            for rate, part in zip(rates, sums, strict=True)
-        ]
-    response *= np.float32(rates[0])
-    for rows in strips(good.shape):
-        response[rows] += np.float32(rates[1]) * coverage[rows]
-    return response
+        rates = rates * (share @ (made / np.maximum(rates @ sums, 1e-30)))
+    return rates
 
 
 def _smooth_ratio(counts, background, good, width, *, steady=20.0):
     """
-    Return counts over background, both smoothed with a Gaussian of a width in pixels.
+    Return counts over background in cells, both smoothed with a Gaussian of a width in pixels.
 
-    The Gaussian is much wider than the cells into which the pixels are summed first.
+    The Gaussian is much wider than the cells, into which the pixels are summed first.
     """
     step = max(1, int(width // 8))
     made, expected = (
-        ndimage.gaussian_filter(_summed(plane, good, step), width / step, mode='constant')
-        for plane in (counts, background)
+        _gaussian(_summed(plane, good, step), width / step) for plane in (counts, background)
     )
     # a few counts' worth of the mean steadies places where little is left
     steady = steady / (4 * np.pi * (width / step) ** 2)
     ratio = np.maximum(made + steady, 0.1 * steady) / np.maximum(expected + steady, 1e-30)
-    (ny, nx), (n_rows, n_columns) = counts.shape, ratio.shape
-    ratio = (_interpolation(ny, n_rows, step) @ ratio).astype(np.float32)
-    return ratio @ _interpolation(nx, n_columns, step).T.astype(np.float32)
+    return ratio.astype(np.float32), step
 
 
 def _summed(plane, good, step):
@@ -359,27 +398,62 @@ def _summed(plane, good, step):
     ny, nx = (-(-size // step) for size in plane.shape)
     padded = np.zeros((ny * step, nx * step), plane.dtype)
     np.copyto(padded[: plane.shape[0], : plane.shape[1]], plane, where=good)
-    return padded.reshape(ny, step, nx, step).sum(axis=(1, 3), dtype=np.float64)
+    # strided sums are several times faster than those over a reshaped array
+    rows = sum(padded[k::step] for k in range(step))
+    return sum(rows[:, k::step] for k in range(step)).astype(np.float64)
 
 
-def _interpolation(size, n_cells, step):
+def _gaussian(plane, width):
     """
-    Return the matrix that interpolates linearly from the middles of cells to pixels.
+    Return a plane smoothed with a Gaussian that ends at four times its width.
+    """
+    half = int(4 * width + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-half, half + 1) / width) ** 2)
+    return BandedKernel(kernel / kernel.sum(), np.float64)(plane, 0, len(plane))
+
+
+def _between_cells(cells, shape):
+    """
+    Interpolate linearly from the middles of cells to pixels; yields rows, and their values.
+
+    ``cells`` are values, and the size of a cell in pixels.
+    """
+    values, step = cells
+    (low, high, down), (left, right, along) = (
+        _neighbours(size, n_cells, step) for size, n_cells in zip(shape, values.shape, strict=True)
+    )
+    for rows in strips(shape):
+        part = values[low[rows]]
+        part += (values[high[rows]] - part) * down[rows, None]
+        between = part.take(left, axis=1)
+        rise = (part.take(right, axis=1) - between) * along
+        between += rise
+        yield rows, between
+
+
+def _neighbours(size, n_cells, step):
+    """
+    Return, for each pixel, the cells whose middles it lies between, and how far on it is.
     """
     place = np.clip((np.arange(size) + 0.5) / step - 0.5, 0, n_cells - 1)
     low = np.minimum(place.astype(int), max(n_cells - 2, 0))
-    matrix = np.zeros((size, n_cells))
-    matrix[np.arange(size), low] = 1 - (place - low)
-    if n_cells > 1:
-        matrix[np.arange(size), low + 1] = place - low
-    return matrix
+    return low, np.minimum(low + 1, n_cells - 1), (place - low).astype(np.float32)
 
 
 def _grown(mask, reach):
     """
     Return a mask with all that lies within a distance along either axis.
     """
-    return ndimage.maximum_filter(mask, 2 * reach + 1, mode='constant')
+    grown = np.pad(mask, reach)
+    for turned in (grown, grown.T):
+        width, wanted = 1, 2 * reach + 1
+        # each pixel tells of so many from it on
+        while width < wanted:
+            step = min(width, wanted - width)
+            turned[:-step] |= turned[step:]
+            width += step
+    ny, nx = mask.shape
+    return grown[:ny, :nx]
 
 
 def _scale_of(psf_pixels):
