@@ -123,6 +123,9 @@ def for_row_blocks(function, shape, kernel):
     """
     ny, nx = shape
     size = max(BLOCK // max(nx, 1), kernel.half // 4, 1)
+    # as many blocks as every thread gets the same share of
+    rounds = _n_threads(ny * nx) * -(-ny // (_n_threads(ny * nx) * size))
+    size = min(size, -(-ny // rounds))
     size = -(-size // _ROWS) * _ROWS
     blocks = []
     for start in range(0, ny, size):

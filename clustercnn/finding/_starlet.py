@@ -10,7 +10,14 @@ from scipy import special
 
 from clustercnn.finding._convolve import BandedKernel, b3_cascade, for_row_blocks
 
-__all__ = ['poisson_sigma', 'poisson_sigma_at', 'scaling_kernel', 'smooth', 'starlet_transform']
+__all__ = [
+    'poisson_sigma',
+    'poisson_sigma_at',
+    'scaling_kernel',
+    'smooth',
+    'smooth_at',
+    'starlet_transform',
+]
 
 # B3 spline (Starck & Murtagh 2006, Astronomical Image and Data Analysis, eq. A.13)
 _B3 = np.array([1, 4, 6, 4, 1], dtype=np.float64) / 16
@@ -160,12 +167,15 @@ def poisson_sigma(counts, background, scale, *, floor=0.0):
         # the difference first: it is as exact in float32 as the counts are
         excess = kernels[0]((counts[needed] - expected).astype(dtype, copy=False), first, last)
         variance, third = (kernel(expected, first, last) for kernel in kernels[1:])
-        there = (excess > 0) & (third > 0) & (excess * excess >= least * variance)
+        there = excess > 0
+        there &= excess * excess >= least * variance
+        there = np.flatnonzero(there)
+        there = there[third.ravel()[there] > 0]
         sums = (
-            plane[there].astype(np.float64) * peak
+            plane.ravel()[there].astype(np.float64) * peak
             for plane, peak in zip((excess, variance, third), peaks, strict=True)
         )
-        sigma[block][there] = _tail_sigma(*sums)
+        sigma[block].ravel()[there] = _tail_sigma(*sums)
 
     for_row_blocks(fill, counts.shape, kernels[0])
     return sigma
@@ -188,19 +198,49 @@ def poisson_sigma_at(counts, background, model, scale, column, row):
         0 if there is no excess. Other than there also 0 if it is less than a hundredth of what
         was expected: no exposure map and no background is known better.
     """
-    kernel = scaling_kernel(scale)
-    half = len(kernel) // 2
-    ny, nx = counts.shape
-    rows = slice(max(row - half, 0), min(row + half + 1, ny))
-    columns = slice(max(column - half, 0), min(column + half + 1, nx))
-    vertical = kernel[rows.start - row + half : rows.stop - row + half]
-    horizontal = kernel[columns.start - column + half : columns.stop - column + half]
-    expected = np.add(background[rows, columns], model[rows, columns], dtype=np.float64)
-    excess = vertical @ (counts[rows, columns] - expected) @ horizontal
+    here, vertical, horizontal = _window(counts.shape, scale, column, row)
+    expected = np.add(background[here], model[here], dtype=np.float64)
+    excess = vertical @ (counts[here] - expected) @ horizontal
     mean, variance, third = (vertical**p @ expected @ horizontal**p for p in (1, 2, 3))
     if not (excess > _LEAST_EXCESS * mean and third > 0):
         return 0.0
     return float(_tail_sigma(*(np.array([value]) for value in (excess, variance, third)))[0])
+
+
+def smooth_at(image, scale, column, row):
+    """
+    Return what `smooth` makes of one pixel.
+
+    Parameters
+    ----------
+    image : 2D `~numpy.ndarray`
+        Finite; nothing is assumed beyond its border.
+    scale, column, row : int
+        Scale of the kernel and the pixel.
+
+    Returns
+    -------
+    value : float
+        In double precision.
+    """
+    here, vertical, horizontal = _window(image.shape, scale, column, row)
+    return float(vertical @ image[here] @ horizontal)
+
+
+def _window(shape, scale, column, row):
+    """
+    Return the part of an image that a kernel covers, and the part of the kernel along each axis.
+    """
+    kernel = scaling_kernel(scale)
+    half = len(kernel) // 2
+    here = tuple(
+        slice(max(at - half, 0), min(at + half + 1, size))
+        for at, size in zip((row, column), shape, strict=True)
+    )
+    return here, *(
+        kernel[part.start - at + half : part.stop - at + half]
+        for part, at in zip(here, (row, column), strict=True)
+    )
 
 
 def _tail_sigma(excess, variance, third):

@@ -41,15 +41,18 @@ def axis_of(response):
     # the shape of the vignetting is much wider than a pixel of a large image
     step = max(1, min(response.shape) // 400)
     response = np.asarray(response[::step, ::step], np.float64)
-    seen = (response > 0).astype(np.float64)
+    seen = response > 0
     size = max(3, min(response.shape) // 16)
-    cover = ndimage.uniform_filter(seen, size, mode='constant')
+    cover = ndimage.uniform_filter(seen.astype(np.float64), size, mode='constant')
     mean = ndimage.uniform_filter(response, size, mode='constant')
     mean = np.where(cover > 0.3, mean / np.maximum(cover, 1e-9), 0)
-    y, x = np.nonzero(mean > 0.93 * mean.max()) if mean.max() > 0 else np.nonzero(seen + 1)
-    if len(x) > 0.7 * (mean > 0).sum():
-        y, x = np.nonzero(seen) if seen.any() else np.nonzero(seen + 1)
-    return float(x.mean()) * step, float(y.mean()) * step
+    most = mean.max()
+    best = mean > 0.93 * most
+    if most <= 0 or best.sum() > 0.7 * (mean > 0).sum():
+        best = seen if seen.any() else np.ones_like(seen)
+    n = best.sum()
+    x, y = (best.sum(axis=axis) @ np.arange(best.shape[1 - axis]) / n for axis in (0, 1))
+    return float(x) * step, float(y) * step
 
 
 def reach_of(response, axis):
@@ -109,13 +112,16 @@ def profile_of(response, axis):
     value, distance = sample[seen], distance[seen]
     if not _falls_on_all_sides(value, distance, x[columns] - axis[0], y[rows] - axis[1]):
         return None
-    ring = np.minimum(distance / (distance.max() / _N_RINGS), _N_RINGS - 1).astype(int)
+    ring = np.minimum(distance / (distance.max() / _N_RINGS), _N_RINGS - 1).astype(np.uint8)
+    order = np.argsort(ring, kind='stable')
+    ends = np.cumsum(np.bincount(ring, minlength=_N_RINGS))[:-1]
     middle, height = [], []
-    for number in range(_N_RINGS):
-        here = ring == number
-        if here.sum() >= 10:
-            middle.append(distance[here].mean())
-            height.append(np.percentile(value[here], 90))
+    for far, values in zip(
+        np.split(distance[order], ends), np.split(value[order], ends), strict=True
+    ):
+        if len(far) >= 10:
+            middle.append(far.mean())
+            height.append(np.percentile(values, 90))
     height = np.maximum.accumulate(height[::-1])[::-1]
     profile = np.interp(distance, middle, height)
     on_profile = np.abs(value / profile - 1) < _TOLERANCE
@@ -131,9 +137,8 @@ def _falls_on_all_sides(value, distance, dx, dy):
 
     That of a scan falls across its track only.
     """
-    side = np.floor(np.arctan2(dy, dx) / (np.pi / 2)).astype(int) % 4
-    for number in range(4):
-        here = side == number
+    up, right = dy >= 0, dx >= 0
+    for here in (up & right, up & ~right, ~up & ~right, ~up & right):
         if not here.any():
             return False
         far = distance / distance[here].max()

@@ -11,7 +11,7 @@ from clustercnn.finding._fitter import Expected, closest_distance
 from clustercnn.finding._planes import peaks_above
 from clustercnn.finding._psf_image import source_fitter
 from clustercnn.finding._settings import FinderSettings
-from clustercnn.finding._starlet import poisson_sigma, poisson_sigma_at, smooth
+from clustercnn.finding._starlet import poisson_sigma, poisson_sigma_at, smooth_at
 from clustercnn.finding.characterise import characterise
 
 __all__ = ['WaveletFinder']
@@ -118,7 +118,10 @@ class WaveletFinder(FinderSettings):
             values = sigma[rows, columns]
             # planes of a mosaic are large
             del sigma
-            exposed = smooth(valid.astype(np.float32), scale)[rows, columns] >= 0.5
+            exposed = np.array(
+                [smooth_at(valid, scale, *place) for place in zip(columns, rows, strict=True)]
+            )
+            exposed = exposed.reshape(len(rows)) >= 0.5
             n_edge += int((~exposed).sum())
             peaks += [
                 (float(value), scale, int(column), int(row))
