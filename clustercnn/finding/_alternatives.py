@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from clustercnn.finding._profiles import Window
+from clustercnn.finding._profiles import Window, times
 
 __all__ = [
     'LEAST_PROMISE',
@@ -228,7 +228,8 @@ class Stamp:
         Parameters
         ----------
         models : sequence of int
-            Their numbers in the bank: 0 alone, or others.
+            Their numbers in the bank: 0 alone, or others, which are shifted to the next step of
+            its grid only.
         x, y : float
             Where they are, in pixels of the image.
 
@@ -239,31 +240,33 @@ class Stamp:
         """
         if models[0] == 0:
             return self.component(0, x, y)[:1]
-        return self._extended(np.asarray(models), x, y)[0] * self.response
+        phase, _, place = self._cut(x, y)
+        return self.bank.at(*phase)[:, *place][np.asarray(models)] * self.response
 
-    def _extended(self, models, x, y):
+    def _cut(self, x, y):
         """
-        Return one model or several, and how they change along x and along y.
+        Return the steps of the bank's grid next to a place, what is left, and the pixels.
         """
-        bank = self.bank
-        column, row = round(x), round(y)
-        phase_x, phase_y = bank.phase(x - column), bank.phase(y - row)
-        rest_x = np.float32(x - column - phase_x * bank.step)
-        rest_y = np.float32(y - row - phase_y * bank.step)
-        top = bank.half - (row - self.corner[1])
-        left = bank.half - (column - self.corner[0])
-        rows = slice(top, top + self.counts.shape[0])
-        columns = slice(left, left + self.counts.shape[1])
+        phase, rest, place = [], [], []
+        for at, corner, size in zip((x, y), self.corner, self.counts.shape[::-1], strict=True):
+            middle = round(at)
+            phase.append(self.bank.phase(at - middle))
+            rest.append(np.float32(at - middle - phase[-1] * self.bank.step))
+            start = self.bank.half - (middle - corner)
+            place.insert(0, slice(start, start + size))
+        return phase, rest, place
 
-        def at(dx, dy):
-            return bank.at(phase_x + dx, phase_y + dy)[:, rows, columns][models]
-
-        width = np.float32(2 * bank.step)
-        middle = at(0, 0)
+    def _extended(self, model, x, y):
+        (phase_x, phase_y), rest, place = self._cut(x, y)
+        middle, after, before, above, below = (
+            self.bank.at(phase_x + dx, phase_y + dy)[model, *place]
+            for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
+        )
         planes = np.empty((3, *middle.shape), np.float32)
-        np.divide(at(1, 0) - at(-1, 0), width, out=planes[1])
-        np.divide(at(0, 1) - at(0, -1), width, out=planes[2])
-        np.maximum(middle + rest_x * planes[1] + rest_y * planes[2], 0, out=planes[0])
+        np.subtract(after, before, out=planes[1])
+        np.subtract(above, below, out=planes[2])
+        planes[1:] /= np.float32(2 * self.bank.step)
+        np.maximum(middle + rest[0] * planes[1] + rest[1] * planes[2], 0, out=planes[0])
         return planes
 
     def source(self, blend):
@@ -286,7 +289,7 @@ class Stamp:
         return 2 * float(window.photons @ seen - source.sum())
 
 
-def fit_blend(stamp, models, x, y, amplitude, *, reach):
+def fit_blend(stamp, models, x, y, amplitude, *, reach, begin=None):
     """
     Fit positions and amplitudes of several components together.
 
@@ -300,6 +303,8 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
         Where to start.
     reach : float
         How far from its start a component may go, in pixels.
+    begin : Blend, optional
+        A fit of similar models from the same start, to go on from.
 
     Returns
     -------
@@ -309,6 +314,8 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
     start = np.array([x, y], float)
     n = len(models)
     place, amplitude = start.copy(), np.array(amplitude, float)
+    if begin is not None:
+        place, amplitude = np.array([begin.x, begin.y]), begin.amplitude
     least = 1e-3 * max(amplitude.sum(), 1.0)
     low = np.array(stamp.corner, float)[:, None]
     high = low + np.array(stamp.counts.shape[::-1])[:, None] - 1
@@ -317,7 +324,7 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
     highest = np.minimum(np.maximum(start + reach, low), high)
     window = stamp.window
     parts = _components(stamp, models, place)
-    source = amplitude @ parts[0]
+    source = _summed(amplitude, parts)
     value = stamp.statistic(source)
     for _ in range(_MOST_STEPS):
         model = window.background + source
@@ -325,7 +332,7 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
         derivatives = (scale[..., None] * parts).reshape(3 * n, -1)
         weighted = derivatives / model
         information = weighted @ derivatives.T
-        score = weighted @ (window.counts - model)
+        score = times(weighted, window.counts - model)
         # close components are nearly degenerate
         information[np.diag_indices(3 * n)] *= 1 + 1e-3
         information[np.diag_indices(3 * n)] += 1e-9
@@ -336,7 +343,7 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
             place_next = place + factor * step[n:].reshape(2, n)
             place_next = np.minimum(np.maximum(place_next, lowest), highest)
             parts_next = _components(stamp, models, place_next)
-            source_next = amplitude_next @ parts_next[0]
+            source_next = _summed(amplitude_next, parts_next)
             value_next = stamp.statistic(source_next)
             if value_next > value:
                 break
@@ -356,6 +363,13 @@ def _components(stamp, models, place):
     """
     made = [stamp.component(*one) for one in zip(models, *place.tolist(), strict=True)]
     return np.stack([planes.reshape(3, -1) for planes in made], axis=1)
+
+
+def _summed(amplitude, parts):
+    """
+    Return the sum of all components.
+    """
+    return sum(one * image for one, image in zip(amplitude, parts[0], strict=True))
 
 
 def _long_axis(stamp, x, y, width):
@@ -427,10 +441,10 @@ def promise(stamp, blend, models):
     own = max(float(weighted @ source), 1e-30)
     slope_own = float(source @ excess)
     added = stamp.components(models, blend.x[0], blend.y[0])
-    added = added.reshape(len(added), -1).astype(np.float64)
-    share = added @ weighted / own
-    slope = added @ excess - share * slope_own
-    information = (added * added) @ (1 / expected) - share**2 * own
+    added = added.reshape(len(added), -1)
+    share = times(added, weighted) / own
+    slope = times(added, excess) - share * slope_own
+    information = times(added * added, 1 / expected) - share**2 * own
     found = (slope > 0) & (information > 1e-12)
     return np.where(found, slope**2 / np.where(found, information, 1), 0.0).tolist()
 
@@ -513,16 +527,16 @@ def fit_core(stamp, x, y, amplitude, models, *, first, fwhm):
         By the model of the extended source.
     """
 
-    def fit(model):
+    def fit(model, begin=None):
         start = [x, x], [y, y], [0.7 * amplitude, 0.3 * amplitude]
-        return fit_blend(stamp, (model, 0), *start, reach=0.4 * fwhm)
+        return fit_blend(stamp, (model, 0), *start, reach=0.4 * fwhm, begin=begin)
 
     best = fit(first)
     tried = {first: best}
     for direction in (1, -1):
         model = best.models[0] + direction
         while model in models and model not in tried:
-            blend = fit(model)
+            blend = fit(model, best)
             tried[model] = blend
             if blend.statistic < best.statistic:
                 break

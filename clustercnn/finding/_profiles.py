@@ -20,6 +20,7 @@ __all__ = [
     'refined',
     'tail_likelihood',
     'template_bank',
+    'times',
 ]
 
 # beta models end at so many core radii, which for a core radius of 0.15 r500 (Pacaud et al.
@@ -225,6 +226,28 @@ class Window:
         return float(((self.counts - self.background) * (self.response > 0)).sum())
 
 
+def times(rows, weights):
+    """
+    Return the sum of each row, weighted.
+
+    Not a matrix product: from some 10 000 elements on OpenBLAS shares these among threads, which
+    wait for each other in busy loops, and for long beside other programs.
+
+    Parameters
+    ----------
+    rows : 2D `~numpy.ndarray`
+        What to sum.
+    weights : 1D `~numpy.ndarray`
+        One for each column.
+
+    Returns
+    -------
+    sums : 1D `~numpy.ndarray` of float64
+        One for each row.
+    """
+    return np.einsum('kp,p->k', rows, weights, dtype=np.float64)
+
+
 def fit_amplitudes(window, templates, *, start=None):
     """
     Fit the amplitude of each template to a stamp by Cash likelihood.
@@ -250,7 +273,7 @@ def fit_amplitudes(window, templates, *, start=None):
         One sigma, from the curvature.
     """
     templates = templates.reshape(len(templates), -1)
-    norm = np.einsum('kp,p->k', templates, window.response, dtype=np.float64)
+    norm = times(templates, window.response)
     n, floor = window.photons, window.dark
     shape = templates.take(window.lit, axis=1) * window.response[window.lit]
     # once, rather than in each step
@@ -261,8 +284,8 @@ def fit_amplitudes(window, templates, *, start=None):
     curvature = np.ones(len(templates))
     for _ in range(30):
         ratio = shape / (floor + value[:, None] * shape)
-        slope = norm - ratio @ n
-        curvature = np.maximum((ratio * ratio) @ n, 1e-12)
+        slope = norm - times(ratio, n)
+        curvature = np.maximum(times(ratio * ratio, n), 1e-12)
         # half the value at most, so that the amplitude stays positive
         step = np.minimum(np.maximum(slope / curvature, -2 * value), 0.5 * value)
         following = np.maximum(value - step, 1e-6)
@@ -270,7 +293,8 @@ def fit_amplitudes(window, templates, *, start=None):
         value = following
         if done:
             break
-    statistic = 2 * (np.log1p(value[:, None] * shape / floor) @ n - value * norm)
+    gain = times(np.log1p(value[:, None] * shape / floor), n)
+    statistic = 2 * (gain - value * norm)
     return statistic, value, 1 / np.sqrt(curvature)
 
 
@@ -306,14 +330,14 @@ def position_step(window, template, slopes, amplitude):
 
     def information(shift):
         # within a phase the template changes linearly
-        moved = np.maximum(source + shift @ changes, 0)
-        return np.maximum((changes * changes) @ (1 / (window.background + moved)), 1e-12)
+        moved = np.maximum(source + shift[0] * changes[0] + shift[1] * changes[1], 0)
+        return np.maximum(times(changes * changes, 1 / (window.background + moved)), 1e-12)
 
     shift, reach = np.zeros(2), 1.0
     known = information(shift)
     for _ in range(6):
-        model = window.dark + np.maximum(lit[0] + shift @ lit[1:], 0)
-        steps = (lit[1:] @ (window.photons / model) - lost) / known
+        model = window.dark + np.maximum(lit[0] + shift[0] * lit[1] + shift[1] * lit[2], 0)
+        steps = (times(lit[1:], window.photons / model) - lost) / known
         # where the PSF is not that of the model steps are too long; halving ends that
         shift = shift + np.minimum(np.maximum(steps, -reach), reach)
         shift = np.minimum(np.maximum(shift, -0.5), 0.5)

@@ -104,9 +104,7 @@ class ImageShape:
         """
         columns, rows = (np.append(place - 0.5, place[-1] + 0.5) for place in (dx, dy))
         image = np.maximum(self._between(0, rows, columns), 0)
-        return np.stack(
-            [image, -self._between(1, rows, columns), -self._between(2, rows, columns)]
-        )
+        return np.stack([image, -self._between(1, rows, columns), -self._between(2, rows, columns)])
 
 
 @functools.lru_cache(maxsize=16)
