@@ -31,6 +31,7 @@ extensions = [
     'sphinx_design',
     'export_tables',
     'field_docs',
+    'benchmark_tables',
     'generated_tables',
     'label_tables',
     'one_place_a_name',

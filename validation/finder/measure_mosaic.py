@@ -1,12 +1,13 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Measure time and memory of the wavelet finder on a large *simulated* mosaic::
+Measure time and memory of the finders on a large *simulated* mosaic::
 
     python validation/finder/measure_mosaic.py [--size PIXELS] [-o FILE]
 
-Writes ``results/mosaic.json``: the finder in processes of its own, once with images worked on
-in blocks of rows, and once with each image in one block; and whether both catalogues are the
-same in every column. The memory is all that is resident, the image and Python included.
+Writes ``results/mosaic.json``: the wavelet finder in processes of its own, once with images worked
+on in blocks of rows, and once with each image in one block; whether both catalogues are the
+same in every column; and the segmentation finder in a process of its own. The memory is all that
+is resident, the image and Python included.
 """
 
 import argparse
@@ -21,12 +22,13 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
-from clustercnn import WaveletFinder, XrayImage
+from clustercnn import SegmentationFinder, WaveletFinder, XrayImage
 from clustercnn.finding import _convolve
 from clustercnn.simulate import get_mission
 from clustercnn.testing import tiny_wcs
 
 HERE = Path(__file__).resolve().parent
+FINDERS = {'wavelet': WaveletFinder, 'segmentation': SegmentationFinder}
 PIXEL = 4.0  # arcsec
 # of one pointing: reach of the exposure and where its vignetting is a half, in arcmin
 _REACH, _HALF_LIGHT = 14.0, 13.0
@@ -162,7 +164,7 @@ def _resident():
     return pages * resource.getpagesize(), peak * 1024
 
 
-def find(folder, block):
+def find(folder, name, block):
     """
     Find the sources of the mosaic in this process and write what that took.
 
@@ -170,6 +172,8 @@ def find(folder, block):
     ----------
     folder : `pathlib.Path`
         Holds the mosaic, and gets the catalogue.
+    name : str
+        Of the finder.
     block : int or None
         Pixels of a block; None for the usual number.
     """
@@ -178,7 +182,7 @@ def find(folder, block):
     image = _loaded(folder)
     before, _ = _resident()
     start = time.perf_counter()
-    catalog = WaveletFinder()(image)
+    catalog = FINDERS[name]()(image)
     seconds = time.perf_counter() - start
     _, peak = _resident()
     columns = {name: np.asarray(catalog[name]) for name in catalog.column_names}
@@ -193,11 +197,11 @@ def find(folder, block):
     (folder / 'found.json').write_text(json.dumps(row))
 
 
-def _in_a_process(folder, block=None):
+def _in_a_process(folder, finder, block=None):
     """
     Return what the finder takes in a fresh process, and its catalogue.
     """
-    command = [sys.executable, __file__, '--find', str(folder)]
+    command = [sys.executable, __file__, '--find', str(folder), '--finder', finder]
     if block is not None:
         command += ['--block', str(block)]
     subprocess.run(command, check=True)
@@ -238,18 +242,21 @@ def main():
     parser.add_argument('--size', type=int, default=6000, help='pixels on a side')
     parser.add_argument('-o', '--output', type=Path, default=HERE / 'results' / 'mosaic.json')
     parser.add_argument('--find', type=Path, help=argparse.SUPPRESS)
+    parser.add_argument('--finder', choices=FINDERS, default='wavelet', help=argparse.SUPPRESS)
     parser.add_argument('--block', type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.find is not None:
-        find(options.find, options.block)
+        find(options.find, options.finder, options.block)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         n_sources = mosaic(folder, options.size)
-        in_blocks, one = _in_a_process(folder)
+        in_blocks, one = _in_a_process(folder, 'wavelet')
         print('in blocks', in_blocks, flush=True)
-        whole, other = _in_a_process(folder, options.size**2)
+        whole, other = _in_a_process(folder, 'wavelet', options.size**2)
         print('in one block', whole, flush=True)
+        segmentation, _ = _in_a_process(folder, 'segmentation')
+        print('segmentation', segmentation, flush=True)
     names = different(one, other)
     results = {
         'simulated': True,
@@ -257,6 +264,7 @@ def main():
         'sources_drawn': n_sources,
         'in blocks': in_blocks,
         'in one block': whole,
+        'segmentation': segmentation,
         'identical': not names,
         'columns': len(one),
         'columns_that_differ': names,

@@ -1,0 +1,66 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+A directive that writes what a benchmark measured, where its results are kept.
+"""
+
+import json
+
+from generated_tables import ROOT, Generated, table
+
+__all__ = ['Benchmark']
+
+
+class Benchmark(Generated):
+    """
+    What ``benchmarks/bench_<stage>.py`` measured; the argument is the stage.
+    """
+
+    required_arguments = 1
+
+    @property
+    def path(self):
+        """
+        Where the results are kept (`pathlib.Path`).
+        """
+        return ROOT / 'benchmarks' / 'results' / f'{self.arguments[0]}.json'
+
+    @property
+    def depends_on(self):
+        """
+        Files from which the table is made (tuple).
+        """
+        return (self.path,)
+
+    def lines(self):
+        """
+        Return a row for each case.
+        """
+        if not self.path.exists():
+            return ['It has not been measured for this version yet.']
+        results = json.loads(self.path.read_text(encoding='utf-8'))
+        rows = []
+        for row in results['rows']:
+            peer, ratio = '', ''
+            if row['peer'] is not None:
+                peer, ratio = f'{row["peer_name"]}: {row["peer"]:.3g}', f'{row["ratio"]:.2g}'
+            rows.append((row['case'], f'{row["ours"]:.3g} {row["unit"]}', peer, ratio))
+        heads = ('case', f'ours, on {results["n_cores"]} cores', 'peer', 'ratio')
+        return table(heads, rows, widths='38 22 30 10')
+
+
+def setup(app):
+    """
+    Register the directive.
+
+    Parameters
+    ----------
+    app : `~sphinx.application.Sphinx`
+        The application.
+
+    Returns
+    -------
+    metadata : dict
+        For Sphinx.
+    """
+    app.add_directive('benchmark', Benchmark)
+    return {'parallel_read_safe': True, 'parallel_write_safe': True}
