@@ -98,6 +98,27 @@ def test_point_source_has_the_counts_and_slopes_it_says():
     np.testing.assert_allclose(slope_y, (ahead - behind) / (2 * step), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ('radial', 'tangential', 'slope', 'wrong'),
+    # two points across a pixel are not quite enough for the third
+    [(0.3, 0.8, 1.5, 1e-3), (0.6, 1.2, 1.5, 1e-3), (1.2, 1.5, 1.5, 4e-3), (4.0, 6.0, 2.2, 1e-3)],
+)
+@pytest.mark.parametrize('half', [7, 38])
+def test_point_source_is_integrated_over_pixels(radial, tangential, slope, wrong, half):
+    shape = PointShape(radial=radial, tangential=tangential, slope=slope, angle=0.4, reach=77)
+    grid = np.arange(-half, half + 1)
+    image = shape.image(grid + 0.3, grid - 0.4)[0]
+    fine = np.linspace(-0.5, 0.5, 41)[:-1] + 0.5 / 40
+    x, y = ((grid[:, None] + shift + fine).ravel() for shift in (0.3, -0.4))
+    along = (x * np.cos(0.4) + y[:, None] * np.sin(0.4)) / radial
+    across = (y[:, None] * np.cos(0.4) - x * np.sin(0.4)) / tangential
+    profile = (1 + along**2 + across**2) ** -slope
+    area = radial * tangential
+    profile /= np.pi * area / (slope - 1) * (1 - (1 + 77**2 / area) ** (1 - slope))
+    direct = profile.reshape(len(grid), 40, len(grid), 40).mean(axis=(1, 3))
+    np.testing.assert_allclose(image, direct, rtol=wrong)
+
+
 def test_beta_model_is_whole_with_its_wings():
     radius, half = 5.0, 12
     assert enclosed(OUTER_RADIUS * radius, radius) == 1

@@ -8,12 +8,14 @@ import warnings
 import numpy as np
 import pytest
 from astropy.io import fits
+from scipy import ndimage
 
 from clustercnn import SegmentationFinder, WaveletFinder
 from clustercnn.exceptions import DataQualityWarning
 from clustercnn.finding import estimate_background
 from clustercnn.finding._fitter import SourceFitter
 from clustercnn.finding._vignetting import axis_of, vignetting_of
+from clustercnn.finding.background import BackgroundEstimator, _between_cells, _grown
 from clustercnn.testing import tiny_image
 
 SIZE = 240
@@ -204,3 +206,34 @@ def test_a_pointing_of_erosita_has_a_psf_that_grows_and_a_survey_has_none():
     survey = SourceFitter(flat, psf_fwhm=15.5)
     assert pointed.psf.stretch > 0
     assert survey.psf.stretch == 0
+
+
+def test_sums_without_the_masked_pixels_are_those_of_the_others():
+    image, _ = _pointed_image(2)
+    estimator = BackgroundEstimator(image, psf_pixels=2.0)
+    assert 5 < len(estimator.groups) < 5000
+    good = estimator.valid & (np.random.default_rng(3).random((SIZE, SIZE)) > 0.1)
+    response = np.asarray(image.exposure / image.exposure.max())
+    sums = estimator._good_sums(estimator.counts, response, good)
+    for made, plane in zip(sums, (estimator.counts, response, estimator.coverage), strict=True):
+        direct = ndimage.sum_labels(
+            np.where(good, plane, 0), estimator.numbers, np.arange(len(estimator.groups))
+        )
+        np.testing.assert_allclose(made, direct, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('reach', [1, 2, 8, 30])
+def test_a_grown_mask_is_the_largest_value_near(reach):
+    mask = np.random.default_rng(reach).random((50, 71)) < 0.01
+    direct = ndimage.maximum_filter(mask, 2 * reach + 1, mode='constant')
+    np.testing.assert_array_equal(_grown(mask, reach), direct)
+
+
+def test_between_cells_values_change_linearly():
+    rows, columns = np.indices((9, 12))
+    values = (2 * rows - 3 * columns + 1).astype(np.float32)
+    made = np.concatenate([part for _, part in _between_cells((values, 5), (44, 60))])
+    y, x = np.indices((44, 60))
+    # from the middle of the first cells to that of the last
+    y, x = (np.clip((at + 0.5) / 5 - 0.5, 0, n - 1) for at, n in ((y, 9), (x, 12)))
+    np.testing.assert_allclose(made, 2 * y - 3 * x + 1, atol=1e-4)

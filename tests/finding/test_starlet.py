@@ -18,6 +18,7 @@ from clustercnn.finding._starlet import (
     poisson_sigma_at,
     scaling_kernel,
     smooth,
+    smooth_at,
     starlet_transform,
 )
 
@@ -177,6 +178,14 @@ def test_expansion_of_the_tail_is_the_tail():
         there = tail > 1e-250
         np.testing.assert_allclose(sigma[there], -special.ndtri(tail[there]), rtol=2e-6, atol=2e-6)
         assert np.all(np.diff(sigma) > 0)
+
+
+def test_smoothing_of_a_pixel_is_that_of_the_image():
+    image = np.random.default_rng(4).random((60, 90))
+    for scale in (1, 4):
+        whole = smooth(image, scale)
+        for column, row in ((0, 0), (89, 30), (45, 31)):
+            assert smooth_at(image, scale, column, row) == pytest.approx(whole[row, column])
 
 
 def test_significance_without_background_is_none():
