@@ -289,7 +289,7 @@ class Stamp:
         return 2 * float(window.photons @ seen - source.sum())
 
 
-def fit_blend(stamp, models, x, y, amplitude, *, reach, begin=None):
+def fit_blend(stamp, models, x, y, amplitude, *, reach):
     """
     Fit positions and amplitudes of several components together.
 
@@ -303,8 +303,6 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach, begin=None):
         Where to start.
     reach : float
         How far from its start a component may go, in pixels.
-    begin : Blend, optional
-        A fit of similar models from the same start, to go on from.
 
     Returns
     -------
@@ -314,8 +312,6 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach, begin=None):
     start = np.array([x, y], float)
     n = len(models)
     place, amplitude = start.copy(), np.array(amplitude, float)
-    if begin is not None:
-        place, amplitude = np.array([begin.x, begin.y]), begin.amplitude
     least = 1e-3 * max(amplitude.sum(), 1.0)
     low = np.array(stamp.corner, float)[:, None]
     high = low + np.array(stamp.counts.shape[::-1])[:, None] - 1
@@ -527,16 +523,16 @@ def fit_core(stamp, x, y, amplitude, models, *, first, fwhm):
         By the model of the extended source.
     """
 
-    def fit(model, begin=None):
+    def fit(model):
         start = [x, x], [y, y], [0.7 * amplitude, 0.3 * amplitude]
-        return fit_blend(stamp, (model, 0), *start, reach=0.4 * fwhm, begin=begin)
+        return fit_blend(stamp, (model, 0), *start, reach=0.4 * fwhm)
 
     best = fit(first)
     tried = {first: best}
     for direction in (1, -1):
         model = best.models[0] + direction
         while model in models and model not in tried:
-            blend = fit(model, best)
+            blend = fit(model)
             tried[model] = blend
             if blend.statistic < best.statistic:
                 break
