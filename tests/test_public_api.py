@@ -209,6 +209,7 @@ PUBLIC = {
     'clustercnn.simulate': (
         'Camera',
         'EXPERTS',
+        'Injection',
         'MISSIONS',
         'Mission',
         'People',
@@ -226,6 +227,7 @@ PUBLIC = {
         'field_seed',
         'galaxy_number_counts',
         'get_mission',
+        'inject',
         'simulate_crowd',
         'simulate_field',
         'simulate_fields',

@@ -15,6 +15,7 @@ from clustercnn.simulate.crowd import (
     simulate_votes,
 )
 from clustercnn.simulate.field import PhotonOrigin, SimulatedField, simulate_field
+from clustercnn.simulate.inject import Injection, inject
 from clustercnn.simulate.missions import (
     MISSIONS,
     Camera,
@@ -41,6 +42,7 @@ __all__ = [
     'RANDOMISED_RANGES',
     'VOLUNTEERS',
     'Camera',
+    'Injection',
     'Mission',
     'People',
     'PhotonOrigin',
@@ -55,6 +57,7 @@ __all__ = [
     'field_seed',
     'galaxy_number_counts',
     'get_mission',
+    'inject',
     'simulate_crowd',
     'simulate_field',
     'simulate_fields',

@@ -8,7 +8,14 @@ emulsion, grain, scratches, trails. Intensities are in units of the night sky.
 import numpy as np
 from scipy import ndimage
 
-__all__ = ['add_bright_stars', 'add_large_galaxy', 'ccd_frame', 'plate_scan']
+__all__ = [
+    'add_bright_stars',
+    'add_large_galaxy',
+    'add_to_ccd',
+    'add_to_plate',
+    'ccd_frame',
+    'plate_scan',
+]
 
 _FULL_SCALE = 13000.0
 _SKY_DENSITY = 0.28
@@ -221,6 +228,64 @@ def plate_scan(image, *, noise, contrast, rng):
             where, dx, dy = box
             density[where] += depth * np.exp(-0.5 * (dx * dx + dy * dy) / size**2)
     return np.rint(_FULL_SCALE * np.clip(density, 0.01, 1.0)).astype(np.float32)
+
+
+def add_to_plate(scan, light, sky, scale, ceiling):
+    """
+    Add light to a scan of a plate, through its characteristic curve.
+
+    The curve is that of `plate_scan`, ``ceiling * p / (p + h)`` with
+    ``p = intensity ** contrast``: the level of the sky gives h, its slope at the sky,
+    which is ``scale``, gives the contrast.
+
+    Parameters
+    ----------
+    scan : (n,) `~numpy.ndarray`
+        Values of the scan.
+    light : (n,) `~numpy.ndarray`
+        To add, in units of the sky.
+    sky, scale, ceiling : float
+        Value of the sky, change of the value a unit of light near the sky, largest value.
+
+    Returns
+    -------
+    scan : (n,) `~numpy.ndarray`
+        Whole numbers, not below what they were.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.simulate._plate import add_to_plate
+    >>> add_to_plate(np.full(3, 3600.0), np.array([0.0, 0.1, 100.0]), 3600.0, 4000.0, 13000.0)
+    array([ 3600.,  3993., 12972.])
+    """
+    half = ceiling / sky - 1
+    contrast = scale / (ceiling * half / (1 + half) ** 2)
+    share = np.clip(scan / ceiling, 1e-3, 1 - 1e-6)
+    intensity = (half * share / (1 - share)) ** (1 / contrast)
+    power = (intensity + light) ** contrast
+    return np.maximum(scan, np.rint(ceiling * power / (power + half)))
+
+
+def add_to_ccd(frame, light, sky, scale, ceiling):
+    """
+    Add light to a linear frame.
+
+    Parameters
+    ----------
+    frame : (n,) `~numpy.ndarray`
+        Values of the frame.
+    light : (n,) `~numpy.ndarray`
+        To add, in units of the sky.
+    sky, scale, ceiling : float
+        As for `add_to_plate`; only ``scale`` matters.
+
+    Returns
+    -------
+    frame : (n,) `~numpy.ndarray`
+        The sum.
+    """
+    return frame + light * scale
 
 
 def ccd_frame(image, *, noise, rng):

@@ -4,10 +4,17 @@ Tangent-plane grids, and where a field lies in the Galaxy.
 """
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
-__all__ = ['galactic_latitude', 'offsets_to_sky', 'tangent_header']
+__all__ = [
+    'galactic_latitude',
+    'offsets_to_sky',
+    'place_on',
+    'sky_to_offsets',
+    'tangent_header',
+]
 
 # north Galactic pole, J2000
 _POLE = 192.85948, 27.12825
@@ -63,6 +70,62 @@ def offsets_to_sky(position, x, y):
     wcs, _ = tangent_header(position, (0.0, 0.0), 1.0)
     ra, dec = wcs.wcs_pix2world(np.asarray(x, float), np.asarray(y, float), 0)
     return np.mod(ra, 360.0), dec
+
+
+def sky_to_offsets(position, ra, dec):
+    """
+    Return the offsets in the tangent plane of sky positions: the inverse of `offsets_to_sky`.
+
+    Parameters
+    ----------
+    position : tuple of float
+        Tangent point in deg.
+    ra, dec : (n,) `~numpy.ndarray`
+        In deg.
+
+    Returns
+    -------
+    x, y : (n,) `~numpy.ndarray`
+        In arcsec, x to the west, y to the north; NaN a quarter of the sky away and more.
+    """
+    wcs, _ = tangent_header(position, (0.0, 0.0), 1.0)
+    x, y = wcs.wcs_world2pix(np.asarray(ra, float), np.asarray(dec, float), 0)
+    there = SkyCoord(ra, dec, unit='deg')
+    away = there.separation(SkyCoord(*position, unit='deg')).deg > 89
+    return np.where(away, np.nan, x), np.where(away, np.nan, y)
+
+
+def place_on(wcs, position, x, y, angle):
+    """
+    Return where offsets, and directions at them, lie on an image of any projection.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        Celestial, of any frame, orientation and parity.
+    position : tuple of float
+        Tangent point of the offsets in deg.
+    x, y : float or (n,) `~numpy.ndarray`
+        Offsets in arcsec, x to the west, y to the north.
+    angle : float or (n,) `~numpy.ndarray`
+        From west to north in rad.
+
+    Returns
+    -------
+    x, y : `~numpy.ndarray`
+        Pixel coordinates, 0-based.
+    angle : `~numpy.ndarray`
+        From the x axis of the image in rad.
+    """
+    x, y, angle = np.broadcast_arrays(x, y, angle)
+
+    def pixels(dx, dy):
+        ra, dec = offsets_to_sky(position, x + dx, y + dy)
+        return wcs.world_to_pixel(SkyCoord(ra, dec, unit='deg'))
+
+    here = pixels(0.0, 0.0)
+    there = pixels(np.cos(angle), np.sin(angle))
+    return *here, np.arctan2(there[1] - here[1], there[0] - here[0])
 
 
 def galactic_latitude(position):

@@ -144,6 +144,34 @@ def radius_500(mass, redshift):
     return np.cbrt(3 * np.asarray(mass, dtype=float) / (4 * np.pi * density))
 
 
+def richness_from_mass(mass, redshift):
+    """
+    Return the mean number of members above 0.2 L*.
+
+    The relation of McClintock et al. (2019, MNRAS 482, 1352) for redMaPPer with
+    M200m = 1.8 M500.
+
+    Parameters
+    ----------
+    mass : array-like
+        M500 in solar masses.
+    redshift : array-like
+        Redshifts.
+
+    Returns
+    -------
+    richness : `~numpy.ndarray`
+        As redMaPPer counts it.
+
+    Examples
+    --------
+    >>> from clustercnn.simulate.clusters import richness_from_mass
+    >>> round(float(richness_from_mass(1.71e14, 0.35)))
+    40
+    """
+    return 40 * (1.8 * mass / 3.08e14) ** (1 / 1.356) * ((1 + redshift) / 1.35) ** 0.22
+
+
 @functools.cache
 def _grid():
     """
@@ -326,9 +354,8 @@ def _add_halo(
     beta = float(np.clip(rng.normal(2 / 3, 0.05), 0.55, 0.85))
     axis_ratio = float(np.clip(rng.normal(0.82, 0.12), 0.45, 1.0))
     angle = rng.uniform(0, np.pi)
-    # richness: McClintock et al. 2019 with M200m = 1.8 M500, and 25 % scatter
-    richness = 40 * (1.8 * mass / 3.08e14) ** (1 / 1.356) * ((1 + redshift) / 1.35) ** 0.22
-    richness = richness * np.exp(0.25 * rng.standard_normal())
+    # 25 % scatter
+    richness = richness_from_mass(mass, redshift) * np.exp(0.25 * rng.standard_normal())
     visible = 'low-z' if redshift < LOW_REDSHIFT else 'hi-z'
     number = sources.add(
         'cluster',
@@ -347,26 +374,49 @@ def _add_halo(
         radius_500=outer,
         richness=richness,
     )[0]
-    power = 1.5 - 3 * beta
-
-    def add_gas(width, share, centre):
-        # the flux is quoted inside r500, the profile is drawn to 2.5 r500
-        inner = 1 - (1 + (outer / width) ** 2) ** power
-        whole = 1 - (1 + (2.5 * outer / width) ** 2) ** power
-        sources.add_components(
-            number,
-            BETA,
-            *centre,
-            flux * share * counts_per_flux * whole / inner,
-            a=width,
-            b=beta,
-            c=2.5 * outer,
-            axis_ratio=axis_ratio,
-            angle=angle,
-        )
-
-    add_gas(core, 1 - cool_core, place)
+    shape = {'outer': outer, 'beta': beta, 'axis_ratio': axis_ratio, 'angle': angle}
+    counts = flux * (1 - cool_core) * counts_per_flux
+    add_gas(sources, number, place, counts, core_radius=core, **shape)
     if cool_core > 0:
         centre = np.asarray(place) + 0.15 * core * rng.standard_normal(2)
-        add_gas(core * rng.uniform(0.12, 0.35), cool_core, centre)
+        width = core * rng.uniform(0.12, 0.35)
+        counts = flux * cool_core * counts_per_flux
+        add_gas(sources, number, centre, counts, core_radius=width, **shape)
     return number, outer
+
+
+def add_gas(sources, number, place, counts, *, core_radius, outer, beta, axis_ratio, angle):
+    """
+    Add a beta model whose counts are quoted inside r500 and drawn to 2.5 r500.
+
+    Parameters
+    ----------
+    sources : `~clustercnn.simulate._sources.SourceList`
+        Changed in place.
+    number : int
+        Of the source it belongs to.
+    place : sequence of float
+        Offsets in arcsec.
+    counts : float
+        Expected on axis inside ``outer``.
+    core_radius, outer : float
+        Core radius and r500 in arcsec.
+    beta : float
+        Above 0.5.
+    axis_ratio, angle : float
+        Shape, and angle of the major axis in rad.
+    """
+    power = 1.5 - 3 * beta
+    inner = 1 - (1 + (outer / core_radius) ** 2) ** power
+    whole = 1 - (1 + (2.5 * outer / core_radius) ** 2) ** power
+    sources.add_components(
+        number,
+        BETA,
+        *place,
+        counts * whole / inner,
+        a=core_radius,
+        b=beta,
+        c=2.5 * outer,
+        axis_ratio=axis_ratio,
+        angle=angle,
+    )

@@ -439,7 +439,17 @@ def simulate_field(*, seed, mission='xmm', config=None):
     return SimulatedField(
         xray=xray,
         optical=optical,
-        truth=_truth_table(rows, origin, observation, position, mission, seed),
+        truth=truth_table(
+            rows,
+            origin,
+            sky=offsets_to_sky(position, rows['x'], rows['y']),
+            pixels=(
+                rows['x'] / observation.pixel + observation.center[0],
+                rows['y'] / observation.pixel + observation.center[1],
+            ),
+            mission=mission.name,
+            seed=seed,
+        ),
         origin=origin,
         background=background,
         exposure=exposure,
@@ -462,17 +472,21 @@ def _choose_target(mission, config, draw):
     return 'none'
 
 
-def _fill_sky(mission, config, observation, latitude, draw, rng):
-    half_side = mission.field * 30 + 90.0
-    common = {
-        'area': (2 * half_side / 3600) ** 2,
-        'half_side': half_side,
-        'counts_per_flux': observation.counts_per_flux,
-        'config': config,
-        'rng': rng,
-    }
-    sources = SourceList()
-    target = _choose_target(mission, config, draw)
+def populate(sources, *, target, latitude, **common):
+    """
+    Draw clusters, point sources, galaxies and shells.
+
+    Parameters
+    ----------
+    sources : `~clustercnn.simulate._sources.SourceList`
+        Changed in place.
+    target : str
+        What lies near the axis, or ``'none'``.
+    latitude : float
+        Galactic latitude in deg.
+    **common : object
+        Arguments of every drawer: area, half_side, counts_per_flux, config, rng.
+    """
     drawers = {
         'cluster': draw_clusters,
         'point': lambda *args, **options: populations.draw_point_sources(
@@ -485,6 +499,19 @@ def _fill_sky(mission, config, observation, latitude, draw, rng):
         drawers[target](sources, target=True, **common)
     for drawer in drawers.values():
         drawer(sources, **common)
+
+
+def _fill_sky(mission, config, observation, latitude, draw, rng):
+    half_side = mission.field * 30 + 90.0
+    common = {
+        'area': (2 * half_side / 3600) ** 2,
+        'half_side': half_side,
+        'counts_per_flux': observation.counts_per_flux,
+        'config': config,
+        'rng': rng,
+    }
+    sources = SourceList()
+    populate(sources, target=_choose_target(mission, config, draw), latitude=latitude, **common)
     populations.draw_streaks(
         sources,
         out_of_time=observation.out_of_time,
@@ -504,15 +531,36 @@ def _fill_sky(mission, config, observation, latitude, draw, rng):
     return sources.sources(), sources
 
 
-def _truth_table(rows, origin, observation, position, mission, seed):
-    ra, dec = offsets_to_sky(position, rows['x'], rows['y'])
+def truth_table(rows, origin, *, sky, pixels, mission, seed):
+    """
+    Return the truth catalogue of a list of sources.
+
+    Parameters
+    ----------
+    rows : structured `~numpy.ndarray`
+        Of `~clustercnn.simulate._sources.SourceList`.
+    origin : `PhotonOrigin`
+        Their photons.
+    sky : 2-tuple of `~numpy.ndarray`
+        Right ascension and declination in deg.
+    pixels : 2-tuple of `~numpy.ndarray`
+        Pixel coordinates, 0-based.
+    mission : str
+        Name of the mission.
+    seed : int
+        Seed.
+
+    Returns
+    -------
+    truth : `~astropy.table.QTable`
+        One row a source.
+    """
     n_counts = np.bincount(origin.source_id, origin.n, minlength=len(rows) + 1)[1:]
     truth = QTable()
     truth['id'] = np.arange(1, len(rows) + 1, dtype=np.int32)
     truth['parent'] = rows['parent']
-    truth['ra'], truth['dec'] = ra * u.deg, dec * u.deg
-    truth['x'] = rows['x'] / observation.pixel + observation.center[0]
-    truth['y'] = rows['y'] / observation.pixel + observation.center[1]
+    truth['ra'], truth['dec'] = (angle * u.deg for angle in sky)
+    truth['x'], truth['y'] = pixels
     truth['class'] = np.array(CLASS_NAMES)[rows['class']]
     truth['subclass'] = np.array(SUBCLASS_NAMES)[rows['subclass']]
     truth['flux'] = rows['flux'] * u.erg / u.s / u.cm**2
@@ -527,5 +575,5 @@ def _truth_table(rows, origin, observation, position, mission, seed):
     truth['radius_500'] = rows['radius_500'] * u.arcsec
     truth['richness'] = rows['richness']
     truth['magnitude'] = rows['magnitude']
-    truth.meta = {'simulated': True, 'mission': mission.name, 'seed': seed}
+    truth.meta = {'simulated': True, 'mission': mission, 'seed': seed}
     return truth

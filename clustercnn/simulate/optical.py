@@ -8,16 +8,19 @@ import astropy.units as u
 import numpy as np
 from astropy.nddata import CCDData
 
+from clustercnn.core import pixel_scale_of
 from clustercnn.simulate import _cosmology as cosmology
 from clustercnn.simulate._plate import (
     add_bright_stars,
     add_large_galaxy,
+    add_to_ccd,
+    add_to_plate,
     ccd_frame,
     plate_scan,
 )
 from clustercnn.simulate._sources import CLASS_NAMES
 from clustercnn.simulate._stamps import add_gaussians, profile_gaussians
-from clustercnn.simulate._wcs import tangent_header
+from clustercnn.simulate._wcs import place_on, tangent_header
 
 __all__ = [
     'characteristic_magnitude',
@@ -28,6 +31,9 @@ __all__ = [
 
 SKY_BRIGHTNESS = 20.8
 """R magnitude of a square arcsec of dark sky."""
+
+# magnitudes beyond the depth to which objects are drawn: together they still make a texture
+_BEYOND_DEPTH = 1.2
 
 # log10 of galaxies per deg2 and mag in R, rounded from the compilations of Yasuda et al. 2001
 # (bright) and Metcalfe et al. 2001 (faint)
@@ -260,7 +266,14 @@ def _fill_catalog(rows, half_side, faintest, latitude, rng):
     catalog = _Catalog()
     _add_field_galaxies(catalog, half_side, faintest, rng)
     _add_stars(catalog, half_side, faintest, latitude, rng)
-    for cluster in rows[rows['class'] == CLASS_NAMES.index('cluster')]:
+    _add_counterparts(catalog, rows, faintest, rng)
+    return catalog
+
+
+def _add_counterparts(catalog, rows, faintest, rng):
+    # injected clusters may come without a redshift, of which the optical sky knows nothing
+    known = (rows['class'] == CLASS_NAMES.index('cluster')) & np.isfinite(rows['mass'])
+    for cluster in rows[known & np.isfinite(rows['redshift'])]:
         _add_cluster_members(catalog, cluster, faintest, rng)
     point = rows[rows['class'] == CLASS_NAMES.index('point')]
     seen = point[point['magnitude'] < faintest]
@@ -275,7 +288,6 @@ def _fill_catalog(rows, half_side, faintest, latitude, rng):
         catalog.add(
             'bulge', members['x'][chosen], members['y'][chosen], magnitude[chosen], 0.8, 0.8
         )
-    return catalog
 
 
 def simulate_optical(sources, *, config, position, field, latitude, rng):
@@ -306,22 +318,48 @@ def simulate_optical(sources, *, config, position, field, latitude, rng):
     side = min(field, float(config.optical_size.to_value(u.arcmin))) * 60
     n = int(np.ceil(side / pixel))
     half_side = n * pixel / 2
-    width = float(config.optical_seeing.value) / 2.3548 / pixel
-    # three sigma on a plate is what the eye sees; CCD depths are quoted at five
-    limit = 3.0 if config.optical == 'plate' else 5.0
-    faint_flux = 10 ** (-0.4 * (config.optical_depth - SKY_BRIGHTNESS)) / pixel**2
-    noise = faint_flux / (limit * np.sqrt(4 * np.pi * (width**2 + 1 / 12)))
-    faintest = config.optical_depth + 1.2
+    width, noise = _width_and_noise(config, pixel)
+    faintest = config.optical_depth + _BEYOND_DEPTH
 
     catalog = _fill_catalog(sources, half_side + 20, faintest, latitude, rng)
     offset = config.optical_offset * rng.standard_normal(2)
     center = (n - 1) / 2
     image = np.zeros((n, n))
+
+    def place(x, y, angle):
+        return (x + offset[0]) / pixel + center, (y + offset[1]) / pixel + center, angle
+
+    _draw(image, catalog, sources, place=place, pixel=pixel, width=width, noise=noise, rng=rng)
+    if config.optical == 'plate':
+        data = plate_scan(image, noise=noise, contrast=config.optical_contrast, rng=rng)
+    else:
+        data = ccd_frame(image, noise=noise, rng=rng)
+    wcs, header = tangent_header(position, (center, center), pixel)
+    header['SURVEY'] = ('SIMULATED', 'not a picture of the sky')
+    header['BANDPASS'] = ('R', config.optical)
+    return CCDData(data, unit=u.adu, wcs=wcs, meta=header)
+
+
+def _width_and_noise(config, pixel):
+    """
+    Return the width of a star in pixels, and the noise a pixel that gives the depth.
+    """
+    width = float(config.optical_seeing.value) / 2.3548 / pixel
+    # three sigma on a plate is what the eye sees; CCD depths are quoted at five
+    limit = 3.0 if config.optical == 'plate' else 5.0
+    faint_flux = 10 ** (-0.4 * (config.optical_depth - SKY_BRIGHTNESS)) / pixel**2
+    return width, faint_flux / (limit * np.sqrt(4 * np.pi * (width**2 + 1 / 12)))
+
+
+def _draw(image, catalog, sources, *, place, pixel, width, noise, rng):
+    """
+    Add a catalogue, the wings of its bright stars, and nearby galaxies to an image.
+    """
     gaussians = []
     bright = None
     for kind in ('point', 'disk', 'bulge'):
         x, y, magnitude, radius, axis_ratio, angle = catalog.rows(kind)
-        x, y = (x + offset[0]) / pixel + center, (y + offset[1]) / pixel + center
+        x, y, angle = place(x, y, angle)
         flux = 10 ** (-0.4 * (magnitude - SKY_BRIGHTNESS))
         if kind == 'point':
             chosen = magnitude < 15.5
@@ -337,23 +375,71 @@ def simulate_optical(sources, *, config, position, field, latitude, rng):
     add_gaussians(image, *np.concatenate(gaussians, axis=1), faintest=0.15 * noise)
     add_bright_stars(image, *bright, pixel=pixel, angle=rng.normal(0, 0.05))
     for row in sources[sources['class'] == CLASS_NAMES.index('galaxy')]:
+        x, y, angle = place(row['x'], row['y'], row['angle'])
         add_large_galaxy(
             image,
-            (row['x'] + offset[0]) / pixel + center,
-            (row['y'] + offset[1]) / pixel + center,
+            x,
+            y,
             10 ** (-0.4 * (row['magnitude'] - SKY_BRIGHTNESS)),
             radius=row['size'],
             axis_ratio=row['axis_ratio'],
-            angle=row['angle'],
+            angle=angle,
             elliptical=bool(row['flavour']),
             pixel=pixel,
             rng=rng,
         )
-    if config.optical == 'plate':
-        data = plate_scan(image, noise=noise, contrast=config.optical_contrast, rng=rng)
-    else:
-        data = ccd_frame(image, noise=noise, rng=rng)
-    wcs, header = tangent_header(position, (center, center), pixel)
-    header['SURVEY'] = ('SIMULATED', 'not a picture of the sky')
-    header['BANDPASS'] = ('R', config.optical)
-    return CCDData(data, unit=u.adu, wcs=wcs, meta=header)
+
+
+def inject_optical(frame, sources, *, config, position, rng):
+    """
+    Draw the optical counterparts of X-ray sources into an image of the sky.
+
+    Brightness goes by the noise of the image: its spread about the median stands for the
+    noise that ``config.optical_depth`` has at ``config.optical_seeing``. On a plate the
+    light is added to the intensity that the characteristic curve of
+    `~clustercnn.simulate._plate.plate_scan`, through the sky level and below the largest
+    value, gives for each pixel; its steepness follows from the noise.
+
+    Parameters
+    ----------
+    frame : `~astropy.nddata.CCDData`
+        With a celestial WCS.
+    sources : structured `~numpy.ndarray`
+        Rows of `~clustercnn.simulate._sources.SourceList`, offsets from ``position``.
+    config : `~clustercnn.simulate.SimulationConfig`
+        Kind, depth and seeing.
+    position : tuple of float
+        Right ascension and declination in deg.
+    rng : `~numpy.random.Generator`
+        Source of the draws.
+
+    Returns
+    -------
+    frame : `~astropy.nddata.CCDData`
+        A copy; pixels that no source reaches are as they were.
+    """
+    pixel = float(pixel_scale_of(frame.wcs.celestial).value)
+    width, noise = _width_and_noise(config, pixel)
+    catalog = _Catalog()
+    _add_counterparts(catalog, sources, config.optical_depth + _BEYOND_DEPTH, rng)
+    light = np.zeros(frame.shape)
+
+    def place(x, y, angle):
+        return place_on(frame.wcs, position, x, y, angle)
+
+    _draw(light, catalog, sources, place=place, pixel=pixel, width=width, noise=noise, rng=rng)
+    data = np.asarray(frame.data, dtype=float)
+    good = np.isfinite(data)
+    if frame.mask is not None:
+        good &= ~np.asarray(frame.mask)
+    sky = float(np.median(data[good]))
+    # from the darker half, which stars do not reach
+    spread = 1.4826 * float(np.median(sky - data[good & (data <= sky)]))
+    touched = good & (light > 0)
+    if spread > 0 and touched.any():
+        ceiling = float(data[good].max())
+        add = add_to_plate if config.optical == 'plate' and ceiling > sky > 0 else add_to_ccd
+        data[touched] = add(data[touched], light[touched], sky, spread / noise, ceiling)
+    new = frame.copy()
+    new.data = data.astype(frame.data.dtype)
+    return new
