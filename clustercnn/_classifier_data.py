@@ -11,7 +11,16 @@ import numpy as np
 
 from clustercnn.core import CutoutStack, LabelSet
 from clustercnn.exceptions import TrainingError
-from clustercnn.network import FEATURES, BandArrays, BandSpec, InputSpec, make_dataset, n_rows
+from clustercnn.io import read_weights
+from clustercnn.network import (
+    FEATURES,
+    BandArrays,
+    BandSpec,
+    InputSpec,
+    import_mobilenet,
+    make_dataset,
+    n_rows,
+)
 from clustercnn.training import vote_shares
 
 __all__ = [
@@ -25,6 +34,7 @@ __all__ = [
     'inputs_of',
     'join_labels',
     'labelled_dataset',
+    'published_weights',
     'rows_of',
     'without_pictures',
 ]
@@ -172,6 +182,24 @@ def choose_validation(codes, groups, *, fraction, seed):
         if shared <= set(codes[draw]) and shared <= set(codes[~draw]):
             return draw
     return chosen
+
+
+def published_weights(network, path):
+    """
+    Return the function that gives the parameters of a seed to start from, None for random ones.
+    """
+    if path is None:
+        return lambda seed: None
+    arrays = read_weights(path)
+
+    def start(seed):
+        try:
+            return import_mobilenet(network, network.init(seed), arrays)
+        except ValueError as error:
+            msg = f'{path}: {error}'
+            raise ValueError(msg) from error
+
+    return start
 
 
 def class_prior(dataset, config):

@@ -4,7 +4,9 @@ A trained model as one file: arrays, and a description that is checked before
 any of it is believed.
 """
 
+import hashlib
 import platform
+from pathlib import Path
 
 import numpy as np
 
@@ -42,7 +44,7 @@ _WANTED = {
 }
 
 
-def complete(description):
+def complete(description, *, weights=None):
     """
     Add versions and an empty card to a description.
 
@@ -50,6 +52,8 @@ def complete(description):
     ----------
     description : dict
         What the training knows.
+    weights : str or path-like, optional
+        File of the weights it started from, whose name and SHA-256 go on the card.
 
     Returns
     -------
@@ -67,7 +71,12 @@ def complete(description):
         'numpy': np.__version__,
         **{module.__name__: module.__version__ for module in (jax, flax, optax, clustercnn)},
     }
-    return description | {'versions': versions, 'card': {}}
+    card = {}
+    if weights is not None:
+        content = Path(weights).read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        card = {'initial weights': f'{Path(weights).name}, SHA-256 {found}'}
+    return description | {'versions': versions, 'card': card}
 
 
 def write_model(path, model, *, name, schema, overwrite):
@@ -213,6 +222,8 @@ def read_model(path):
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise _bad(path, f"the array '{name}' has values that are not finite")
+        if name.endswith('.variance') and (array < 0).any():
+            raise _bad(path, f"the array '{name}' has variances below zero")
     kept = {
         name: value
         for name, value in description.items()

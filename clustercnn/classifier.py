@@ -18,6 +18,7 @@ from clustercnn._classifier_data import (
     inputs_of,
     join_labels,
     labelled_dataset,
+    published_weights,
 )
 from clustercnn._classifier_measure import apply_network, measure, strangeness
 from clustercnn._utils.summary import html_summary, text_summary
@@ -53,7 +54,8 @@ class Classifier:
     Parameters
     ----------
     network : str, optional
-        ``'cn'``, the paper's custom network, or ``'fusion'``, the package's own.
+        ``'cn'``, the paper's custom network, ``'mobilenet'``, MobileNetV2, or
+        ``'fusion'``, the package's own.
     schema : LabelSchema or iterable of str, optional
         The classes; those of the labels by default.
     seed : int, optional
@@ -74,9 +76,13 @@ class Classifier:
     dihedral : bool, optional
         Whether predictions are averaged over flips and quarter turns; as the
         network has it by default.
+    weights : str or path-like, optional
+        File of published weights that ``'mobilenet'`` starts from, of Keras or of
+        torchvision; see `~clustercnn.network.import_mobilenet`.
     network_options, training_options : dict, optional
         Further options, see `~clustercnn.network.CNConfig`,
-        `~clustercnn.network.FusionConfig` and `~clustercnn.training.TrainingConfig`.
+        `~clustercnn.network.MobileNetConfig`, `~clustercnn.network.FusionConfig` and
+        `~clustercnn.training.TrainingConfig`.
 
     Raises
     ------
@@ -112,6 +118,7 @@ class Classifier:
         ensemble=1,
         validation_fraction=0.15,
         dihedral=None,
+        weights=None,
         network_options=None,
         training_options=None,
     ):
@@ -142,6 +149,7 @@ class Classifier:
             **(training_options or {}),
         )
         self._dihedral = dihedral
+        self._weights = weights
         self._network_options = dict(network_options or {})
         # a misspelt option shall fail here, not after the data are read
         probe = BandSpec(name='probe', kind='optical', shape=(512, 512), pixel_scale=1.0)
@@ -302,7 +310,7 @@ class Classifier:
             'network': network,
             'members': params,
             'references': measured.references,
-            'description': model_file.complete(description),
+            'description': model_file.complete(description, weights=self._weights),
         }
         return self
 
@@ -310,18 +318,21 @@ class Classifier:
         if checkpoint is not None:
             Path(checkpoint).mkdir(parents=True, exist_ok=True)
         steps = make_steps(network, self.training_config, n_rows(dataset))
+        start = published_weights(network, self._weights)
         members = []
         for number in range(self.ensemble):
             label = 'train' if self.ensemble == 1 else f'train {number + 1}/{self.ensemble}'
             path = Path(checkpoint) / f'member-{number}.safetensors' if checkpoint else None
+            # another network for each member and for each seed
+            seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
             try:
                 members.append(
                     train(
                         network,
                         self.training_config,
                         dataset,
-                        # another network for each member and for each seed
-                        seed=int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0]),
+                        seed=seed,
+                        initial=start(seed),
                         positive=schema.positive_codes,
                         validation=held,
                         checkpoint=path,
@@ -440,7 +451,7 @@ class Classifier:
         """
         model = self._fitted()
         if card is not None:
-            model['description']['card'] = dict(card)
+            model['description']['card'] |= card
         model_file.write_model(
             path, model, name=self.network, schema=self.schema, overwrite=overwrite
         )

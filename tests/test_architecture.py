@@ -59,7 +59,7 @@ THIRD_PARTIES = {
     '_utils': _ASTROPY_WORLD | {'tqdm'},
     'core': _ASTROPY_WORLD,
     'testing': _ASTROPY_WORLD,
-    'io': _ASTROPY_WORLD | {'PIL', 'h5py', 'regions'},
+    'io': _ASTROPY_WORLD | {'PIL', 'h5py', 'regions', 'safetensors'},
     'cutouts': _FRONT_END,
     'finding': _FRONT_END,
     'evaluation': _SCIENCE,

@@ -302,7 +302,7 @@ def test_validation_and_groups_that_do_not_fit(data):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'network': 'resnet'}, "there is no network 'resnet'; there are cn, fusion"),
+        ({'network': 'resnet'}, "there is no network 'resnet'; there are cn, fusion, mobilenet"),
         ({'ensemble': 0}, "'ensemble' must be a whole number"),
         ({'seed': -1}, "'seed' must be a whole number"),
         ({'validation_fraction': 0.9}, "'validation_fraction'"),

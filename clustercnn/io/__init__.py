@@ -28,6 +28,7 @@ __all__ = [
     'read_optical',
     'read_psf',
     'read_subjects',
+    'read_weights',
 ]
 
 _LAZY = {
@@ -41,6 +42,7 @@ _LAZY = {
     'name_classes': 'clustercnn.io.zooniverse',
     'read_classifications': 'clustercnn.io.zooniverse',
     'read_subjects': 'clustercnn.io.zooniverse',
+    'read_weights': 'clustercnn.io.weights',
 }
 
 _SUFFIXES = {

@@ -26,6 +26,8 @@ from clustercnn.network.config import (
     to_dict,
 )
 from clustercnn.network.fusion import Fusion
+from clustercnn.network.mobilenet import MobileNet, MobileNetConfig
+from clustercnn.network.mobilenet_weights import import_mobilenet
 from clustercnn.network.model import Network, build_network, flatten, unflatten
 from clustercnn.network.transforms import make_planes
 
@@ -40,6 +42,8 @@ __all__ = [
     'Fusion',
     'FusionConfig',
     'InputSpec',
+    'MobileNet',
+    'MobileNetConfig',
     'Network',
     'Preprocessing',
     'augment',
@@ -47,6 +51,7 @@ __all__ = [
     'dihedral',
     'flatten',
     'from_dict',
+    'import_mobilenet',
     'make_dataset',
     'make_planes',
     'n_rows',

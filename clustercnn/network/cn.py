@@ -126,7 +126,7 @@ class CN(nnx.Module):
         self.l1 = config.l1
         self.inputs = inputs
 
-    def __call__(self, planes, *, key=None):
+    def __call__(self, planes, *, key=None, mask=None):
         """
         Compute class scores.
 
@@ -136,6 +136,8 @@ class CN(nnx.Module):
             From `~clustercnn.network.make_planes`.
         key : `~jax.Array`, optional
             Random key of the dropout; none is done without it.
+        mask : `~jax.Array`, optional
+            Which rows count; nothing here depends on others than its own.
 
         Returns
         -------
@@ -148,7 +150,7 @@ class CN(nnx.Module):
         for number, pooled in enumerate(self.pools):
             x = getattr(self, f'conv{number}')(x)
             x = jax.nn.relu(pool(x) if pooled else x)
-        features = jax.nn.relu(self.hidden(x.reshape(len(x), -1)))
+        features = jax.nn.relu(self.hidden(x.reshape(x.shape[0], -1)))
         return self.logits(dropout(features, self.rate, key)), features
 
     def penalty(self):

@@ -510,7 +510,7 @@ def network_names():
     --------
     >>> from clustercnn.network import network_names
     >>> network_names()
-    ('cn', 'fusion')
+    ('cn', 'fusion', 'mobilenet')
     """
     return tuple(sorted(_REGISTRY))
 

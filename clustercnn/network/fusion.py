@@ -95,7 +95,7 @@ class Stem(nnx.Module):
     def __call__(self, picture, coverage):
         planes = jnp.concatenate([picture, coverage], axis=-1)
         rings = jnp.einsum('nyxc,yxr->nrc', planes, jnp.asarray(_ring_weight(self.shape)))
-        profile = jax.nn.relu(self.profile(rings.reshape(len(rings), -1)))
+        profile = jax.nn.relu(self.profile(rings.reshape(rings.shape[0], -1)))
         covered = fold(coverage, self.factor).mean(-1, keepdims=True)
         x = jnp.concatenate([fold(picture, self.factor), covered], axis=-1)
         x = jax.nn.relu(self.embedding(x))
@@ -145,7 +145,7 @@ class Fusion(nnx.Module):
         self.rate = config.dropout
         self.inputs = inputs
 
-    def __call__(self, planes, *, key=None):
+    def __call__(self, planes, *, key=None, mask=None):
         """
         Compute class scores.
 
@@ -155,6 +155,8 @@ class Fusion(nnx.Module):
             From `~clustercnn.network.make_planes`.
         key : `~jax.Array`, optional
             Random key of the dropout; none is done without it.
+        mask : `~jax.Array`, optional
+            Which rows count; nothing here depends on others than its own.
 
         Returns
         -------

@@ -77,21 +77,32 @@ class Network:
     @functools.cached_property
     def _split(self):
         # shapes only: nothing is allocated, whatever a file may ask for
-        return nnx.split(nnx.eval_shape(lambda: self._module(None)), nnx.Param)
+        module = nnx.eval_shape(lambda: self._module(None))
+        definition, trained, statistics = nnx.split(module, nnx.Param, nnx.BatchStat)
+        return definition, nnx.to_pure_dict(trained), nnx.to_pure_dict(statistics)
 
     @property
     def template(self):
         """
         Shapes and types of the parameters, nested dict of `~jax.ShapeDtypeStruct`.
+
+        Running statistics, where a network has any, are among them.
         """
-        return nnx.to_pure_dict(self._split[1])
+        return _joined(*self._split[1:])
 
     @property
     def n_parameters(self):
         """
         Number of trained values.
         """
-        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.template))
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self._split[1]))
+
+    @property
+    def statistics_names(self):
+        """
+        Names of the arrays that are measured in training rather than trained, tuple of str.
+        """
+        return tuple(flatten(self._split[2]))
 
     @property
     def dihedral(self):
@@ -115,7 +126,24 @@ class Network:
             Nested, of float32 arrays.
         """
         module = self._module(np.random.default_rng(seed))
-        return nnx.to_pure_dict(nnx.split(module, nnx.Param)[1])
+        return nnx.to_pure_dict(nnx.split(module, (nnx.Param, nnx.BatchStat))[1])
+
+    def divide(self, params):
+        """
+        Tell what is trained from what is measured in training.
+
+        Parameters
+        ----------
+        params : dict
+            Parameters.
+
+        Returns
+        -------
+        trained, statistics : dict
+            The second is empty for a network that normalises nothing by its batch.
+        """
+        flat = flatten(params)
+        return tuple(unflatten(template, flat) for template in self._split[1:])
 
     def preprocess(self, batch):
         """
@@ -132,6 +160,22 @@ class Network:
             See `~clustercnn.network.make_planes`.
         """
         return make_planes(batch, self.inputs, self.config.preprocessing)
+
+    def join(self, trained, statistics):
+        """
+        Put together what `divide` took apart.
+
+        Parameters
+        ----------
+        trained, statistics : dict
+            Nested.
+
+        Returns
+        -------
+        params : dict
+            Parameters.
+        """
+        return _joined(trained, statistics)
 
     def apply(self, params, planes, *, key=None):
         """
@@ -154,6 +198,32 @@ class Network:
             What the last layer saw, shape ``(n, n_hidden)``.
         """
         return nnx.merge(self._split[0], params)(planes, key=key)
+
+    def apply_training(self, trained, statistics, planes, *, key, mask):
+        """
+        Compute logits as in training, and what they do to the running statistics.
+
+        Parameters
+        ----------
+        trained, statistics : dict
+            From `divide`.
+        planes : dict
+            From `preprocess`.
+        key : `~jax.Array`
+            Random key for dropout.
+        mask : 1D `~jax.Array`
+            1 for the rows of the batch that count, 0 for padding.
+
+        Returns
+        -------
+        logits : 2D `~jax.Array`
+            Shape ``(n, n_classes)``.
+        statistics : dict
+            The new ones.
+        """
+        module = nnx.merge(self._split[0], _joined(trained, statistics))
+        logits, _ = module(planes, key=key, mask=mask)
+        return logits, nnx.to_pure_dict(nnx.split(module, nnx.Param, nnx.BatchStat)[2])
 
     def penalty(self, params):
         """
@@ -252,6 +322,16 @@ class Network:
             inputs=from_dict(InputSpec, values['inputs']),
             n_classes=values['n_classes'],
         )
+
+
+def _joined(one, other):
+    """
+    Merge two nested dictionaries that share no leaf.
+    """
+    both = one | other
+    for name in one.keys() & other.keys():
+        both[name] = _joined(one[name], other[name])
+    return both
 
 
 def build_network(name, inputs, *, n_classes, options=None):

@@ -293,9 +293,9 @@ def _linear_matrix(n_in, scale_in, n_out, scale_out):
     return weight.astype(np.float32)
 
 
-def stack_on_one_grid(pictures, inputs):
+def stack_on_one_grid(pictures, inputs, *, resolution=1.0):
     """
-    Put the pictures of all bands on the grid of the finest band.
+    Put the pictures of all bands on the grid of the finest band, or a multiple of it.
 
     Parameters
     ----------
@@ -303,6 +303,8 @@ def stack_on_one_grid(pictures, inputs):
         From `make_planes`.
     inputs : InputSpec
         The bands.
+    resolution : float, optional
+        Pixels along a side for each of the finest band.
 
     Returns
     -------
@@ -322,13 +324,15 @@ def stack_on_one_grid(pictures, inputs):
     (1, 16, 16, 2)
     """
     finest = min(inputs.bands, key=lambda spec: spec.pixel_scale)
+    shape = tuple(max(1, round(resolution * size)) for size in finest.shape)
+    pixel_scale = finest.pixel_scale * finest.shape[0] / shape[0]
     stacked = []
     for spec in inputs.bands:
         picture = pictures[spec.name]
-        if (spec.shape, spec.pixel_scale) != (finest.shape, finest.pixel_scale):
+        if (spec.shape, spec.pixel_scale) != (shape, pixel_scale):
             rows, columns = (
-                jnp.asarray(_linear_matrix(n_in, spec.pixel_scale, n_out, finest.pixel_scale))
-                for n_in, n_out in zip(spec.shape, finest.shape, strict=True)
+                jnp.asarray(_linear_matrix(n_in, spec.pixel_scale, n_out, pixel_scale))
+                for n_in, n_out in zip(spec.shape, shape, strict=True)
             )
             picture = jnp.einsum('yj,njkc,xk->nyxc', rows, picture, columns)
         stacked.append(picture)

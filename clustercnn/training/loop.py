@@ -269,8 +269,9 @@ def evaluate(steps, params, dataset, *, positive, batch_size=64):
     return loss / max(weight, 1e-12), binary_auc(score, truth)
 
 
-def _configuration(network, config, seed, positive, dataset, validation):
-    return {
+def _configuration(network, config, seed, positive, dataset, validation, initial):
+    start = {} if initial is None else {'initial_parameters': digest(initial)}
+    return start | {
         'network': network.to_dict(),
         'training': to_dict(config),
         'seed': seed,
@@ -304,6 +305,7 @@ def train(
     seed,
     positive=(0,),
     validation=None,
+    initial=None,
     checkpoint=None,
     steps=None,
     progress=False,
@@ -328,6 +330,8 @@ def train(
         Codes of the positive classes, for the area under the ROC curve.
     validation : dict, optional
         As ``dataset``. The epoch that is best on it is kept; the last one without.
+    initial : dict, optional
+        Parameters to start from, instead of random ones.
     checkpoint : str or path-like, optional
         File for the state after each epoch. If it exists, the run goes on from there.
     steps : Steps, optional
@@ -374,12 +378,14 @@ def train(
     # pulls no harder than its share
     dataset = dataset | {'weight': (dataset['weight'] / mean_weight).astype(np.float32)}
 
-    state = steps.initial_state(seed)
+    state = steps.initial_state(seed, initial=initial)
     # a copy, here and below: the buffers of the state are given away at each step
     history, best, best_params = [], None, _copied(state['params'])
     first_epoch = 0
     if checkpoint is not None:
-        configuration = _configuration(network, config, seed, positive, dataset, validation)
+        configuration = _configuration(
+            network, config, seed, positive, dataset, validation, initial
+        )
         if Path(checkpoint).exists():
             arrays, record = load_checkpoint(checkpoint, configuration=configuration)
             stored = restore({'state': state, 'best': best_params}, arrays)

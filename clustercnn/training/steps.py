@@ -108,7 +108,7 @@ class Steps:
         self.evaluate = jax.jit(self._evaluate)
         self.predict = jax.jit(self._predict)
 
-    def initial_state(self, seed):
+    def initial_state(self, seed, *, initial=None):
         """
         Return the state a training starts from.
 
@@ -116,16 +116,18 @@ class Steps:
         ----------
         seed : int
             For initial parameters, dropout and augmentation.
+        initial : dict, optional
+            Parameters to start from instead.
 
         Returns
         -------
         state : dict
             Parameters, state of the optimiser, number of steps done, random key.
         """
-        params = self.network.init(seed)
+        params = self.network.init(seed) if initial is None else jax.tree.map(jnp.array, initial)
         return {
             'params': params,
-            'optimizer': self.optimizer.init(params),
+            'optimizer': self.optimizer.init(self.network.divide(params)[0]),
             'step': jnp.zeros((), jnp.int32),
             'key': jax.random.key_data(jax.random.key(seed)),
         }
@@ -143,15 +145,20 @@ class Steps:
         planes = jax.lax.optimization_barrier(network.preprocess(changed))
         weight = batch['weight'] * batch['_mask']
 
-        def objective(params):
-            logits, _ = network.apply(params, planes, key=key_dropout)
+        trained, statistics = network.divide(state['params'])
+
+        def objective(trained):
+            logits, measured = network.apply_training(
+                trained, statistics, planes, key=key_dropout, mask=batch['_mask']
+            )
             each = label_loss(logits, batch, self.config)
             loss = (weight * each).sum() / len(weight)
-            return loss + network.penalty(params), (weight * each).sum()
+            total = (weight * each).sum()
+            return loss + network.penalty(network.join(trained, statistics)), (total, measured)
 
-        (value, total), gradient = jax.value_and_grad(objective, has_aux=True)(state['params'])
-        updates, optimizer = self.optimizer.update(gradient, state['optimizer'], state['params'])
-        params = optax.apply_updates(state['params'], updates)
+        (value, (total, measured)), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
+        updates, optimizer = self.optimizer.update(gradient, state['optimizer'], trained)
+        params = network.join(optax.apply_updates(trained, updates), measured)
         finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
         new = {
             'params': params,

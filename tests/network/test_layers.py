@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from clustercnn.network.layers import conv, dropout, fold, pool
+from clustercnn.network.layers import conv, depthwise, dropout, fold, pool
 
 
 def reference_conv(x, kernel, padding):
@@ -45,6 +45,58 @@ def test_conv(size, n_in, n_out, padding):
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
         *both(x, kernel, seed),
     )
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize('padding', ['same', 'symmetric', 'valid'])
+@pytest.mark.parametrize('shape', [(2, 7, 8, 5), (2, 8, 9, 3)])
+def test_depthwise(shape, padding, stride):
+    x, kernel = normal(0, shape), normal(1, (3, 3, 1, shape[-1]))
+    pads = ((1, 1), (1, 1)) if padding == 'symmetric' else padding.upper()
+
+    def reference(x, kernel):
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            (stride, stride),
+            pads,
+            dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+            feature_group_count=shape[-1],
+        )
+
+    @jax.jit
+    def all_of_them(x, kernel):
+        def forward_and_back(function):
+            y, pull = jax.vjp(function, x, kernel)
+            return y, pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
+
+        return forward_and_back(reference), *(
+            forward_and_back(
+                lambda a, b, name=name: depthwise(
+                    a, b, padding=padding, stride=stride, formulation=name
+                )
+            )
+            for name in ('native', 'shifted')
+        )
+
+    expected, *results = all_of_them(x, kernel)
+    for result in results:
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), result, expected
+        )
+
+
+@pytest.mark.parametrize('padding', ['same', 'symmetric'])
+@pytest.mark.parametrize('shape', [(2, 7, 8, 3), (2, 6, 6, 3)])
+def test_conv_with_a_stride(shape, padding):
+    x, kernel = normal(0, shape), normal(1, (3, 3, 3, 4))
+    whole = np.asarray(conv(x, kernel))
+    # with as many zeros before as after, a stride of two leaves every other pixel of
+    # the whole map; with the odd one at the end it starts a pixel later
+    even = [padding == 'same' and size % 2 == 0 for size in shape[1:3]]
+    expected = whole[:, even[0] :: 2, even[1] :: 2]
+    strided = conv(x, kernel, padding=padding, stride=2)
+    np.testing.assert_allclose(strided, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('shape', [(2, 8, 8, 3), (1, 7, 9, 2)])

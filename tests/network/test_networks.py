@@ -16,6 +16,7 @@ from clustercnn.network import (
     CNConfig,
     FusionConfig,
     InputSpec,
+    MobileNetConfig,
     Network,
     Preprocessing,
     build_network,
@@ -42,9 +43,12 @@ def pictures(shape, n_bands=1):
     )
 
 
-@pytest.fixture(scope='module', params=['cn', 'fusion'])
+@pytest.fixture(scope='module', params=['cn', 'fusion', 'mobilenet'])
 def made(request, inputs):
-    network = build_network(request.param, inputs, n_classes=4)
+    # fewer blocks are compiled in a fraction of the time
+    stages = ((1, 16, 1, 1), (6, 24, 2, 2))
+    options = {'stages': stages} if request.param == 'mobilenet' else {}
+    network = build_network(request.param, inputs, n_classes=4, options=options)
     return network, network.init(1)
 
 
@@ -172,13 +176,13 @@ def test_description_round_trip(made):
     jax.tree.map(np.testing.assert_array_equal, unflatten(again.template, flatten(params)), params)
 
 
-@pytest.mark.parametrize('config', [CNConfig, FusionConfig, Preprocessing])
+@pytest.mark.parametrize('config', [CNConfig, FusionConfig, MobileNetConfig, Preprocessing])
 def test_unknown_options_fail(config):
     assert from_dict(config, to_dict(config())) == config()
     with pytest.raises(ValueError, match=re.escape(f"{config.__name__} has no option 'wdith'")):
         from_dict(config, {'wdith': 3})
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config().clip = 3
+        config().preprocessing = 3
 
 
 @pytest.mark.parametrize(
@@ -190,6 +194,13 @@ def test_unknown_options_fail(config):
         (CNConfig, {'dropout': float('nan')}),
         (CNConfig, {'padding': 'reflect'}),
         (CNConfig, {'n_stages': 10**6}),
+        (MobileNetConfig, {'width': 0.0}),
+        (MobileNetConfig, {'resolution': 1e9}),
+        (MobileNetConfig, {'momentum': 1.0}),
+        (MobileNetConfig, {'padding': 'valid'}),
+        (MobileNetConfig, {'channels': (1,)}),
+        (MobileNetConfig, {'stages': ((1, 16, 1),)}),
+        (MobileNetConfig, {'stages': ((1, 16, 1, 3),)}),
         (FusionConfig, {'widths': ()}),
         (FusionConfig, {'widths': (8,) * 100}),
         (Preprocessing, {'xray_scales': (-1.0,)}),

@@ -44,13 +44,15 @@ def whole(network, config, steps, data):
     return run(network, config, steps, data)
 
 
-@pytest.mark.parametrize('name', ['cn', 'fusion'])
+@pytest.mark.parametrize('name', ['cn', 'fusion', 'mobilenet'])
 def test_thirty_two_items_are_learnt_by_heart(name, network, data, calm):
     # random labels: only a network whose gradients arrive everywhere gets there
     labels = np.random.default_rng(3).integers(0, 2, 32)
     options = {'dropout': 0.0}
     if name == 'cn':
         options |= {'l1': 0.0, 'n_stages': 2, 'dense_width': 64}
+    if name == 'mobilenet':
+        options |= {'stages': ((1, 16, 1, 1), (6, 24, 2, 2))}
     learner = build_network(name, network.inputs, n_classes=2, options=options)
     config = TrainingConfig(
         n_epochs=80, batch_size=32, learning_rate=3e-3, weight_decay=0.0, augmentation=calm
