@@ -9,7 +9,7 @@ import logging
 import astropy.units as u
 import numpy as np
 
-from clustercnn.core import CutoutStack, LabelSet
+from clustercnn.core import CutoutStack, LabelSet, PredictionSet
 from clustercnn.exceptions import TrainingError
 from clustercnn.io import read_weights
 from clustercnn.network import (
@@ -29,12 +29,15 @@ __all__ = [
     'check_kinds',
     'choose_validation',
     'class_prior',
+    'empty_prediction',
     'features_of',
     'has_no_picture',
     'inputs_of',
     'join_labels',
     'labelled_dataset',
+    'missing_bands',
     'published_weights',
+    'raw_features',
     'rows_of',
     'without_pictures',
 ]
@@ -182,6 +185,47 @@ def choose_validation(codes, groups, *, fraction, seed):
         if shared <= set(codes[draw]) and shared <= set(codes[~draw]):
             return draw
     return chosen
+
+
+def missing_bands(inputs, stack):
+    """
+    Return the names of a model's bands that a stack lacks; raise if it cannot do without.
+    """
+    missing = [name for name in inputs.band_names if name not in stack.band_names]
+    needed = [b.name for b in inputs.bands if b.kind == 'xray' and b.name in missing]
+    if len(missing) == len(inputs.bands) or needed:
+        msg = (
+            f'the stack has the bands {stack.band_names}, but the model needs '
+            f'{tuple(needed) or inputs.band_names}; it was trained on {inputs.band_names}'
+        )
+        raise ValueError(msg)
+    return missing
+
+
+def empty_prediction(model, schema, meta):
+    """
+    Return what a model says of no cutouts.
+    """
+    shape, none = (0, schema.n_classes), np.zeros(0)
+    return PredictionSet(
+        ids=(),
+        schema=schema,
+        probability=np.zeros(shape),
+        logits=np.zeros(shape),
+        std=none if len(model['members']) > 1 else None,
+        ood=none if model['references'] is not None else None,
+        meta=meta,
+    )
+
+
+def raw_features(inputs, stack):
+    """
+    Return the finder's numbers as they are, NaN where not known, shape ``(n, n_features)``.
+    """
+    found = features_of(stack)
+    unknown = np.full(len(stack), np.nan)
+    columns = [np.asarray(found.get(name, unknown), np.float32) for name in inputs.features]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(stack), 0), np.float32)
 
 
 def published_weights(network, path):

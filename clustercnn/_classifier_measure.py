@@ -45,14 +45,14 @@ class Measured:
     references: list | None
 
 
-def apply_network(steps, params, dataset, *, progress=False):
+def apply_network(function, params, dataset, *, progress=False):
     """
     Predict with one network.
 
     Parameters
     ----------
-    steps : `~clustercnn.training.Steps`
-        Its compiled functions.
+    function : callable
+        Compiled, such as that of `~clustercnn.training.Steps`.
     params : pytree of `~numpy.ndarray`
         Its parameters.
     dataset : dict
@@ -68,10 +68,10 @@ def apply_network(steps, params, dataset, *, progress=False):
         What the last layer sees.
     """
     return predict(
-        steps.predict,
+        function,
         params,
         # labels, if any, would be another structure and another trace
-        {name: dataset[name] for name in ('bands', 'features', 'known')},
+        {name: value for name, value in dataset.items() if name not in ('target', 'weight')},
         batch_size=_PREDICTION_BATCH,
         progress=progress,
         label='classify',
@@ -104,7 +104,7 @@ def measure(steps, members, dataset, held, *, config, seed):
     """
     temperature = 1.0
     if held is not None and n_rows(held) >= FEWEST_FOR_VALIDATION:
-        logits = np.mean([apply_network(steps, p, held)[0] for p in members], axis=0)
+        logits = np.mean([apply_network(steps.predict, p, held)[0] for p in members], axis=0)
         temperature = fit_temperature(
             logits,
             vote_shares(held, config),
@@ -120,11 +120,11 @@ def measure(steps, members, dataset, held, *, config, seed):
     dropped = alone is not None and config.augmentation.band_dropout > 0
     references = []
     for params in members:
-        reference = [fit_novelty(apply_network(steps, params, some)[1], codes)]
+        reference = [fit_novelty(apply_network(steps.predict, params, some)[1], codes)]
         # a band that is missing is nothing strange to a network that was trained
         # to do without; it is measured against its own kind
         if dropped:
-            reference.append(fit_novelty(apply_network(steps, params, alone)[1], codes))
+            reference.append(fit_novelty(apply_network(steps.predict, params, alone)[1], codes))
         references.append(reference)
     return Measured(temperature=temperature, references=references)
 

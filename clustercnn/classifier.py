@@ -14,13 +14,18 @@ from clustercnn._classifier_data import (
     check_kinds,
     choose_validation,
     class_prior,
+    empty_prediction,
     features_of,
     inputs_of,
     join_labels,
     labelled_dataset,
+    missing_bands,
     published_weights,
+    raw_features,
 )
 from clustercnn._classifier_measure import apply_network, measure, strangeness
+from clustercnn._classifier_onnx import BACKENDS, RuntimeSession, as_onnx
+from clustercnn._utils.files import atomic_path
 from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn.core import CutoutStack, LabelSchema, PredictionSet
 from clustercnn.exceptions import ModelFileError, TrainingError
@@ -157,6 +162,11 @@ class Classifier:
             network, InputSpec(bands=(probe,)), n_classes=2, options=self._network_options
         )
         self._model = None
+        self._runtime = None
+
+    def __getstate__(self):
+        # a session of another runtime stays in its process
+        return self.__dict__ | {'_runtime': None}
 
     # -- what a fitted classifier knows ---------------------------------------------
 
@@ -312,6 +322,7 @@ class Classifier:
             'references': measured.references,
             'description': model_file.complete(description, weights=self._weights),
         }
+        self._runtime = None
         return self
 
     def _train(self, network, schema, dataset, held, stack, rows, checkpoint, progress):
@@ -353,7 +364,7 @@ class Classifier:
 
     # -- prediction -----------------------------------------------------------------
 
-    def predict(self, stack, *, progress=False):
+    def predict(self, stack, *, backend='jax', progress=False):
         """
         Give class probabilities.
 
@@ -361,6 +372,8 @@ class Classifier:
         ----------
         stack : CutoutStack
             The cutouts. Their pixel scale and size may differ from the model's.
+        backend : {'jax', 'onnxruntime'}, optional
+            What computes the networks. Results of the two agree to about 1e-6.
         progress : bool or None, optional
             Whether to show a bar; None: on a terminal.
 
@@ -376,6 +389,8 @@ class Classifier:
         ------
         ValueError
             If the stack has none of the model's bands, or lacks its X-ray band.
+        MissingDependencyError
+            If the backend is not installed.
 
         Notes
         -----
@@ -385,36 +400,30 @@ class Classifier:
         if not isinstance(stack, CutoutStack):
             msg = f"'stack' must be a CutoutStack, got {type(stack).__name__}"
             raise TypeError(msg)
-        inputs = model['network'].inputs
-        missing = [name for name in inputs.band_names if name not in stack.band_names]
-        needed = [b.name for b in inputs.bands if b.kind == 'xray' and b.name in missing]
-        if len(missing) == len(inputs.bands) or needed:
-            msg = (
-                f'the stack has the bands {stack.band_names}, but the model needs '
-                f'{tuple(needed) or inputs.band_names}; it was trained on {inputs.band_names}'
-            )
+        if backend not in BACKENDS:
+            msg = f"'backend' must be one of {BACKENDS}, got {backend!r}"
             raise ValueError(msg)
+        inputs = model['network'].inputs
+        missing = missing_bands(inputs, stack)
         description = model['description']
         meta = {'network': self.network, 'n_members': len(model['members'])}
         if missing:
             meta['missing_bands'] = ', '.join(missing)
         if not len(stack):
-            shape = (0, self.schema.n_classes)
-            none = np.zeros(0)
-            return PredictionSet(
-                ids=(),
-                schema=self.schema,
-                probability=np.zeros(shape),
-                logits=np.zeros(shape),
-                std=none if len(model['members']) > 1 else None,
-                ood=none if model['references'] is not None else None,
-                meta=meta,
-            )
+            return empty_prediction(model, self.schema, meta)
         dataset = make_dataset(inputs, arrays_of(stack), features=features_of(stack))
-        steps = prediction_steps(model['network'], description['dihedral'])
-        results = [
-            apply_network(steps, params, dataset, progress=progress) for params in model['members']
-        ]
+        if backend == 'jax':
+            steps = prediction_steps(model['network'], description['dihedral'])
+            results = [
+                apply_network(steps.predict, params, dataset, progress=progress)
+                for params in model['members']
+            ]
+        else:
+            if self._runtime is None:
+                self._runtime = RuntimeSession(model, self.schema)
+            dataset |= {'raw_features': raw_features(inputs, stack)}
+            logits, hidden = apply_network(self._runtime, None, dataset, progress=progress)
+            results = list(zip(logits.swapaxes(0, 1), hidden.swapaxes(0, 1), strict=True))
         logits = np.mean([result[0] for result in results], axis=0)
         temperature = description['temperature']
         std = ood = None
@@ -455,6 +464,32 @@ class Classifier:
         model_file.write_model(
             path, model, name=self.network, schema=self.schema, overwrite=overwrite
         )
+
+    def export_onnx(self, path, *, overwrite=False):
+        """
+        Write the model as ONNX, for programs without JAX.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, ``.onnx``.
+        overwrite : bool, optional
+            Whether an existing file may be replaced.
+
+        Raises
+        ------
+        MissingDependencyError
+            If onnx is not installed (extra ``onnx``).
+
+        Notes
+        -----
+        The graph goes from raw cutouts on the model's grid to calibrated probabilities, with
+        preprocessing, flips and turns, and the ensemble; bringing cutouts to that grid is
+        not in it, nor is ``ood``. Names, shapes and units are in the file's metadata.
+        """
+        content = as_onnx(self._fitted(), self.schema)
+        with atomic_path(path, overwrite=overwrite) as temporary:
+            temporary.write_bytes(content)
 
     @classmethod
     def load(cls, path):

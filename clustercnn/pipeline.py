@@ -320,7 +320,9 @@ def catalog_of(stack):
     )
 
 
-def classify_cutouts(cutouts, *, model='default', output=None, overwrite=False, quiet=True):
+def classify_cutouts(
+    cutouts, *, model='default', backend='jax', output=None, overwrite=False, quiet=True
+):
     """
     Classify cutouts and rank them.
 
@@ -330,6 +332,8 @@ def classify_cutouts(cutouts, *, model='default', output=None, overwrite=False, 
         The cutouts.
     model : str, path-like or Classifier, optional
         A model, its file, or the name of a shipped one.
+    backend : {'jax', 'onnxruntime'}, optional
+        What computes the networks.
     output : str or path-like, optional
         Where to write the catalogue; the name gives the format.
     overwrite : bool, optional
@@ -357,7 +361,7 @@ def classify_cutouts(cutouts, *, model='default', output=None, overwrite=False, 
     kind = PredictionSet if stack.positions is None else CandidateCatalog
     _check_file(kind, output, overwrite)
     progress = None if quiet is None else not quiet
-    prediction = _load_model(model).predict(stack, progress=progress)
+    prediction = _load_model(model).predict(stack, backend=backend, progress=progress)
     result = prediction
     if stack.positions is not None:
         result = rank_candidates(catalog_of(stack), prediction, flags=coverage_flags(stack))

@@ -41,6 +41,7 @@ PARTS = {
     '_classifier_data': 'classifier',
     '_classifier_file': 'classifier',
     '_classifier_measure': 'classifier',
+    '_classifier_onnx': 'classifier',
     '_pipeline_labels': 'pipeline',
     '_pipeline_training': 'pipeline',
 }
@@ -84,6 +85,8 @@ THIRD_PARTIES_INSIDE_FUNCTIONS = {
     'evaluation': {'matplotlib'},
     'labels': {'matplotlib'},
     'simulate': {'matplotlib'},
+    'network': {'onnx'},
+    'classifier': {'onnxruntime'},
     # contourpy is the part of matplotlib that traces contours, and comes with it
     'report': {'contourpy', 'matplotlib'},
     'provenance': {'jax'},

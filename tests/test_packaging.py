@@ -180,7 +180,7 @@ def test_what_is_imported_is_declared():
         re.match(r'[\w-]+', line)[0].lower()
         for lines in (
             PROJECT['project']['dependencies'],
-            *(extras[n] for n in ('survey', 'web', 'vo')),
+            *(extras[n] for n in ('onnx', 'survey', 'web', 'vo')),
         )
         for line in lines
     }

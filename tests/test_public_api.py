@@ -180,6 +180,7 @@ PUBLIC = {
         'from_dict',
         'import_mobilenet',
         'make_dataset',
+        'make_onnx',
         'make_planes',
         'n_rows',
         'network_names',

@@ -28,6 +28,12 @@ def add_parser(commands):
         '--model', default='default', metavar='NAME|PATH', help='shipped model or model file'
     )
     parser.add_argument(
+        '--backend',
+        choices=('jax', 'onnxruntime'),
+        default='jax',
+        help='what computes the networks (default: %(default)s)',
+    )
+    parser.add_argument(
         '-o',
         '--output',
         required=True,
@@ -45,6 +51,7 @@ def _execute(options):
     result = classify_cutouts(
         options.cutouts,
         model=options.model,
+        backend=options.backend,
         output=options.output,
         overwrite=options.overwrite,
         quiet=quiet_of(options),

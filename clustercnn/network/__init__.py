@@ -29,6 +29,7 @@ from clustercnn.network.fusion import Fusion
 from clustercnn.network.mobilenet import MobileNet, MobileNetConfig
 from clustercnn.network.mobilenet_weights import import_mobilenet
 from clustercnn.network.model import Network, build_network, flatten, unflatten
+from clustercnn.network.onnx_graph import make_onnx
 from clustercnn.network.transforms import make_planes
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     'from_dict',
     'import_mobilenet',
     'make_dataset',
+    'make_onnx',
     'make_planes',
     'n_rows',
     'network_names',

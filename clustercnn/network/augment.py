@@ -121,9 +121,9 @@ def dihedral(x, index):
     [[[3, 4], [1, 2]]]
     """
     if index & 1:
-        x = x[:, :, ::-1]
+        x = lax.rev(x, (2,))
     if index & 2:
-        x = x[:, ::-1]
+        x = lax.rev(x, (1,))
     return jnp.swapaxes(x, 1, 2) if index & 4 else x
 
 

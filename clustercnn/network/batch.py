@@ -56,12 +56,29 @@ class Feature:
         values : `~numpy.ndarray`
             Float32; NaN stays NaN.
         """
-        values = np.asarray(values, np.float64)
-        logarithm = np.log1p((np.abs(values) if self.signed else np.maximum(values, 0)) / self.unit)
+        return self.scale(np.asarray(values, np.float64)).astype(np.float32)
+
+    def scale(self, values, *, namespace=np):
+        """
+        Return values of order one in the precision they have.
+
+        Parameters
+        ----------
+        values : array
+            The finder's numbers.
+        namespace : module, optional
+            Whose functions are called, numpy or `jax.numpy`.
+
+        Returns
+        -------
+        values : array
+            Of the same type.
+        """
+        size = namespace.abs(values) if self.signed else namespace.maximum(values, 0)
+        logarithm = namespace.log1p(size / self.unit)
         if self.signed:
-            logarithm = np.sign(values) * logarithm
-        scaled = np.clip((logarithm - self.centre) / self.spread, -4, 4)
-        return scaled.astype(np.float32)
+            logarithm = namespace.sign(values) * logarithm
+        return namespace.clip((logarithm - self.centre) / self.spread, -4, 4)
 
 
 # Fixed numbers rather than statistics of a training set: two models trained on

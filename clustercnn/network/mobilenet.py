@@ -8,6 +8,7 @@ import dataclasses
 
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 
 from clustercnn.network.config import (
     Preprocessing,
@@ -297,9 +298,13 @@ class MobileNet(nnx.Module):
             Shape ``(n, n_hidden)``, what the last layer sees.
         """
         stacked = stack_on_one_grid(planes['pictures'], self.inputs, resolution=self.resolution)
-        empty = jnp.zeros_like(stacked[..., :1])
+        empty = jnp.zeros_like(lax.slice_in_dim(stacked, 0, 1, axis=3))
         x = jnp.concatenate(
-            [empty if n is None else stacked[..., n : n + 1] for n in self.sources], axis=-1
+            [
+                empty if n is None else lax.slice_in_dim(stacked, n, n + 1, axis=3)
+                for n in self.sources
+            ],
+            axis=-1,
         )
         x = _relu6(self.first_norm(self.first(x), mask=mask))
         for number in range(self.n_blocks):

@@ -101,7 +101,7 @@ def xray_background(counts, exposure):
         )
         expected = rate * e
         weight = region * (n <= expected + 3 * jnp.sqrt(expected) + 1)
-    return rate[:, 0, 0]
+    return jnp.squeeze(rate, (1, 2))
 
 
 def _softened(x, softening):
@@ -202,11 +202,15 @@ def _optical(band, spec, settings):
     data, valid = band['data'], band['valid']
     # a quarter of a large picture gives sky and scatter well enough
     step = 2 if min(spec.shape) >= 96 else 1
-    some, good = data[:, ::step, ::step], valid[:, ::step, ::step]
+
+    def thinned(x):
+        return lax.slice(x, (0, 0, 0), x.shape, (1, step, step))
+
+    some, good = thinned(data), thinned(valid)
     sky = masked_median(some, good)[:, None, None]
     deviation = jnp.abs(data - sky)
     # 1.4826 turns the median deviation of a Gaussian into its sigma
-    scatter = 1.4826 * masked_median(deviation[:, ::step, ::step], good)[:, None, None]
+    scatter = 1.4826 * masked_median(thinned(deviation), good)[:, None, None]
     # plates and integers may have more than half of the pixels at one value
     n_valid = jnp.maximum(valid.sum((1, 2), keepdims=True), 1)
     rms = jnp.sqrt((valid * deviation**2).sum((1, 2), keepdims=True) / n_valid)
