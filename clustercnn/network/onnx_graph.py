@@ -203,7 +203,7 @@ class _Builder:
             ]
             return [_ELEMENTWISE[name](self, values, sizes, equation.params)]
         if name not in _OPERATIONS:
-            msg = f"the operation '{name}' has no translation to ONNX in clustercnn.network.onnx_graph"
+            msg = f"the operation '{name}' has no translation to ONNX in network/onnx_graph.py"
             raise NotImplementedError(msg)
         if name != 'broadcast_in_dim':
             values = [self.full(v, s) for v, s in zip(values, shapes, strict=True)]
