@@ -9,6 +9,7 @@ import logging
 import astropy.units as u
 import numpy as np
 
+from clustercnn._classifier_file import MOST_MEMBERS
 from clustercnn.core import CutoutStack, LabelSet, PredictionSet
 from clustercnn.exceptions import TrainingError
 from clustercnn.io import read_weights
@@ -20,6 +21,7 @@ from clustercnn.network import (
     import_mobilenet,
     make_dataset,
     n_rows,
+    network_names,
 )
 from clustercnn.training import vote_shares
 
@@ -27,6 +29,7 @@ __all__ = [
     'FEWEST_FOR_VALIDATION',
     'arrays_of',
     'check_kinds',
+    'check_settings',
     'choose_validation',
     'class_prior',
     'empty_prediction',
@@ -46,6 +49,22 @@ _LOGGER = logging.getLogger(__name__)
 
 # fewer items than this neither choose an epoch nor a temperature
 FEWEST_FOR_VALIDATION = 10
+
+
+def check_settings(network, seed, ensemble, validation_fraction):
+    if network not in network_names():
+        msg = f'there is no network {network!r}; there are {", ".join(network_names())}'
+        raise ValueError(msg)
+    for name, value, low, high in (
+        ('seed', seed, 0, 2**32 - 1),
+        ('ensemble', ensemble, 1, MOST_MEMBERS),
+    ):
+        if isinstance(value, bool) or int(value) != value or not low <= value <= high:
+            msg = f"'{name}' must be a whole number from {low} to {high}, got {value!r}"
+            raise ValueError(msg)
+    if not 0 <= validation_fraction <= 0.5:
+        msg = f"'validation_fraction' must be from 0 to 0.5, got {validation_fraction!r}"
+        raise ValueError(msg)
 
 
 def check_kinds(stack, label_set, what):

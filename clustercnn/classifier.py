@@ -12,6 +12,7 @@ from clustercnn import _classifier_file as model_file
 from clustercnn._classifier_data import (
     arrays_of,
     check_kinds,
+    check_settings,
     choose_validation,
     class_prior,
     empty_prediction,
@@ -35,7 +36,6 @@ from clustercnn.network import (
     build_network,
     make_dataset,
     n_rows,
-    network_names,
     to_dict,
 )
 from clustercnn.training import (
@@ -127,21 +127,9 @@ class Classifier:
         network_options=None,
         training_options=None,
     ):
-        if network not in network_names():
-            msg = f'there is no network {network!r}; there are {", ".join(network_names())}'
-            raise ValueError(msg)
+        check_settings(network, seed, ensemble, validation_fraction)
         if schema is not None and not isinstance(schema, LabelSchema):
             schema = LabelSchema(tuple(schema))
-        for name, value, low, high in (
-            ('seed', seed, 0, 2**32 - 1),
-            ('ensemble', ensemble, 1, model_file.MOST_MEMBERS),
-        ):
-            if isinstance(value, bool) or int(value) != value or not low <= value <= high:
-                msg = f"'{name}' must be a whole number from {low} to {high}, got {value!r}"
-                raise ValueError(msg)
-        if not 0 <= validation_fraction <= 0.5:
-            msg = f"'validation_fraction' must be from 0 to 0.5, got {validation_fraction!r}"
-            raise ValueError(msg)
         self.network = network
         self.schema = schema
         self.seed = int(seed)
