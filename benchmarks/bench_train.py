@@ -124,10 +124,11 @@ def main():
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--steps', type=int, default=3, help='steps a repeat')
     parser.add_argument('--batch', type=int, default=64)
+    parser.add_argument('--networks', nargs='+', default=['fusion', 'cn', 'mobilenet'])
     options = parser.parse_args()
     rows = [
         measure(name, batch_size=options.batch, n_repeats=options.repeats, n_steps=options.steps)
-        for name in ('fusion', 'cn')
+        for name in options.networks
     ]
     print_rows(rows, options.json)
 
