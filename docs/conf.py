@@ -34,6 +34,7 @@ extensions = [
     'benchmark_tables',
     'generated_tables',
     'label_tables',
+    'realism_tables',
     'one_place_a_name',
 ]
 

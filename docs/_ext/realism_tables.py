@@ -1,0 +1,369 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The tables of the page that says how real the simulated sky is, from what
+``validation/simulator`` measured.
+"""
+
+import json
+
+from generated_tables import ROOT, Generated, table
+
+RESULTS = ROOT / 'validation' / 'simulator' / 'results'
+
+
+def _span(values, form='.2f'):
+    """
+    Return a value with its interval.
+    """
+    if values is None or values[0] is None:
+        return 'too few'
+    middle, low, high = (format(value, form) for value in values)
+    return f'{middle} [{low}, {high}]'
+
+
+class SimulatorRealism(Generated):
+    """
+    One comparison of simulated with real.
+    """
+
+    required_arguments = 1
+
+    def lines(self):
+        """
+        Return the table that the argument names.
+        """
+        part = self.arguments[0]
+        file, make = _PARTS[part]
+        path = RESULTS / file
+        self.env.note_dependency(str(path))
+        results = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+        lines = make(results) if results else None
+        return lines or ['This has not been measured for this version yet.', '']
+
+
+def _encircled_energy(results):
+    rows = []
+    for row in results.get('encircled energy', ()):
+        low, high = row['off_axis']
+        cells = [
+            f'{_span(row[share]["real"], ".1f")} / {row[share]["simulated"]:.1f}'
+            for share in ('60%', '80%')
+        ]
+        rows.append((row['camera'], f"{low:g}-{high:g}'", str(row['places']), *cells))
+    heads = ('camera', 'off axis', 'places', '60 %: real / *simulated*', '80 %: real / *simulated*')
+    return table(heads, rows, widths='10 12 10 34 34') if rows else None
+
+
+def _agn(results):
+    rows = []
+    for row in results.get('agn', {}).get('bins', ()):
+        low, high = row['flux']
+        rows.append(
+            (
+                f'{low:.1e}-{high:.1e}',
+                f'{row["published"]:.0f}',
+                str(row['in']),
+                _span((row['found'], *row['found_interval']), '.0f'),
+                _span(row['detected']),
+                _span(row['flux_out_over_in']),
+                _span(row['flux_in_over_out']),
+            )
+        )
+    heads = (
+        'flux',
+        'published',
+        '*simulated*',
+        'found at this flux',
+        'share detected',
+        'out / in, by flux in',
+        'in / out, by flux out',
+    )
+    return table(heads, rows, widths='16 10 10 16 16 16 16') if rows else None
+
+
+def _fields(results, kind):
+    rows = []
+    for field, entry in results.get('fields', {}).items():
+        side = 'by others' if 'by others' in field else 'real'
+        for sources in ('with sources', 'without sources'):
+            real = entry['real'][sources][kind]
+            simulated = entry['simulated'][sources][kind]
+            for name, values in real.items():
+                if kind == 'pixels' and name == 'share with 3':
+                    continue
+                form = '.4f' if kind == 'pixels' else '.2f'
+                rows.append(
+                    (
+                        field if name == next(iter(real)) and sources == 'with sources' else '',
+                        sources if name == next(iter(real)) else '',
+                        name,
+                        f'{_span(values, form)}{"" if side == "real" else " (by others)"}',
+                        _span(simulated[name], form),
+                    )
+                )
+    heads = ('field', '', '', 'real [95 % from blocks of sky]', '*simulated* [19 of 20 fields]')
+    return table(heads, rows, widths='18 14 18 25 25') if rows else None
+
+
+def _optical(results):
+    rows = []
+    for kind, bins in results['drawn'].items():
+        for number, row in enumerate(bins):
+            low, high = row['R']
+            rows.append(
+                (
+                    kind if number == 0 else '',
+                    f'R {low:g}-{high:g}',
+                    _span(row['drawn'], '.0f'),
+                    f'{row["table"]:.0f} (own table)',
+                )
+            )
+    published = results['published']
+    for number, row in enumerate(published['galaxies']):
+        low, middle, high = row['simulated_per_deg2']
+        rows.append(
+            (
+                'galaxies, independent' if number == 0 else '',
+                f'i < {row["i"]:g}',
+                f'{middle} [{low}, {high}]',
+                f'{row["published_per_deg2"]} (LSST Science Book)',
+            )
+        )
+    stars = published['stars']
+    rows.append(
+        (
+            'stars, independent',
+            'latitudes beyond 25, 15 < r < 21.5',
+            str(stars['simulated_per_deg2']),
+            f'{stars["published_per_deg2"]} and more (Juric et al. 2008)',
+        )
+    )
+    heads = ('', 'magnitude', '*simulated* a deg2', 'published a deg2')
+    return table(heads, rows, widths='24 26 24 26')
+
+
+def _nuclei(results):
+    entry = results['active nuclei']
+    rows = [
+        ('ratio from -1 to 1', _span(entry['share with ratio from -1 to 1'], '.3f'), 'most AGN'),
+        ('ratio above 1', _span(entry['share with ratio above 1'], '.3f'), ''),
+        (
+            'counterpart brighter than I (AB) 25',
+            _span(entry['share brighter than I 25'], '.3f'),
+            f'{_span(entry["published share brighter than I 25"], ".3f")} '
+            '(XMM-COSMOS, Brusa et al. 2007: 626 of 695)',
+        ),
+        (
+            'counterpart on a plate of R 20.8',
+            _span(entry['share brighter than R 20.8'], '.3f'),
+            'no number known to us',
+        ),
+        ('median R at 1e-14 erg/s/cm2', f'{entry["median R at 1e-14"]:.1f}', ''),
+    ]
+    heads = (f'{entry["agn"]} AGN above 1e-15', '*simulated*', 'real')
+    return table(heads, rows, widths='34 28 38')
+
+
+def _richness(results):
+    rows = [
+        (
+            f'{name} in redMaPPer',
+            f'{entry["matched"]} of {entry["clusters"]}',
+            _span(entry['real_over_simulated']),
+            f'{entry["scatter_real"]:.2f} / {entry["scatter_simulated"]:.2f}',
+        )
+        for name, entry in results['richness'].items()
+    ]
+    heads = (
+        'real clusters',
+        'with richness',
+        'real over *simulated* richness',
+        'scatter (ln): real / *simulated*',
+    )
+    return table(heads, rows, widths='26 18 28 28')
+
+
+def _cluster_counts(results):
+    rows = []
+    for row in results['cluster counts']:
+        (faint, bright), (low, high) = row['flux'], row['redshift']
+        rows.append(
+            (
+                f'{faint:.0e}-{bright:.0e}',
+                f'{low:g}-{high:g}',
+                _span(row['real'], '.0f'),
+                f'{row["simulated"]:.0f}',
+            )
+        )
+    heads = ('flux', 'redshift', 'real (eFEDS)', '*simulated* on as much sky')
+    return table(heads, rows, widths='26 20 27 27')
+
+
+def _core_radii(results):
+    entry = results['core radii']
+    rows = [
+        (
+            row['cluster'],
+            f'{row["core_over_r500"]:.3f}',
+            f'{share:.0%} of the simulated ones are smaller',
+        )
+        for row, share in zip(entry['real'], entry['real_among_simulated'], strict=True)
+    ]
+    rows.append(
+        (
+            f'{entry["simulated_clusters"]} *simulated* clusters',
+            _span(entry['simulated_measured'], '.3f'),
+            f'drawn: {_span(entry["simulated_true"], ".3f")}',
+        )
+    )
+    heads = ('cluster', 'core radius over r500, from the finder', '')
+    return table(heads, rows, widths='34 33 33')
+
+
+def _plates(results):
+    rows = []
+    for plate, entry in results.items():
+        for number, (name, row) in enumerate(entry['statistics'].items()):
+            real = 'too few' if row['real'] is None else f'{row["real"]:.4g}'
+            rows.append((plate if number == 0 else '', name, real, _span(row['simulated'], '.4g')))
+    heads = ('plate', '', 'real', '*simulated* [19 of 20 pieces]')
+    return table(heads, rows, widths='24 30 16 30')
+
+
+def _stamps(results):
+    rows = []
+    for field, entry in results.items():
+        if not isinstance(entry, dict):
+            continue
+        parts = (
+            {'all fields': entry}
+            if field == 'pooled'
+            else {name: entry[name] for name in ('all', 'candidate', 'blank')}
+        )
+        for number, (kind, part) in enumerate(parts.items()):
+            auc = part['auc']
+            rows.append(
+                (
+                    (field if field != 'pooled' else '**pooled**') if number == 0 else '',
+                    kind,
+                    f'{part["stamps"] // 2} + {part["stamps"] // 2}',
+                    *(
+                        _span(auc[name]) if name in auc else ''
+                        for name in ('boosted trees', 'logistic regression', 'cn network')
+                    ),
+                )
+            )
+        if 'simulated against simulated' in entry:
+            auc = entry['simulated against simulated']
+            rows.append(
+                (
+                    '',
+                    'control: both *simulated*',
+                    '',
+                    _span(auc['boosted trees']),
+                    _span(auc['logistic regression']),
+                    '',
+                )
+            )
+    heads = (
+        'field',
+        'stamps',
+        'real + *simulated*',
+        'boosted trees',
+        'logistic regression',
+        'cn network',
+    )
+    return table(heads, rows, widths='22 16 14 16 16 16')
+
+
+def _gives_away(results):
+    rows = []
+    for field, entry in results.items():
+        if not isinstance(entry, dict):
+            continue
+        part = entry if field == 'pooled' else entry['all']
+        for number, row in enumerate(part['goes by'][:5]):
+            rows.append(
+                (
+                    field if number == 0 else '',
+                    row['statistic'],
+                    f'{row["auc_lost"]:.3f}',
+                    f'{row["real_minus_simulated"]:+.2f}',
+                )
+            )
+    heads = (
+        'field',
+        'statistic',
+        'AUC lost when it is shuffled',
+        'real - *simulated*, in standard deviations',
+    )
+    return table(heads, rows, widths='26 30 20 24')
+
+
+def _speed(results):
+    field, cutouts = results['field with plate'], results['labelled cutouts']
+    memory = cutouts['memory_mb']
+    ny, nx = field['plate_pixels']
+    rows = [
+        (
+            f'one XMM field with a plate of {ny} x {nx}',
+            f'{_span(field["cpu_seconds"])} s',
+            f'{_span(field["clock_seconds"])} s',
+        ),
+        (
+            f'{cutouts["cutouts"]} labelled cutouts of {cutouts["fields"]} fields',
+            f'{cutouts["cpu_seconds"]:.0f} s',
+            f'{cutouts["clock_seconds"]:.0f} s',
+        ),
+        (
+            '10 000 at that rate, on two cores',
+            f'{cutouts["minutes_for_10000_on_2_cores_by_cpu"]:.0f} min',
+            '',
+        ),
+        (
+            'largest memory after 3 fields, after all; the cutouts in it',
+            f'{memory["after 3 fields"]}, {memory["after all"]}; {memory["cutouts"]} MB',
+            '',
+        ),
+    ]
+    heads = (
+        '*simulated*',
+        'CPU',
+        f'clock, {results["cores"]} cores with a load of {results["load_at_start"]:g}',
+    )
+    return table(heads, rows, widths='44 28 28')
+
+
+_PARTS = {
+    'encircled-energy': ('xray.json', _encircled_energy),
+    'agn': ('xray.json', _agn),
+    'pixels': ('xray.json', lambda results: _fields(results, 'pixels')),
+    'wavelets': ('xray.json', lambda results: _fields(results, 'wavelet power')),
+    'optical': ('sky.json', _optical),
+    'nuclei': ('sky.json', _nuclei),
+    'richness': ('sky.json', _richness),
+    'cluster-counts': ('sky.json', _cluster_counts),
+    'core-radii': ('sky.json', _core_radii),
+    'plates': ('plates.json', _plates),
+    'stamps': ('stamps.json', _stamps),
+    'gives-away': ('stamps.json', _gives_away),
+    'speed': ('speed.json', _speed),
+}
+
+
+def setup(app):
+    """
+    Register the directive.
+
+    Parameters
+    ----------
+    app : `~sphinx.application.Sphinx`
+        The application.
+
+    Returns
+    -------
+    metadata : dict
+        For Sphinx.
+    """
+    app.add_directive('simulator-realism', SimulatorRealism)
+    return {'parallel_read_safe': True, 'parallel_write_safe': True}
