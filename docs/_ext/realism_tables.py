@@ -235,11 +235,8 @@ def _stamps(results):
     for field, entry in results.items():
         if not isinstance(entry, dict):
             continue
-        parts = (
-            {'all fields': entry}
-            if field == 'pooled'
-            else {name: entry[name] for name in ('all', 'candidate', 'blank')}
-        )
+        kinds = [kind for kind in ('all', 'candidate', 'blank') if kind in entry]
+        parts = {kind: entry[kind] for kind in kinds} or {'all fields': entry}
         for number, (kind, part) in enumerate(parts.items()):
             auc = part['auc']
             rows.append(

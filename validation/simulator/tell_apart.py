@@ -27,6 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from clustercnn import Classifier, CutoutStack, LabelSet, evaluation
 from clustercnn.finding._starlet import starlet_transform
@@ -36,6 +37,8 @@ SIDE = 32
 N_REGIONS = 3  # along each side of a field
 N_BLANK = 150
 N_FOLDS = 3
+# of one kind in one field; fewer say nothing
+LEAST_STAMPS = 40
 KINDS = ('candidate', 'blank')
 # stamps may differ by this much in log10 of the counts, and in exposure as a fraction
 LARGEST_DISTANCE = 0.1
@@ -182,7 +185,7 @@ def network_scores(stamps, truth, train, test, pixel_scale):
     return prediction.probability[:, 0]
 
 
-def tell_apart(stamps, truth, region, pixel_scale, *, network, seed=1):
+def tell_apart(stamps, truth, region):
     """
     Return AUC with intervals of each classifier, and what the trees go by.
     """
@@ -190,10 +193,8 @@ def tell_apart(stamps, truth, region, pixel_scale, *, network, seed=1):
     names = list(table[0])
     x = np.array([[row[name] for name in names] for row in table])
     region = np.asarray(region)
-    folds = list(GroupKFold(N_FOLDS, shuffle=True, random_state=seed).split(x, truth, region))
+    folds = list(GroupKFold(N_FOLDS).split(x, truth, region))
     scores = {name: np.zeros(len(truth)) for name in models()}
-    if network:
-        scores['cn network'] = np.zeros(len(truth))
     drops = []
     for train, test in folds:
         for name, model in models().items():
@@ -201,16 +202,12 @@ def tell_apart(stamps, truth, region, pixel_scale, *, network, seed=1):
             scores[name][test] = model.predict_proba(x[test])[:, 1]
             if name == 'boosted trees':
                 importance = permutation_importance(
-                    model, x[test], truth[test], scoring='roc_auc', n_repeats=10, random_state=1
+                    model, x[test], truth[test], scoring='roc_auc', n_repeats=5, random_state=1
                 )
                 drops.append(importance.importances_mean)
-        if network:
-            scores['cn network'][test] = network_scores(stamps, truth, train, test, pixel_scale)
     result = {'stamps': len(truth), 'regions': len(np.unique(region)), 'auc': {}}
     for name, score in scores.items():
-        low, high = evaluation.roc_auc_interval(score, truth, groups=region)
-        middle = float(evaluation.roc_auc(score, truth))
-        result['auc'][name] = [round(v, 3) for v in (middle, low, high)]
+        result['auc'][name] = _area(score, truth, region)
     # real minus simulated, in units of the spread of both
     spread = np.maximum(x.std(axis=0), 1e-9)
     shift = (x[truth].mean(axis=0) - x[~truth].mean(axis=0)) / spread
@@ -224,6 +221,22 @@ def tell_apart(stamps, truth, region, pixel_scale, *, network, seed=1):
         for i in order[:8]
     ]
     return result
+
+
+def _area(score, truth, region):
+    low, high = evaluation.roc_auc_interval(score, truth, groups=region)
+    return [round(float(v), 3) for v in (evaluation.roc_auc(score, truth), low, high)]
+
+
+def network_area(stamps, truth, region, pixel_scale):
+    """
+    Return the AUC of a small `cn` network with its interval, from the same folds.
+    """
+    region = np.asarray(region)
+    score = np.zeros(len(truth))
+    for train, test in GroupKFold(N_FOLDS).split(score, truth, region):
+        score[test] = network_scores(stamps, truth, train, test, pixel_scale)
+    return _area(score, truth, region)
 
 
 def field_stamps(field, data, factor, n_twins):
@@ -263,51 +276,56 @@ def main():
         for name, entry in json.loads(measured.read_text())['fields'].items()
     }
     results = {'twins': options.twins}
-    pooled = {'stamps': [], 'truth': [], 'region': []}
-    for number, (name, field) in enumerate(FIELDS.items()):
-        if field.by_others:
-            continue
-        real, simulated, pairs, alone, scale = field_stamps(
-            field, data, factors.get(name, 1.0), options.twins
+    path = HERE / 'results' / 'stamps.json'
+    samples = {}
+    # small trees on a few hundred rows: threads would only wait for each other
+    with threadpool_limits(limits=1, user_api='openmp'):
+        for name, field in FIELDS.items():
+            if not field.by_others:
+                results[name], samples[name] = one_field(
+                    field, data, factors.get(name, 1.0), options.twins
+                )
+                print(name, results[name]['pairs'], results[name]['all']['auc'], flush=True)
+        results['pooled'] = tell_apart(
+            [stamp for sample in samples.values() for stamp in sample[0]],
+            np.concatenate([sample[1] for sample in samples.values()]),
+            [f'{name} {one}' for name, sample in samples.items() for one in sample[2]],
         )
-        stamps = [real.counts[i] for i, _ in pairs] + [simulated.counts[j] for _, j in pairs]
-        region = [real.region[i] for i, _ in pairs] + [simulated.region[j] for _, j in pairs]
-        truth = np.arange(len(stamps)) < len(pairs)
-        kind = np.array([real.kind[i] for i, _ in pairs] * 2)
-        entry = {
-            'pairs': {one: int((kind[: len(pairs)] == one).sum()) for one in KINDS},
-            'without a partner': alone,
-            'all': tell_apart(stamps, truth, region, scale, network=True),
-        }
-        for one in KINDS:
-            rows = np.flatnonzero(kind == one)
-            entry[one] = tell_apart(
-                [stamps[i] for i in rows],
-                truth[rows],
-                [region[i] for i in rows],
-                scale,
-                network=False,
-            )
-        # the same with simulated stamps on both sides: what chance gives
-        n = len(simulated.counts) // 2
-        chosen = np.random.default_rng(3).permutation(len(simulated.counts))[: 2 * n]
-        entry['simulated against simulated'] = tell_apart(
-            [simulated.counts[i] for i in chosen],
-            np.arange(2 * n) < n,
-            [simulated.region[i] for i in chosen],
-            scale,
-            network=False,
-        )['auc']
-        results[name] = entry
-        pooled['stamps'] += stamps
-        pooled['truth'] += truth.tolist()
-        pooled['region'] += [100 * number + r for r in region]
-        print(name, entry['pairs'], alone, entry['all']['auc'], flush=True)
-    results['pooled'] = tell_apart(
-        pooled['stamps'], np.array(pooled['truth']), pooled['region'], None, network=False
-    )
-    (HERE / 'results' / 'stamps.json').write_text(json.dumps(results, indent=1) + '\n')
-    print(json.dumps(results['pooled'], indent=1))
+    path.write_text(json.dumps(results, indent=1) + '\n')
+    for name, sample in samples.items():
+        results[name]['all']['auc']['cn network'] = network_area(*sample)
+        path.write_text(json.dumps(results, indent=1) + '\n')
+        print(name, results[name]['all']['auc'], flush=True)
+
+
+def one_field(field, data, factor, n_twins):
+    """
+    Return what was measured of one field, and its stamps, truth, regions and pixel.
+    """
+    real, simulated, pairs, alone, scale = field_stamps(field, data, factor, n_twins)
+    stamps = [real.counts[i] for i, _ in pairs] + [simulated.counts[j] for _, j in pairs]
+    region = [real.region[i] for i, _ in pairs] + [simulated.region[j] for _, j in pairs]
+    truth = np.arange(len(stamps)) < len(pairs)
+    kind = np.array([real.kind[i] for i, _ in pairs] * 2)
+    entry = {
+        'pairs': {one: int((kind[: len(pairs)] == one).sum()) for one in KINDS},
+        'without a partner': alone,
+        'all': tell_apart(stamps, truth, region),
+    }
+    for one in KINDS:
+        rows = np.flatnonzero(kind == one)
+        if len(rows) < LEAST_STAMPS or len({region[i] for i in rows}) < N_FOLDS:
+            continue
+        entry[one] = tell_apart([stamps[i] for i in rows], truth[rows], [region[i] for i in rows])
+    # the same with simulated stamps on both sides: what chance gives
+    n = len(simulated.counts) // 2
+    chosen = np.random.default_rng(3).permutation(len(simulated.counts))[: 2 * n]
+    entry['simulated against simulated'] = tell_apart(
+        [simulated.counts[i] for i in chosen],
+        np.arange(2 * n) < n,
+        [simulated.region[i] for i in chosen],
+    )['auc']
+    return entry, (stamps, truth, region, scale)
 
 
 if __name__ == '__main__':
