@@ -156,8 +156,6 @@ class Classifier:
         # a session of another runtime stays in its process
         return self.__dict__ | {'_runtime': None}
 
-    # -- what a fitted classifier knows ---------------------------------------------
-
     def _fitted(self):
         if self._model is None:
             msg = 'this classifier is not trained yet; call fit() or load a model'
@@ -170,6 +168,13 @@ class Classifier:
         Number of trained values of one network.
         """
         return self._fitted()['network'].n_parameters
+
+    @property
+    def networks(self):
+        """
+        The network and the parameters of each member, 2-tuple of Network and list.
+        """
+        return self._fitted()['network'], self._fitted()['members']
 
     @property
     def inputs(self):

@@ -29,7 +29,7 @@ LAYERS = (
     ('training',),
     ('classifier', 'report'),
     ('provenance',),
-    ('pipeline', 'selection', 'survey'),
+    ('explanation', 'pipeline', 'selection', 'survey'),
     ('demo', 'experiments', 'inspect', 'models'),
     ('cli',),
 )
@@ -71,6 +71,7 @@ THIRD_PARTIES = {
     'classifier': _ASTROPY_WORLD | _ARRAYS,
     'report': _SCIENCE,
     'provenance': {'numpy'},
+    'explanation': _ASTROPY_WORLD | _ARRAYS,
     'pipeline': _ASTROPY_WORLD,
     'selection': _ASTROPY_WORLD,
     'survey': _ASTROPY_WORLD,
@@ -89,6 +90,7 @@ THIRD_PARTIES_INSIDE_FUNCTIONS = {
     'classifier': {'onnxruntime'},
     # contourpy is the part of matplotlib that traces contours, and comes with it
     'report': {'contourpy', 'matplotlib'},
+    'explanation': {'matplotlib'},
     'provenance': {'jax'},
     'experiments': {'matplotlib'},
     'survey': {'dask', 'distributed'},

@@ -122,6 +122,13 @@ PUBLIC = {
         'TableReadError',
         'TrainingError',
     ),
+    'clustercnn.explanation': (
+        'Attribution',
+        'grad_cam',
+        'integrated_gradients',
+        'occlusion',
+        'plot_attributions',
+    ),
     'clustercnn.finding': (
         'SegmentationFinder',
         'WaveletFinder',

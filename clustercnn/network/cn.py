@@ -146,10 +146,49 @@ class CN(nnx.Module):
         features : `~jax.Array`
             Shape ``(n, n_hidden)``, what the last layer sees.
         """
+        return self.head(self.maps(planes, mask=mask), planes, key=key)
+
+    def maps(self, planes, *, mask=None):
+        """
+        Compute the last maps of features.
+
+        Parameters
+        ----------
+        planes : dict
+            From `~clustercnn.network.make_planes`.
+        mask : `~jax.Array`, optional
+            As in the call.
+
+        Returns
+        -------
+        maps : dict of str to `~jax.Array`
+            ``'all'``: of all bands, shape ``(n, ny, nx, n_channels)``.
+        """
         x = stack_on_one_grid(planes['pictures'], self.inputs)
         for number, pooled in enumerate(self.pools):
             x = getattr(self, f'conv{number}')(x)
             x = jax.nn.relu(pool(x) if pooled else x)
+        return {'all': x}
+
+    def head(self, maps, planes, *, key=None):
+        """
+        Compute class scores from the last maps.
+
+        Parameters
+        ----------
+        maps : dict
+            From `maps`.
+        planes : dict
+            What they were made of.
+        key : `~jax.Array`, optional
+            As in the call.
+
+        Returns
+        -------
+        logits, features : `~jax.Array`
+            As of the call.
+        """
+        x = maps['all']
         features = jax.nn.relu(self.hidden(x.reshape(x.shape[0], -1)))
         return self.logits(dropout(features, self.rate, key)), features
 

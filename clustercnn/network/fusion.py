@@ -93,15 +93,49 @@ class Stem(nnx.Module):
         self.profile = Dense(n_rings * n_planes, config.widths[-1], rng=rng)
 
     def __call__(self, picture, coverage):
-        planes = jnp.concatenate([picture, coverage], axis=-1)
-        rings = jnp.einsum('nyxc,yxr->nrc', planes, jnp.asarray(_ring_weight(self.shape)))
-        profile = jax.nn.relu(self.profile(rings.reshape(rings.shape[0], -1)))
+        return self.summary(self.map(picture, coverage), picture, coverage)
+
+    def map(self, picture, coverage):
+        """
+        Compute the last map.
+
+        Parameters
+        ----------
+        picture, coverage : `~jax.Array`
+            Planes of the band, shape ``(n, ny, nx, n_planes)``.
+
+        Returns
+        -------
+        x : `~jax.Array`
+            Shape ``(n, height, width, n_channels)``.
+        """
         covered = fold(coverage, self.factor).mean(-1, keepdims=True)
         x = jnp.concatenate([fold(picture, self.factor), covered], axis=-1)
         x = jax.nn.relu(self.embedding(x))
         for number in range(self.n_stages):
             x = getattr(self, f'conv{number}')(x)
             x = jax.nn.relu(pool(x) if min(x.shape[1:3]) >= 4 else x)
+        return x
+
+    def summary(self, x, picture, coverage):
+        """
+        Summarise the last map, with the radial profile beside it.
+
+        Parameters
+        ----------
+        x : `~jax.Array`
+            From `map`.
+        picture, coverage : `~jax.Array`
+            What it was made of.
+
+        Returns
+        -------
+        vector : `~jax.Array`
+            Shape ``(n, n_values)``.
+        """
+        planes = jnp.concatenate([picture, coverage], axis=-1)
+        rings = jnp.einsum('nyxc,yxr->nrc', planes, jnp.asarray(_ring_weight(self.shape)))
+        profile = jax.nn.relu(self.profile(rings.reshape(rings.shape[0], -1)))
         centre = jnp.asarray(_centre_weight(x.shape[1:3]))
         middle = (x * centre[None, :, :, None]).sum((1, 2))
         return jnp.concatenate([x.mean((1, 2)), x.max((1, 2)), middle, profile], axis=-1)
@@ -165,11 +199,56 @@ class Fusion(nnx.Module):
         features : `~jax.Array`
             Shape ``(n, n_hidden)``, what the last layer sees.
         """
+        return self.head(self.maps(planes, mask=mask), planes, key=key)
+
+    def maps(self, planes, *, mask=None):
+        """
+        Compute the last maps of features.
+
+        Parameters
+        ----------
+        planes : dict
+            From `~clustercnn.network.make_planes`.
+        mask : `~jax.Array`, optional
+            As in the call.
+
+        Returns
+        -------
+        maps : dict of str to `~jax.Array`
+            By band, shape ``(n, ny, nx, n_channels)``.
+        """
+        return {
+            spec.name: getattr(self, f'stem{number}').map(
+                planes['pictures'][spec.name], planes['coverage'][spec.name]
+            )
+            for number, spec in enumerate(self.inputs.bands)
+        }
+
+    def head(self, maps, planes, *, key=None):
+        """
+        Compute class scores from the last maps.
+
+        Parameters
+        ----------
+        maps : dict
+            From `maps`.
+        planes : dict
+            What they were made of.
+        key : `~jax.Array`, optional
+            As in the call.
+
+        Returns
+        -------
+        logits, features : `~jax.Array`
+            As of the call.
+        """
         parts = []
         for number, spec in enumerate(self.inputs.bands):
             present = planes['present'][spec.name][:, None]
             stem = getattr(self, f'stem{number}')
-            vector = stem(planes['pictures'][spec.name], planes['coverage'][spec.name])
+            vector = stem.summary(
+                maps[spec.name], planes['pictures'][spec.name], planes['coverage'][spec.name]
+            )
             # a missing band says nothing, not even through the biases
             parts += [vector * present, present]
         if self.inputs.features:

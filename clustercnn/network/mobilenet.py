@@ -297,6 +297,24 @@ class MobileNet(nnx.Module):
         features : `~jax.Array`
             Shape ``(n, n_hidden)``, what the last layer sees.
         """
+        return self.head(self.maps(planes, mask=mask), planes, key=key)
+
+    def maps(self, planes, *, mask=None):
+        """
+        Compute the last maps of features.
+
+        Parameters
+        ----------
+        planes : dict
+            From `~clustercnn.network.make_planes`.
+        mask : `~jax.Array`, optional
+            As in the call.
+
+        Returns
+        -------
+        maps : dict of str to `~jax.Array`
+            ``'all'``: of all bands, shape ``(n, ny, nx, n_channels)``.
+        """
         stacked = stack_on_one_grid(planes['pictures'], self.inputs, resolution=self.resolution)
         empty = jnp.zeros_like(lax.slice_in_dim(stacked, 0, 1, axis=3))
         x = jnp.concatenate(
@@ -309,8 +327,27 @@ class MobileNet(nnx.Module):
         x = _relu6(self.first_norm(self.first(x), mask=mask))
         for number in range(self.n_blocks):
             x = getattr(self, f'block{number}')(x, mask=mask)
-        x = _relu6(self.last_norm(self.last(x), mask=mask))
-        features = x.mean((1, 2))
+        return {'all': _relu6(self.last_norm(self.last(x), mask=mask))}
+
+    def head(self, maps, planes, *, key=None):
+        """
+        Compute class scores from the last maps.
+
+        Parameters
+        ----------
+        maps : dict
+            From `maps`.
+        planes : dict
+            What they were made of.
+        key : `~jax.Array`, optional
+            As in the call.
+
+        Returns
+        -------
+        logits, features : `~jax.Array`
+            As of the call.
+        """
+        features = maps['all'].mean((1, 2))
         return self.logits(dropout(features, self.rate, key)), features
 
     def penalty(self):

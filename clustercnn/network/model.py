@@ -199,6 +199,44 @@ class Network:
         """
         return nnx.merge(self._split[0], params)(planes, key=key)
 
+    def maps(self, params, planes):
+        """
+        Compute the last maps of features, before they are summarised.
+
+        Parameters
+        ----------
+        params : dict
+            Parameters.
+        planes : dict
+            From `preprocess`.
+
+        Returns
+        -------
+        maps : dict of str to 4D `~jax.Array`
+            By band, or ``'all'`` where the bands share one; shape ``(n, ny, nx, n_channels)``.
+        """
+        return nnx.merge(self._split[0], params).maps(planes)
+
+    def head(self, params, maps, planes):
+        """
+        Compute logits from the last maps.
+
+        Parameters
+        ----------
+        params : dict
+            Parameters.
+        maps : dict
+            From `maps`.
+        planes : dict
+            What they were made of.
+
+        Returns
+        -------
+        logits : 2D `~jax.Array`
+            Shape ``(n, n_classes)``, as of `apply`.
+        """
+        return nnx.merge(self._split[0], params).head(maps, planes)[0]
+
     def apply_training(self, trained, statistics, planes, *, key, mask):
         """
         Compute logits as in training, and what they do to the running statistics.
