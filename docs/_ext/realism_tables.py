@@ -101,7 +101,13 @@ def _fields(results, kind):
                         _span(simulated[name], form),
                     )
                 )
-    heads = ('field', '', '', 'real [95 % from blocks of sky]', '*simulated* [19 of 20 fields]')
+    heads = (
+        'field',
+        '',
+        '',
+        'real [95 % from blocks of sky]',
+        '*simulated* [1.96 standard deviations]',
+    )
     return table(heads, rows, widths='18 14 18 25 25') if rows else None
 
 

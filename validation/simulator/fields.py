@@ -342,7 +342,7 @@ def _group_profile(image):
 
 def field_rows(values):
     """
-    Return the mean of values of many simulated fields, and the range of 19 in 20 of them.
+    Return the mean of values of many simulated fields, and 1.96 standard deviations about it.
 
     Parameters
     ----------
@@ -352,7 +352,8 @@ def field_rows(values):
     Returns
     -------
     summary : list of float
-        Mean, lower and upper end.
+        Mean, and the ends; what follows the brightest source is skewed, so that the lower
+        end may lie below 0.
     """
     values = np.asarray(values, float)
     half = 1.96 * values.std(ddof=1)

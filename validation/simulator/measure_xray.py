@@ -369,10 +369,11 @@ def main():
     }
     path = HERE / 'results' / 'xray.json'
     path.parent.mkdir(exist_ok=True)
-    results = json.loads(path.read_text()) if path.exists() else {}
     for name, measure in parts.items():
         if options.only in (None, name):
-            results[name] = measure()
+            part = measure()
+            results = json.loads(path.read_text()) if path.exists() else {}
+            results[name] = part
             path.write_text(json.dumps(results, indent=1) + '\n')
 
 
