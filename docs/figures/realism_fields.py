@@ -35,8 +35,12 @@ for column, (name, entry) in enumerate(fields.items()):
         )
         panel.axhline(1, color='grey', lw=0.8)
         panel.set_xscale('log', base=2)
-        panel.set_yscale('log')
-        panel.set_ylim(0.7 if row else 0.5, None)
+        if row == 0:
+            # one bright source makes most of the power: the means scatter by factors
+            panel.set_yscale('log')
+            panel.set_ylim(0.5, 300)
+        else:
+            panel.set_ylim(0.8, 3)
         panel.set_xticks(scale, [f'{value:.0f}' for value in scale])
         panel.minorticks_off()
         panel.grid(alpha=0.25)
