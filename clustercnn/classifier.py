@@ -197,8 +197,6 @@ class Classifier:
         """
         return dict(self._fitted()['description'])
 
-    # -- training -------------------------------------------------------------------
-
     def fit(
         self, stack, label_set, *, validation=None, groups=None, checkpoint=None, progress=None
     ):
@@ -355,8 +353,6 @@ class Classifier:
                 raise named from error
         return members
 
-    # -- prediction -----------------------------------------------------------------
-
     def predict(self, stack, *, backend='jax', progress=False):
         """
         Give class probabilities.
@@ -435,8 +431,6 @@ class Classifier:
             ood=ood,
             meta=meta,
         )
-
-    # -- files ----------------------------------------------------------------------
 
     def save(self, path, *, overwrite=False, card=None):
         """
