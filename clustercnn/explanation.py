@@ -188,6 +188,7 @@ def integrated_gradients(classifier, stack, *, tolerance=0.01, most_steps=1024):
     True
     """
     explained = _Explained(classifier, stack)
+
     @jax.jit
     def along(members, planes, fractions, weights):
         varied = {kind: planes[kind] for kind in ('pictures', 'features')}
