@@ -83,4 +83,5 @@ def draw(name):
         above.imshow(stretched(xray), origin='lower', cmap='inferno')
         below.imshow(plate(optical), origin='lower', cmap='gray')
         above.text(0.04, 0.86, subclass, color='white', fontsize=6.5, transform=above.transAxes)
-    figure.subplots_adjust(0, 0, 1, 1)
+    figure.subplots_adjust(0, 0, 1, 0.975)
+    figure.suptitle(f'simulated: {name}', fontsize=10, y=0.995)
