@@ -15,7 +15,7 @@ from astropy.table import Table
 from clustercnn._utils.files import atomic_path
 from clustercnn._utils.progress import progress as progress_bar
 from clustercnn._utils.validation import check_positive
-from clustercnn.core import CutoutStack, LabelSet
+from clustercnn.core import BandStack, CutoutStack, LabelSet
 from clustercnn.exceptions import TrainingError
 from clustercnn.simulate._sources import CLASS_NAMES
 from clustercnn.simulate.config import SimulationConfig
@@ -357,7 +357,7 @@ def simulate_training_set(
         raise TrainingError(msg)
     table = _stack_tables(tables)
     chosen = np.flatnonzero(table['kept'])
-    stack = CutoutStack.concatenate([stack for stack in stacks if len(stack)])
+    stack = CutoutStack.concatenate(_with_all_bands([stack for stack in stacks if len(stack)]))
     labels = LabelSet.from_labels(
         list(stack.ids), [str(name) for name in table['class'][chosen]], source='simulation'
     )
@@ -408,6 +408,26 @@ def _thin(names, n_kept, max_share, seed):
         order = rng.permutation(np.flatnonzero(names == name))
         kept[order[max(0, limit - n_kept[name]) :]] = False
     return kept
+
+
+def _with_all_bands(stacks):
+    # a field without an optical image has a band of which nothing was seen
+    known = {name: band for stack in stacks for name, band in stack.bands.items()}
+    complete = []
+    for stack in stacks:
+        bands = []
+        for name, model in known.items():
+            shape = (len(stack), *model.data.shape[1:])
+            missing = BandStack(
+                name=name,
+                data=np.zeros(shape, np.float32),
+                mask=np.ones(shape, bool),
+                pixel_scale=model.pixel_scale,
+                unit=model.unit,
+            )
+            bands.append(stack.bands.get(name, missing))
+        complete.append(stack.replace(bands=bands))
+    return complete
 
 
 def _with_flat_exposure(stack):

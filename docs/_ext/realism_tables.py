@@ -251,7 +251,7 @@ def _stamps(results):
                     kind,
                     f'{part["stamps"] // 2} + {part["stamps"] // 2}',
                     *(
-                        _span(auc[name]) if name in auc else ''
+                        _span(auc[name]) if name in auc else 'not measured'
                         for name in ('boosted trees', 'logistic regression', 'cn network')
                     ),
                 )

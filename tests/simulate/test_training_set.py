@@ -114,6 +114,29 @@ def test_fields_without_exposure_map_leave_the_others_theirs():
     assert exposure[made.field == 1].max() == 1
 
 
+def cut_all(images, catalog):
+    stack = cut_xray(images, catalog)
+    if 'optical' not in images:
+        return stack
+    plate = np.full((len(stack), 8, 8), np.median(images['optical'].data), np.float32)
+    optical = BandStack(name='optical', data=plate, pixel_scale=1 * u.arcsec, unit=u.adu)
+    return stack.replace(bands=[*stack.bands.values(), optical])
+
+
+def test_fields_without_an_optical_image_leave_the_others_theirs():
+    seeds = [field_seed(5, index) for index in range(2)]
+
+    def config(seed):
+        return PLAIN.replace(optical='plate' if seed == seeds[1] else None)
+
+    result = simulate_training_set(
+        find=find_peaks, cut=cut_all, n_fields=2, seed=5, config=config, progress=False
+    )
+    optical = result.stack.band('optical')
+    np.testing.assert_array_equal(optical.present, result.field == 1)
+    assert (optical.data[result.field == 1] > 0).all()
+
+
 def test_no_detections_at_all():
     with pytest.raises(TrainingError, match='no source was found in 1 simulated fields'):
         simulate_training_set(
