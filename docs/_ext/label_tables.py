@@ -168,7 +168,7 @@ class LabelTraining(Measured):
                 _WAYS[name],
                 f'{entry["right_labels"]:.3f}',
                 _with_interval(entry['auc']),
-                _with_interval(entry['gain_over_majority'], sign='+'),
+                '' if name == 'majority' else _with_interval(entry['gain_over_majority'], sign='+'),
                 _with_interval(entry['ece']),
             )
             for name, entry in results['ways'].items()
@@ -180,7 +180,7 @@ class LabelTraining(Measured):
         )
         return [
             *table(heads, rows, widths='26 12 20 22 20'),
-            f'*Simulated*, {results["runs"]} runs of ``{results["network"]}``, '
+            f'*Simulated*, {results["runs"]} runs of a small ``{results["network"]}``, '
             f'{results["epochs"]} epochs, X-rays only; trained on {trained}, tested on {tested}, '
             f'found in {results["fields"]} fields of which no two are the same. '
             f'{results["votes_an_item"]} votes an item of {results["people"]} people who err in '
