@@ -441,17 +441,20 @@ def _scan(graph, values, shape, params):
     """
     Write a loop of known length out.
     """
-    inner, n_constants = params['jaxpr'], params['num_consts']
-    n_carried = params['num_carry']
-    if len(values) != n_constants + n_carried:
+    inner = params['jaxpr'].jaxpr
+    # what is carried comes last and comes out; slices would have lost an axis within. The
+    # parameters that say so have other names in each version of jax
+    n_constants = len(values) - len(inner.outvars)
+    wanted = [atom.aval.shape for atom in inner.invars]
+    carried_out = [atom.aval.shape for atom in inner.outvars]
+    if [tuple(v.shape) for v in values] != wanted or wanted[n_constants:] != carried_out:
         msg = 'a loop over slices has no translation to ONNX'
         raise NotImplementedError(msg)
     constants, carried = values[:n_constants], values[n_constants:]
     for _ in range(params['length']):
-        carried = graph.run(inner.jaxpr, inner.consts, [*constants, *carried])
+        carried = graph.run(inner, params['jaxpr'].consts, [*constants, *carried])
         carried = [
-            graph.full(value, atom.aval.shape)
-            for value, atom in zip(carried, inner.jaxpr.outvars, strict=True)
+            graph.full(value, size) for value, size in zip(carried, carried_out, strict=True)
         ]
     return carried
 

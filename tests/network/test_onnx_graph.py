@@ -104,3 +104,12 @@ def test_equal_functions_give_equal_bytes_and_names_are_kept():
 def test_what_has_no_translation_is_named(function, message):
     with pytest.raises(NotImplementedError, match=message):
         make_onnx(function, {'x': (4,)})
+
+
+def test_a_loop_over_slices_is_refused():
+    def function(arrays):
+        rows = jnp.swapaxes(arrays['x'], 0, 1)
+        return {'y': lax.scan(lambda total, row: (total + row, total), rows.sum(0), rows)[1].sum(0)}
+
+    with pytest.raises(NotImplementedError, match='a loop over slices has no translation'):
+        make_onnx(function, {'x': (4,)})
