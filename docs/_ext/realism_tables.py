@@ -106,7 +106,7 @@ def _fields(results, kind):
         '',
         '',
         'real [95 % from blocks of sky]',
-        '*simulated* [1.96 standard deviations]',
+        '*simulated*, median [lowest, highest]',
     )
     return table(heads, rows, widths='18 14 18 25 25') if rows else None
 
@@ -242,41 +242,27 @@ def _stamps(results):
         if not isinstance(entry, dict):
             continue
         kinds = [kind for kind in ('all', 'candidate', 'blank') if kind in entry]
-        parts = {kind: entry[kind] for kind in kinds} or {'all fields': entry}
-        for number, (kind, part) in enumerate(parts.items()):
-            auc = part['auc']
+        for number, kind in enumerate(kinds):
+            auc, n = entry[kind]['auc'], entry[kind]['stamps'] // 2
             rows.append(
                 (
-                    (field if field != 'pooled' else '**pooled**') if number == 0 else '',
+                    _plain_field(field) if number == 0 else '',
                     kind,
-                    f'{part["stamps"] // 2} + {part["stamps"] // 2}',
+                    f'{n} + {n}',
                     *(
-                        _span(auc[name]) if name in auc else 'not measured'
+                        _span(auc[name]) if name in auc else ''
                         for name in ('boosted trees', 'logistic regression', 'cn network')
                     ),
                 )
             )
-        if 'simulated against simulated' in entry:
-            auc = entry['simulated against simulated']
-            rows.append(
-                (
-                    '',
-                    'control: both *simulated*',
-                    '',
-                    _span(auc['boosted trees']),
-                    _span(auc['logistic regression']),
-                    '',
-                )
-            )
-    heads = (
-        'field',
-        'stamps',
-        'real + *simulated*',
-        'boosted trees',
-        'logistic regression',
-        'cn network',
-    )
-    return table(heads, rows, widths='22 16 14 16 16 16')
+    heads = ('field', 'stamps', 'number', 'boosted trees', 'logistic regression', 'cn network')
+    return table(heads, rows, widths='24 12 14 16 17 17')
+
+
+def _plain_field(name):
+    if name.startswith('control: '):
+        return f'*{name}*'
+    return '**pooled**' if name == 'pooled' else name
 
 
 def _gives_away(results):
@@ -284,11 +270,10 @@ def _gives_away(results):
     for field, entry in results.items():
         if not isinstance(entry, dict):
             continue
-        part = entry if field == 'pooled' else entry['all']
-        for number, row in enumerate(part['goes by'][:5]):
+        for number, row in enumerate(entry['all']['goes by'][:4]):
             rows.append(
                 (
-                    field if number == 0 else '',
+                    _plain_field(field) if number == 0 else '',
                     row['statistic'],
                     f'{row["auc_lost"]:.3f}',
                     f'{row["real_minus_simulated"]:+.2f}',

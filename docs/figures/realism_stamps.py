@@ -14,11 +14,12 @@ LOOKS = {
 
 parts = {}
 for field, entry in results('stamps').items():
-    if field == 'pooled':
-        parts['all fields'] = entry
-    elif isinstance(entry, dict):
-        parts[field] = entry['all']
-figure, panel = plt.subplots(figsize=(7.5, 3.2))
+    if isinstance(entry, dict):
+        parts['pooled, real' if field == 'pooled' else field] = entry['all']
+        if 'candidate' in entry and (field == 'pooled' or field.startswith('control')):
+            name = field.removeprefix('control: ').replace('pooled', 'pooled, real')
+            parts[f'{name}, candidates'] = entry['candidate']
+figure, panel = plt.subplots(figsize=(9.5, 3.6))
 for number, (name, (colour, marker)) in enumerate(LOOKS.items()):
     known = [i for i, part in enumerate(parts.values()) if name in part['auc']]
     values = [list(parts.values())[i]['auc'][name] for i in known]
@@ -26,9 +27,10 @@ for number, (name, (colour, marker)) in enumerate(LOOKS.items()):
     bar(panel, places, values, colour=colour, marker=marker, label=name)
 panel.axhline(0.5, color='grey', lw=0.8)
 panel.axhline(0.75, color='black', lw=0.8, ls='--')
-panel.text(-0.45, 0.755, 'wanted: below', fontsize=8, va='bottom')
-panel.set_xticks(range(len(parts)), [name.replace(', ', '\n') for name in parts], fontsize=9)
-panel.set(ylabel='AUC, real against simulated', ylim=(0.4, 1.02), xlim=(-0.5, len(parts) - 0.5))
-panel.legend(fontsize=8, loc='lower right')
+panel.text(len(parts) - 0.55, 0.755, 'wanted: below', fontsize=8, va='bottom', ha='right')
+labels = [name.removeprefix('control: ').replace(', ', '\n') for name in parts]
+panel.set_xticks(range(len(parts)), labels, fontsize=8)
+panel.set(ylabel='AUC, real against simulated', ylim=(0.35, 1.02), xlim=(-0.5, len(parts) - 0.5))
+panel.legend(fontsize=8, loc='upper left')
 panel.grid(axis='y', alpha=0.25)
 figure.tight_layout()

@@ -253,7 +253,7 @@ def source_mask(image, catalog, *, width=3.0):
     return mask
 
 
-def twin(field, image, seed, *, background_factor=1.0):
+def twin(field, image, seed, *, background_factor=1.0, psf_factor=1.0):
     """
     Return a simulated image that looks at the sky as the real one does.
 
@@ -266,7 +266,9 @@ def twin(field, image, seed, *, background_factor=1.0):
     seed : int
         Seed.
     background_factor : float, optional
-        See `match_background`.
+        See `match_background` of ``measure_xray.py``.
+    psf_factor : float, optional
+        Makes the point spread wider than it should be, as a control.
 
     Returns
     -------
@@ -274,12 +276,13 @@ def twin(field, image, seed, *, background_factor=1.0):
         Simulated.
     """
     if field.mission == 'chandra':
-        return _group_on_a_chip(image, seed)
-    config = SimulationConfig(**_BLANK, **field.settings, background_factor=background_factor)
+        return _group_on_a_chip(image, seed, psf_factor)
+    factors = {'background_factor': background_factor, 'psf_factor': psf_factor}
+    config = SimulationConfig(**_BLANK, **field.settings, **factors)
     return simulate_field(seed=seed, mission=field.mission, config=config).xray
 
 
-def _group_on_a_chip(image, seed):
+def _group_on_a_chip(image, seed, psf_factor):
     """
     Return a smooth group with the radial profile of the real one on the same chip, and AGN.
     """
@@ -297,7 +300,7 @@ def _group_on_a_chip(image, seed):
         mission=image.mission,
     )
     filled = inject(empty, table, seed=seed).xray
-    config = SimulationConfig(**_BLANK, galaxy_rate=0.0, shell_rate=0.0)
+    config = SimulationConfig(**_BLANK, galaxy_rate=0.0, shell_rate=0.0, psf_factor=psf_factor)
     return inject(filled, seed=seed, config=config, mission='chandra').xray
 
 
@@ -342,7 +345,7 @@ def _group_profile(image):
 
 def field_rows(values):
     """
-    Return the mean of values of many simulated fields, and 1.96 standard deviations about it.
+    Return the median of values of many simulated fields, the lowest and the highest.
 
     Parameters
     ----------
@@ -352,10 +355,6 @@ def field_rows(values):
     Returns
     -------
     summary : list of float
-        Mean, and the ends; what follows the brightest source is skewed, so that the lower
-        end may lie below 0.
+        Not mean and deviation: what follows the brightest source of a field is skewed.
     """
-    values = np.asarray(values, float)
-    half = 1.96 * values.std(ddof=1)
-    middle = values.mean()
-    return [round(float(value), 5) for value in (middle, middle - half, middle + half)]
+    return [round(float(value), 5) for value in (np.median(values), min(values), max(values))]

@@ -358,7 +358,7 @@ def main():
     """
     parser = argparse.ArgumentParser(description=__doc__.split('::')[0])
     parser.add_argument('--data', type=Path)
-    parser.add_argument('--fields', type=int, default=8, help='simulated fields a comparison')
+    parser.add_argument('--fields', type=int, default=10, help='simulated fields a comparison')
     parser.add_argument('--only', choices=('fields', 'encircled energy', 'agn'))
     options = parser.parse_args()
     data = data_folder(options.data)

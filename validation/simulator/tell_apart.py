@@ -39,6 +39,8 @@ N_BLANK = 150
 N_FOLDS = 3
 # of one kind in one field; fewer say nothing
 LEAST_STAMPS = 40
+# factor of the point spread that a classifier should notice
+TOO_WIDE = 2.0
 KINDS = ('candidate', 'blank')
 # stamps may differ by this much in log10 of the counts, and in exposure as a fraction
 LARGEST_DISTANCE = 0.1
@@ -239,23 +241,46 @@ def network_area(stamps, truth, region, pixel_scale):
     return _area(score, truth, region)
 
 
-def field_stamps(field, data, factor, n_twins):
+def gather(field, image, seeds, **options):
     """
-    Return paired stamps of one field: real, simulated, and how many had no partner.
+    Return the stamps of simulated fields together; options are those of `fields.twin`.
     """
-    image = read_field(field, data)
-    real = Stamps(image, field, np.random.default_rng(1))
-    simulated = None
-    for seed in range(n_twins):
-        other = twin(field, image, 4000 + seed, background_factor=factor)
-        one = Stamps(other, field, np.random.default_rng([2, seed]))
-        if simulated is None:
-            simulated = one
-        else:
-            for name in ('counts', 'kind', 'region', 'exposure'):
-                getattr(simulated, name).extend(getattr(one, name))
-    pairs, alone = pair(real, simulated)
-    return real, simulated, pairs, alone, image.pixel_scale
+    together = None
+    for seed in seeds:
+        one = Stamps(twin(field, image, seed, **options), field, np.random.default_rng([2, seed]))
+        if together is None:
+            together = one
+            continue
+        for name in ('counts', 'kind', 'region', 'exposure'):
+            getattr(together, name).extend(getattr(one, name))
+    return together
+
+
+def paired(first, second):
+    """
+    Return paired stamps of two sets: stamps, which are of the first, regions, kinds, and how
+    many had no partner.
+    """
+    pairs, alone = pair(first, second)
+    sides = [first] * len(pairs) + [second] * len(pairs)
+    rows = [i for i, _ in pairs] + [j for _, j in pairs]
+    stamps = [side.counts[row] for side, row in zip(sides, rows, strict=True)]
+    region = [side.region[row] for side, row in zip(sides, rows, strict=True)]
+    kind = np.array([side.kind[row] for side, row in zip(sides, rows, strict=True)])
+    return stamps, np.arange(len(rows)) < len(pairs), region, kind, alone
+
+
+def by_kind(stamps, truth, region, kind):
+    """
+    Return what is measured of all stamps, and of each kind of which there are enough.
+    """
+    result = {'all': tell_apart(stamps, truth, region)}
+    for one in KINDS:
+        rows = np.flatnonzero(kind == one)
+        if len(rows) < LEAST_STAMPS or len({region[i] for i in rows}) < N_FOLDS:
+            continue
+        result[one] = tell_apart([stamps[i] for i in rows], truth[rows], [region[i] for i in rows])
+    return result
 
 
 def main():
@@ -277,55 +302,59 @@ def main():
     }
     results = {'twins': options.twins}
     path = HERE / 'results' / 'stamps.json'
-    samples = {}
+    samples, controls = {}, {}
     # small trees on a few hundred rows: threads would only wait for each other
     with threadpool_limits(limits=1, user_api='openmp'):
         for name, field in FIELDS.items():
-            if not field.by_others:
-                results[name], samples[name] = one_field(
-                    field, data, factors.get(name, 1.0), options.twins
+            if field.by_others:
+                continue
+            image = read_field(field, data)
+            factor = factors.get(name, 1.0)
+            real = Stamps(image, field, np.random.default_rng(1))
+            first, second, third = (
+                gather(
+                    field,
+                    image,
+                    range(start, start + options.twins),
+                    background_factor=factor,
+                    psf_factor=psf_factor,
                 )
-                print(name, results[name]['pairs'], results[name]['all']['auc'], flush=True)
-        results['pooled'] = tell_apart(
-            [stamp for sample in samples.values() for stamp in sample[0]],
-            np.concatenate([sample[1] for sample in samples.values()]),
-            [f'{name} {one}' for name, sample in samples.items() for one in sample[2]],
-        )
+                for start, psf_factor in ((4000, 1.0), (5000, 1.0), (6000, TOO_WIDE))
+            )
+            *sample, alone = paired(real, first)
+            samples[name] = (*sample, image.pixel_scale)
+            controls[name] = {
+                'both simulated': paired(second, first)[:4],
+                'simulated, PSF too wide': paired(second, third)[:4],
+            }
+            kinds = sample[3][sample[1]]
+            results[name] = {
+                'pairs': {one: int((kinds == one).sum()) for one in KINDS},
+                'without a partner': alone,
+                **by_kind(*sample),
+            }
+            print(name, results[name]['pairs'], results[name]['all']['auc'], flush=True)
+        results['pooled'] = by_kind(*pool({name: one[:4] for name, one in samples.items()}))
+        for control in next(iter(controls.values())):
+            results[f'control: {control}'] = by_kind(
+                *pool({name: entry[control] for name, entry in controls.items()})
+            )
     path.write_text(json.dumps(results, indent=1) + '\n')
-    for name, sample in samples.items():
-        results[name]['all']['auc']['cn network'] = network_area(*sample)
+    for name, (stamps, truth, region, _, scale) in samples.items():
+        results[name]['all']['auc']['cn network'] = network_area(stamps, truth, region, scale)
         path.write_text(json.dumps(results, indent=1) + '\n')
         print(name, results[name]['all']['auc'], flush=True)
 
 
-def one_field(field, data, factor, n_twins):
+def pool(samples):
     """
-    Return what was measured of one field, and its stamps, truth, regions and pixel.
+    Return the stamps of several fields together; the regions keep apart.
     """
-    real, simulated, pairs, alone, scale = field_stamps(field, data, factor, n_twins)
-    stamps = [real.counts[i] for i, _ in pairs] + [simulated.counts[j] for _, j in pairs]
-    region = [real.region[i] for i, _ in pairs] + [simulated.region[j] for _, j in pairs]
-    truth = np.arange(len(stamps)) < len(pairs)
-    kind = np.array([real.kind[i] for i, _ in pairs] * 2)
-    entry = {
-        'pairs': {one: int((kind[: len(pairs)] == one).sum()) for one in KINDS},
-        'without a partner': alone,
-        'all': tell_apart(stamps, truth, region),
-    }
-    for one in KINDS:
-        rows = np.flatnonzero(kind == one)
-        if len(rows) < LEAST_STAMPS or len({region[i] for i in rows}) < N_FOLDS:
-            continue
-        entry[one] = tell_apart([stamps[i] for i in rows], truth[rows], [region[i] for i in rows])
-    # the same with simulated stamps on both sides: what chance gives
-    n = len(simulated.counts) // 2
-    chosen = np.random.default_rng(3).permutation(len(simulated.counts))[: 2 * n]
-    entry['simulated against simulated'] = tell_apart(
-        [simulated.counts[i] for i in chosen],
-        np.arange(2 * n) < n,
-        [simulated.region[i] for i in chosen],
-    )['auc']
-    return entry, (stamps, truth, region, scale)
+    stamps = [stamp for sample in samples.values() for stamp in sample[0]]
+    truth = np.concatenate([sample[1] for sample in samples.values()])
+    region = [f'{name} {one}' for name, sample in samples.items() for one in sample[2]]
+    kind = np.concatenate([sample[3] for sample in samples.values()])
+    return stamps, truth, region, kind
 
 
 if __name__ == '__main__':
