@@ -67,7 +67,7 @@ class MobileNetConfig:
     momentum : float
         What is left of the running means of the normalisation after a step.
     padding : {'same', 'symmetric'}
-        Where zeros go before a stride of two, see `~clustercnn.network.layers.conv`.
+        Where zeros go before a stride of two, see ``clustercnn.network.layers.conv``.
         Weights from Keras need the first, those from torchvision the second.
     preprocessing : Preprocessing
         One plane a band by default.
@@ -240,7 +240,7 @@ class MobileNet(nnx.Module):
     Notes
     -----
     The running statistics of its normalisation are arrays of the model as its kernels are,
-    only measured rather than trained; see `~clustercnn.network.Network.divide`.
+    only measured rather than trained; see ``Network.divide``.
 
     Examples
     --------

@@ -22,6 +22,8 @@ for field, entry in results('stamps').items():
 figure, panel = plt.subplots(figsize=(9.5, 3.6))
 for number, (name, (colour, marker)) in enumerate(LOOKS.items()):
     known = [i for i, part in enumerate(parts.values()) if name in part['auc']]
+    if not known:
+        continue
     values = [list(parts.values())[i]['auc'][name] for i in known]
     places = [i + 0.15 * (number - 1) for i in known]
     bar(panel, places, values, colour=colour, marker=marker, label=name)
