@@ -313,7 +313,7 @@ def detection_rows(image, finder, view, n_rounds):
         'significance at four scales, peaks': lambda: finder._peaks(image, view, 5.0),  # noqa: SLF001
     }
     return [
-        compare(f'- {case}', part, None, amount=1, unit='fields/s', n_rounds=n_rounds)
+        compare(f'of these: {case}', part, None, amount=1, unit='fields/s', n_rounds=n_rounds)
         for case, part in parts.items()
     ]
 

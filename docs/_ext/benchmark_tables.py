@@ -40,12 +40,14 @@ class Benchmark(Generated):
         results = json.loads(self.path.read_text(encoding='utf-8'))
         rows = []
         for row in results['rows']:
-            peer, ratio = '', ''
+            compared = ('', '', '')
             if row['peer'] is not None:
-                peer, ratio = f'{row["peer_name"]}: {row["peer"]:.3g}', f'{row["ratio"]:.2g}'
-            rows.append((row['case'], f'{row["ours"]:.3g} {row["unit"]}', peer, ratio))
-        heads = ('case', f'ours, on {results["n_cores"]} cores', 'peer', 'ratio')
-        return table(heads, rows, widths='38 22 30 10')
+                ratios = (row['ratio'], row['processor_ratio'])
+                peer = f'{row["peer_name"]}: {row["peer"]:.3g}'
+                compared = (peer, *(f'{ratio:.2g}' for ratio in ratios))
+            rows.append((row['case'], f'{row["ours"]:.3g} {row["unit"]}', *compared))
+        heads = ('case', f'ours, on {results["n_cores"]} cores', 'peer', 'ratio', 'processor')
+        return table(heads, rows, widths='36 20 26 9 9')
 
 
 def setup(app):
