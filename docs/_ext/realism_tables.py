@@ -268,7 +268,7 @@ def _plain_field(name):
 def _gives_away(results):
     rows = []
     for field, entry in results.items():
-        if not isinstance(entry, dict):
+        if not isinstance(entry, dict) or field.startswith('control'):
             continue
         for number, row in enumerate(entry['all']['goes by'][:4]):
             rows.append(

@@ -29,7 +29,7 @@ for number, (name, (colour, marker)) in enumerate(LOOKS.items()):
     bar(panel, places, values, colour=colour, marker=marker, label=name)
 panel.axhline(0.5, color='grey', lw=0.8)
 panel.axhline(0.75, color='black', lw=0.8, ls='--')
-panel.text(len(parts) - 0.55, 0.755, 'wanted: below', fontsize=8, va='bottom', ha='right')
+panel.text(3, 0.755, 'wanted: below', fontsize=8, va='bottom', ha='center')
 labels = [name.removeprefix('control: ').replace(', ', '\n') for name in parts]
 panel.set_xticks(range(len(parts)), labels, fontsize=8)
 panel.set(ylabel='AUC, real against simulated', ylim=(0.35, 1.02), xlim=(-0.5, len(parts) - 0.5))
