@@ -106,7 +106,7 @@ def _fields(results, kind):
         '',
         '',
         'real [95 % from blocks of sky]',
-        '*simulated*, median [lowest, highest]',
+        '*simulated* [1.96 standard deviations]',
     )
     return table(heads, rows, widths='18 14 18 25 25') if rows else None
 

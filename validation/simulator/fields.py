@@ -345,7 +345,7 @@ def _group_profile(image):
 
 def field_rows(values):
     """
-    Return the median of values of many simulated fields, the lowest and the highest.
+    Return the mean of values of many simulated fields, and 1.96 standard deviations about it.
 
     Parameters
     ----------
@@ -355,6 +355,10 @@ def field_rows(values):
     Returns
     -------
     summary : list of float
-        Not mean and deviation: what follows the brightest source of a field is skewed.
+        Mean, and the ends; what follows the brightest source is skewed, so that the lower
+        end may lie below 0.
     """
-    return [round(float(value), 5) for value in (np.median(values), min(values), max(values))]
+    values = np.asarray(values, float)
+    half = 1.96 * values.std(ddof=1)
+    middle = values.mean()
+    return [round(float(value), 5) for value in (middle, middle - half, middle + half)]

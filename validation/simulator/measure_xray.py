@@ -358,14 +358,14 @@ def main():
     """
     parser = argparse.ArgumentParser(description=__doc__.split('::')[0])
     parser.add_argument('--data', type=Path)
-    parser.add_argument('--fields', type=int, default=10, help='simulated fields a comparison')
+    parser.add_argument('--fields', type=int, default=6, help='simulated fields a comparison')
     parser.add_argument('--only', choices=('fields', 'encircled energy', 'agn'))
     options = parser.parse_args()
     data = data_folder(options.data)
     parts = {
         'fields': lambda: compare_fields(data, options.fields),
         'encircled energy': lambda: encircled_energy(data),
-        'agn': lambda: agn_recovered(2 * options.fields),
+        'agn': lambda: agn_recovered(options.fields + 2),
     }
     path = HERE / 'results' / 'xray.json'
     path.parent.mkdir(exist_ok=True)
