@@ -29,7 +29,6 @@ extensions = [
     'sphinx_automodapi.automodapi',
     'sphinx_copybutton',
     'sphinx_design',
-    'export_tables',
     'field_docs',
     'benchmark_tables',
     'generated_tables',

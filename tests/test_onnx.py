@@ -8,6 +8,7 @@ import json
 import pickle
 
 import numpy as np
+import onnx
 import pytest
 
 from clustercnn import Classifier
@@ -23,12 +24,6 @@ SMALL = {
     'fusion': {'widths': (16,), 'dense_width': 16},
     'mobilenet': {'stages': STAGES},
 }
-
-
-@pytest.fixture(scope='module')
-def onnx():
-    pytest.importorskip('onnxruntime')
-    return pytest.importorskip('onnx')
 
 
 @pytest.fixture(scope='module')
@@ -62,7 +57,7 @@ def assert_agree(one, other):
     assert one.ids == other.ids and one.meta == other.meta
 
 
-def test_probabilities_agree(onnx, fitted, fresh):
+def test_probabilities_agree(fitted, fresh):
     ours = fitted.predict(fresh)
     assert ours.probability.std() > 1e-3
     assert_agree(fitted.predict(fresh, backend='onnxruntime'), ours)
@@ -73,14 +68,14 @@ def test_probabilities_agree(onnx, fitted, fresh):
     assert_agree(fitted.predict(bare, backend='onnxruntime'), fitted.predict(bare))
 
 
-def test_neither_order_nor_number_matter(onnx, fitted, fresh):
+def test_neither_order_nor_number_matter(fitted, fresh):
     whole = fitted.predict(fresh, backend='onnxruntime')
     few = fitted.predict(fresh[5:8], backend='onnxruntime')
     np.testing.assert_array_equal(few.logits, whole.logits[5:8])
     assert len(fitted.predict(fresh[:0], backend='onnxruntime')) == 0
 
 
-def test_file_serves_a_program_that_knows_nothing_of_us(onnx, fitted, fresh, tmp_path):
+def test_file_serves_a_program_that_knows_nothing_of_us(fitted, fresh, tmp_path):
     import onnxruntime
 
     path = tmp_path / 'model.onnx'
@@ -114,7 +109,7 @@ def test_file_serves_a_program_that_knows_nothing_of_us(onnx, fitted, fresh, tmp
         assert entry.doc_string == facts['inputs'][entry.name] and 'shape (n' in entry.doc_string
 
 
-def test_files_are_written_whole_and_never_over_another(onnx, fitted, tmp_path):
+def test_files_are_written_whole_and_never_over_another(fitted, tmp_path):
     path = tmp_path / 'model.onnx'
     fitted.export_onnx(path)
     with pytest.raises(FileExistsError):
@@ -125,19 +120,19 @@ def test_files_are_written_whole_and_never_over_another(onnx, fitted, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ['again.onnx', 'model.onnx']
 
 
-def test_shipped_model_agrees(onnx):
+def test_shipped_model_agrees():
     classifier, stack = Classifier.from_pretrained(), tiny_stack(6)
     assert_agree(classifier.predict(stack, backend='onnxruntime'), classifier.predict(stack))
 
 
-def test_new_training_is_not_answered_by_the_old_graph(onnx, fresh):
+def test_new_training_is_not_answered_by_the_old_graph(fresh):
     classifier = Classifier(seed=1, n_epochs=1, validation_fraction=0, network_options=SMALL['cn'])
     classifier.fit(tiny_stack(24), tiny_labels(24)).predict(fresh, backend='onnxruntime')
     classifier.fit(tiny_stack(24, seed=5), tiny_labels(24))
     assert_agree(classifier.predict(fresh, backend='onnxruntime'), classifier.predict(fresh))
 
 
-def test_command(onnx, fresh, tmp_path):
+def test_command(fresh, tmp_path):
     fresh.write(tmp_path / 'cutouts.h5')
     tables = []
     for backend in ('jax', 'onnxruntime'):

@@ -205,6 +205,7 @@ class _Zip(_Folder):
         self.path = path
         try:
             self.file = zipfile.ZipFile(path)
+        # zipfile says NotImplementedError of disks and compressions that it does not know
         except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
             words = error.strerror if isinstance(error, OSError) else error
             reason = f'is no folder and no whole zip file ({words}); fetch it again'

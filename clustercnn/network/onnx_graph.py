@@ -104,7 +104,7 @@ def _multiple(dimension):
     found = re.fullmatch(rf'(?:(\d+)\*)?{_BATCH}', str(dimension))
     if found is None:
         msg = f'a size of {dimension} is no multiple of the batch; the graph cannot be written'
-        raise NotImplementedError(msg)
+        raise ValueError(msg)
     return int(found[1] or 1)
 
 
@@ -204,7 +204,7 @@ class _Builder:
             return [_ELEMENTWISE[name](self, values, sizes, equation.params)]
         if name not in _OPERATIONS:
             msg = f"the operation '{name}' has no translation to ONNX in network/onnx_graph.py"
-            raise NotImplementedError(msg)
+            raise ValueError(msg)
         if name != 'broadcast_in_dim':
             values = [self.full(v, s) for v, s in zip(values, shapes, strict=True)]
         results = _OPERATIONS[name](self, values, out.shape, equation.params)
@@ -347,7 +347,7 @@ def _pad(graph, values, shape, params):
     config = params['padding_config']
     if any(inner for _, _, inner in config) or any(min(low, high) < 0 for low, high, _ in config):
         msg = f'padding of {config} has no translation to ONNX'
-        raise NotImplementedError(msg)
+        raise ValueError(msg)
     pads = [low for low, _, _ in config] + [high for _, high, _ in config]
     return graph.node('Pad', [values[0], graph.integers(pads), values[1]], shape)
 
@@ -405,7 +405,7 @@ def _convolve(graph, values, shape, params):
     numbers = params['dimension_numbers']
     if set(params['lhs_dilation']) != {1} or params['batch_group_count'] != 1:
         msg = 'a transposed convolution has no translation to ONNX'
-        raise NotImplementedError(msg)
+        raise ValueError(msg)
     x = _to_order(graph, values[0], numbers.lhs_spec)
     kernel = _to_order(graph, values[1], numbers.rhs_spec)
     pads = [low for low, _ in params['padding']] + [high for _, high in params['padding']]
@@ -425,7 +425,7 @@ def _window_maximum(graph, values, shape, params):
     window, strides = params['window_dimensions'], params['window_strides']
     if (window[0], window[3]) != (1, 1) or any(map(any, params['padding'])):
         msg = f'a maximum over windows of {window} has no translation to ONNX'
-        raise NotImplementedError(msg)
+        raise ValueError(msg)
     x = _to_order(graph, values[0], (0, 3, 1, 2))
     y = graph.node(
         'MaxPool',
@@ -449,7 +449,7 @@ def _scan(graph, values, shape, params):
     carried_out = [atom.aval.shape for atom in inner.outvars]
     if [tuple(v.shape) for v in values] != wanted or wanted[n_constants:] != carried_out:
         msg = 'a loop over slices has no translation to ONNX'
-        raise NotImplementedError(msg)
+        raise ValueError(msg)
     constants, carried = values[:n_constants], values[n_constants:]
     for _ in range(params['length']):
         carried = graph.run(inner, params['jaxpr'].consts, [*constants, *carried])
@@ -518,13 +518,12 @@ def make_onnx(function, inputs, *, documentation=None, metadata=None, name='clus
     ------
     MissingDependencyError
         If onnx is not installed.
-    NotImplementedError
-        If an operation has no translation.
+    ValueError
+        If ONNX has nothing for an operation of the function, or this module does not know it.
 
     Examples
     --------
-    >>> import pytest
-    >>> onnx = pytest.importorskip('onnx')
+    >>> import onnx
     >>> from clustercnn.network import make_onnx
     >>> content = make_onnx(lambda x: {'double': 2 * x['single']}, {'single': (3,)})
     >>> [node.op_type for node in onnx.load_from_string(content).graph.node]

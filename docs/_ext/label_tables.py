@@ -193,6 +193,34 @@ class LabelTraining(Measured):
         ]
 
 
+class LabelExport(Measured):
+    """
+    What ``validation/labels/measure_export.py`` measured, where it was run.
+    """
+
+    depends_on = (RESULTS / 'export.json',)
+
+    def rows_of(self, results):
+        """
+        Return a row for each way to read the file.
+        """
+        rows = [
+            (
+                words,
+                f'{results["gigabytes"]:.2f} GB',
+                str(results[part]['rows']),
+                f'{results[part]["processor_seconds"]:.0f} s',
+                f'{results[part]["largest_memory_gigabytes"]:.2f} GB',
+            )
+            for part, words in (
+                ('votes', '``read_classifications``'),
+                ('labels', '``labels read --method dawid-skene``'),
+            )
+        ]
+        heads = ('*simulated* export', 'size', 'rows', 'processor', 'largest memory')
+        return table(heads, rows, widths='36 14 14 16 20')
+
+
 _WAYS = {
     'truth': 'the truth, out of reach',
     'majority': 'majority, hard',
@@ -219,6 +247,7 @@ def setup(app):
         For Sphinx.
     """
     app.add_directive('label-crowds', LabelCrowds)
+    app.add_directive('label-export', LabelExport)
     app.add_directive('label-matrices', LabelMatrices)
     app.add_directive('label-speed', LabelSpeed)
     app.add_directive('label-training', LabelTraining)

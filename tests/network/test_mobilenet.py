@@ -60,7 +60,7 @@ def planes_of(pictures):
 
 @pytest.fixture(scope='module')
 def torch():
-    return pytest.importorskip('torch')
+    return pytest.importorskip('torch', reason='compares with PyTorch: tox -e test-torch')
 
 
 def torch_network(torch, *, width, source, seed=1):
