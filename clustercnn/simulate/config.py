@@ -19,6 +19,8 @@ RANDOMISED_RANGES = {
     'particle_factor': (0.5, 4.0),
     'rate_factor': (0.5, 1.3),
     'psf_factor': (0.7, 1.6),
+    'psf_slope_factor': (0.93, 1.6),
+    'psf_stated_factor': (0.85, 1.2),
     'optical_depth': (19.3, 21.7),
     'optical_depth_ccd': (21.5, 24.5),
     'optical_seeing': (1.8, 4.5),
@@ -66,6 +68,10 @@ class SimulationConfig:
         Multiplies the counts for a given flux: absorption, filter, band.
     psf_factor : float
         Multiplies the widths of the point spread.
+    psf_slope_factor : float
+        Multiplies the slope of its wings; the full width at half maximum stays.
+    psf_stated_factor : float
+        The width that the image states, over the true one.
     agn_factor : float
         Multiplies the published surface density of AGN; 1 is the real sky.
     agn_pair_fraction : float
@@ -124,6 +130,8 @@ class SimulationConfig:
     particle_factor: float = 1.0
     rate_factor: float = 1.0
     psf_factor: float = 1.0
+    psf_slope_factor: float = 1.0
+    psf_stated_factor: float = 1.0
     agn_factor: float = 1.0
     agn_pair_fraction: float = 0.05
     cluster_boost: float = 1.5
@@ -244,6 +252,8 @@ class SimulationConfig:
         drawn['exposure_map'] = bool(draws[1] >= ranges['probability_no_exposure_map'])
         if draws[2] < ranges['probability_no_optical']:
             drawn['optical'] = None
+        for name in ('psf_slope_factor', 'psf_stated_factor'):
+            drawn[name] = log_uniform(*ranges[name])
         return cls(**{**drawn, **changes})
 
     def to_dict(self):

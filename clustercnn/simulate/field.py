@@ -430,7 +430,7 @@ def simulate_field(*, seed, mission='xmm', config=None):
         wcs=wcs,
         exposure=exposure if config.exposure_map else None,
         background=background if config.background_map else None,
-        psf_fwhm=round(observation.psf.fwhm, 6) * u.arcsec,
+        psf_fwhm=round(observation.psf.fwhm * config.psf_stated_factor, 6) * u.arcsec,
         energy_band=_ENERGY_BAND,
         mission=mission.telescope,
         instrument=observation.instrument,

@@ -365,7 +365,9 @@ def _observation_of(image, mission, psf, config, axis):
         roll=0.0,
         out_of_time=0.0,
         chips=(),
-        psf=_point_spread_of(image, mission, psf).scaled(config.psf_factor),
+        psf=_point_spread_of(image, mission, psf)
+        .scaled(config.psf_factor)
+        .sloped(config.psf_slope_factor),
         instrument=image.instrument,
     )
 

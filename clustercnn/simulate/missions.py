@@ -108,6 +108,23 @@ class PointSpread:
         """
         return dataclasses.replace(self, core_radius=self.core_radius * factor)
 
+    def sloped(self, factor):
+        """
+        Return the profile with lighter or heavier wings and the same full width.
+
+        Parameters
+        ----------
+        factor : float
+            Multiplies the slope, which must stay above 1.
+
+        Returns
+        -------
+        psf : `PointSpread`
+            The other profile.
+        """
+        other = dataclasses.replace(self, slope=self.slope * factor)
+        return other.scaled(self.fwhm / other.fwhm)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Camera:
@@ -233,20 +250,20 @@ MISSIONS = {
                 core_radius=5.0,
                 slope=1.5,
                 max_radius=300.0,
-                stretch=0.45,
-                flattening=0.45,
+                stretch=0.62,
+                flattening=0.64,
                 reference=15.0,
             ),
             field=33.0,
             pixel_scale=4.0,
-            pixel_scale_range=(2.0, 6.0),
+            pixel_scale_range=(1.5, 6.0),
             exposure=20e3,
             exposure_range=(3e3, 100e3),
             source=(
                 'XMM-Newton Users Handbook (PSF, out-of-time fractions); sum of the rates as the '
                 'XXL conversion of 9.04e-13 erg/cm2 a count (Adami+2018); vignetting and MOS '
-                'background as in the maps of observation 0098010101; growth off axis as in '
-                'the 1.5 keV encircled-energy tables of SAS-based tools'
+                'background as in the maps of observation 0098010101; major axis and ellipticity '
+                'off axis as in the 1.5 keV encircled-energy tables of SAS-based tools'
             ),
         ),
         Mission(

@@ -36,23 +36,25 @@ SKY_BRIGHTNESS = 20.8
 _BEYOND_DEPTH = 1.2
 
 # log10 of galaxies per deg2 and mag in R, rounded from the compilations of Yasuda et al. 2001
-# (bright) and Metcalfe et al. 2001 (faint)
+# (bright) and Metcalfe et al. 2001 (faint), whose bins are half a magnitude wide
 _GALAXY_COUNTS = {
     'magnitude': np.arange(12.0, 26.0),
     'log_number': np.array(
-        [-1.55, -0.95, -0.35, 0.25, 0.86, 1.44, 1.97, 2.47, 2.91, 3.30, 3.67, 4.02, 4.34, 4.62]
+        [-1.25, -0.65, -0.05, 0.55, 1.16, 1.74, 2.27, 2.77, 3.21, 3.60, 3.97, 4.32, 4.64, 4.92]
     ),
 }
-# log10 of stars per deg2 brighter than R at Galactic latitudes 90, 30, 10 deg, rounded from
-# star-count models (Bahcall & Soneira 1980; Allen's Astrophysical Quantities)
+# log10 of stars per deg2 brighter than R at Galactic latitudes 10, 30, 90 deg: the shapes of
+# star-count models (Bahcall & Soneira 1980; Allen's Astrophysical Quantities), which are for
+# bluer bands, raised to the densities of Tycho-2 (Hog et al. 2000, A&A 355, L27: 150, 50 and 25
+# at 0, 30 and 90 deg, complete to V of about 11.5) and of the SDSS (Juric et al. 2008)
 _STAR_COUNTS = {
     'magnitude': np.array([4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 22.0, 24.0]),
     'sine': np.array([0.17, 0.5, 1.0]),
     'log_number': np.array(
         [
-            [-2.0, -1.1, -0.2, 0.7, 1.55, 2.35, 3.05, 3.7, 4.2, 4.6, 4.8],
-            [-2.2, -1.3, -0.45, 0.4, 1.15, 1.85, 2.45, 2.95, 3.35, 3.65, 3.85],
-            [-2.4, -1.5, -0.65, 0.15, 0.85, 1.45, 2.0, 2.45, 2.85, 3.15, 3.4],
+            [-1.5, -0.6, 0.35, 1.35, 2.2, 2.95, 3.6, 4.2, 4.67, 5.05, 5.25],
+            [-1.7, -0.8, 0.1, 1.05, 1.8, 2.45, 3.0, 3.45, 3.82, 4.1, 4.3],
+            [-1.9, -1.0, -0.1, 0.8, 1.5, 2.05, 2.55, 2.95, 3.32, 3.6, 3.85],
         ]
     ),
 }
@@ -77,7 +79,7 @@ def galaxy_number_counts(magnitude):
     --------
     >>> from clustercnn.simulate import galaxy_number_counts
     >>> round(float(galaxy_number_counts(20.0)))
-    813
+    1622
     """
     log_number = np.interp(magnitude, _GALAXY_COUNTS['magnitude'], _GALAXY_COUNTS['log_number'])
     return 10**log_number

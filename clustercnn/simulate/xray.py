@@ -163,7 +163,7 @@ def prepare_observation(mission, config, rng):
         roll=roll + (np.pi / 2 if streaking.layout == 'mos1' else 0.0),
         out_of_time=out_of_time,
         chips=streak_chips,
-        psf=mission.psf.scaled(config.psf_factor),
+        psf=mission.psf.scaled(config.psf_factor).sloped(config.psf_slope_factor),
         instrument='+'.join(camera.name for camera in cameras),
     )
 

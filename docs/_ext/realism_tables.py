@@ -46,12 +46,40 @@ def _encircled_energy(results):
     for row in results.get('encircled energy', ()):
         low, high = row['off_axis']
         cells = [
-            f'{_span(row[share]["real"], ".1f")} / {row[share]["simulated"]:.1f}'
-            for share in ('60%', '80%')
+            f'{_span(row[name]["real"], digits)} / {row[name]["simulated"]:{digits}}'
+            for name, digits in (('60%', '.1f'), ('80%', '.1f'), ('axis ratio', '.2f'))
         ]
         rows.append((row['camera'], f"{low:g}-{high:g}'", str(row['places']), *cells))
-    heads = ('camera', 'off axis', 'places', '60 %: real / *simulated*', '80 %: real / *simulated*')
-    return table(heads, rows, widths='10 12 10 34 34') if rows else None
+    heads = ('camera', 'off axis', 'places')
+    heads += tuple(f'{name}: real / *simulated*' for name in ('60 %', '80 %', 'axis ratio'))
+    return table(heads, rows, widths='8 10 8 24 24 26') if rows else None
+
+
+def _point_source(results):
+    own = results['simulated']
+    rows = [
+        (
+            f'fitted, slope {fit["slope"]:g}',
+            f'{fit["core_radius"]:.1f}',
+            f'{fit["axis_ratio"]:.2f}',
+            f'{fit["cash_above_best"]:.1f}',
+        )
+        for fit in results['fits']
+    ]
+    core, ratio = f'{own["core_radius"]:.1f}', f'{own["axis_ratio"]:.2f}'
+    rows.append(
+        (f'*simulated*, slope {own["slope"]:g}', core, ratio, f'{own["cash_above_best"]:.1f}')
+    )
+    worse = own['cash_above_best_with_three_times_the_growth']
+    rows.append(('the same with three times the growth', '', ratio, f'{worse:.1f}'))
+    place = f'{results["counts"]} counts, {results["off_axis"]:g} arcmin off axis'
+    heads = (
+        place,
+        'tangential core radius [arcsec]',
+        'axis ratio',
+        'Cash statistic above the best',
+    )
+    return table(heads, rows, widths='34 24 14 28')
 
 
 def _agn(results):
@@ -130,9 +158,9 @@ def _optical(results):
         rows.append(
             (
                 'galaxies, independent' if number == 0 else '',
-                f'i < {row["i"]:g}',
+                row['limit'],
                 f'{middle} [{low}, {high}]',
-                f'{row["published_per_deg2"]} (LSST Science Book)',
+                f'{row["published_per_deg2"]} ({row["source"]})',
             )
         )
     stars = published['stars']
@@ -324,6 +352,7 @@ def _speed(results):
 
 _PARTS = {
     'encircled-energy': ('xray.json', _encircled_energy),
+    'point-source': ('point_source.json', _point_source),
     'agn': ('xray.json', _agn),
     'pixels': ('xray.json', lambda results: _fields(results, 'pixels')),
     'wavelets': ('xray.json', lambda results: _fields(results, 'wavelet power')),

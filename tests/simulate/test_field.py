@@ -211,6 +211,13 @@ def test_write_and_read(field, tmp_path):
     assert not list(folder.glob('.*'))
 
 
+def test_stated_width_of_the_point_spread_may_be_wrong(field):
+    config = field.config.replace(psf_stated_factor=1.2, optical=None)
+    other = simulate_field(seed=field.seed, config=config)
+    assert other.xray.psf_fwhm.value == pytest.approx(1.2 * field.xray.psf_fwhm.value)
+    np.testing.assert_array_equal(other.xray.counts, field.xray.counts)
+
+
 def test_incomplete_folder_is_refused(field, tmp_path):
     field.write(tmp_path / 'field')
     (tmp_path / 'field' / 'origin.npz').unlink()

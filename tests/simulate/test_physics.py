@@ -70,6 +70,33 @@ def test_point_spread_stretches_off_axis():
     assert off_axis[0] / on_axis[0] == pytest.approx(1.49 * 0.65, abs=0.03)
 
 
+def test_slope_changes_the_wings_and_not_the_core():
+    psf = get_mission('xmm').psf
+    steep = psf.sloped(1.6)
+    assert steep.fwhm == pytest.approx(psf.fwhm)
+    assert steep.slope == pytest.approx(2.4)
+    dx, dy = _photons(POINT, psf=steep)
+    share = np.mean(np.hypot(dx, dy) < 15)
+    assert share == pytest.approx(steep.enclosed_fraction(15), abs=0.012)
+    assert share > psf.enclosed_fraction(15) + 0.1
+
+
+def test_ellipses_off_axis_against_calibration(shared_data):
+    # the tables give the semi-major axis that holds 60 %, and the ellipticity
+    psf = get_mission('xmm').psf
+    for code in ('EPN', 'EMOS1', 'EMOS2'):
+        table = Table.read(shared_data / 'sim_support' / f'psf_{code}_1500.fits.gz', hdu=1)
+        angle = np.hypot(table['DETX'], table['DETY']) * 0.05 / 60
+        known = table['EEF60'][:, 0] > 0
+        here = (angle > 12) & (angle < 14.5) & known
+        relative = np.median(angle[here]) / psf.reference
+        on_axis = np.median(table['EEF60'][(angle < 3) & known, 0])
+        growth = np.median(table['EEF60'][here, 0]) / on_axis
+        assert 1 + psf.stretch * relative**2 == pytest.approx(growth, rel=0.15)
+        ratio = 1 - np.median(table['EEF60'][here, 1])
+        assert 1 - psf.flattening * relative == pytest.approx(ratio, abs=0.1)
+
+
 def test_beta_model_follows_its_profile():
     narrow = get_mission('chandra').psf.scaled(0.1)
     dx, dy = _photons(BETA, psf=narrow, a=20.0, b=2 / 3, c=1e6, n=60_000)
@@ -157,8 +184,16 @@ def test_distances_against_astropy():
 def test_optical_counts_rise():
     magnitude = np.arange(13, 24, 0.5)
     assert np.all(np.diff(galaxy_number_counts(magnitude)) > 0)
+    # the SDSS main sample and GAMA: 92 and 1050 a square degree to r of 17.77 and 19.8
+    for limit, published in ((17.77, 92), (19.8, 1050)):
+        edges = np.linspace(12, limit - 0.25, 500)
+        ours = np.sum(galaxy_number_counts(edges[1:])) * (edges[1] - edges[0])
+        assert ours == pytest.approx(published, rel=0.2)
     assert np.all(np.diff(star_number_counts(magnitude, 45)) > 0)
     assert star_number_counts(18, 20) > star_number_counts(18, 80)
+    # Tycho-2 near the pole and at 30 deg, complete to V of about 11.5
+    assert 10 < star_number_counts(11.1, 90) < 25
+    assert 20 < star_number_counts(11.1, 30) < 50
 
 
 @pytest.mark.parametrize('kind', list(MIXTURES))

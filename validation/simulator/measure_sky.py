@@ -39,6 +39,7 @@ HERE = Path(__file__).resolve().parent
 EFEDS_AREA = 140.0
 # of R (Vega) to i (AB), for field galaxies; a guess with a width that covers all types
 R_MINUS_I = (0.0, 0.3, 0.6)
+SMALL_R_MINUS_R = (0.35, 0.25, 0.15)
 SOFT_SHARE = 0.62
 
 
@@ -91,6 +92,16 @@ def _poisson_interval(n):
     return float(n), float(low), float(stats.chi2.ppf(0.975, 2 * n + 2) / 2)
 
 
+def _against(limit, published, ours, source):
+    return {
+        'limit': limit,
+        'published_per_deg2': round(published),
+        'source': source,
+        'simulated_per_deg2': [round(v) for v in ours],
+        'simulated_over_published': [round(v / published, 2) for v in ours],
+    }
+
+
 def published_densities():
     """
     Return the tables of the simulator beside numbers that they are not made from.
@@ -100,14 +111,16 @@ def published_densities():
         # LSST Science Book (arXiv:0912.0201), section 3.7.2: N(<i) an arcmin2 near i = 25
         published = 46 * 10 ** (0.31 * (i - 25)) * 3600
         ours = [_integral(galaxy_number_counts, 12.0, i + colour) for colour in R_MINUS_I]
-        galaxies.append(
-            {
-                'i': i,
-                'published_per_deg2': round(published),
-                'simulated_per_deg2': [round(v) for v in ours],
-                'simulated_over_published': [round(v / published, 2) for v in ours],
-            }
-        )
+        galaxies.append(_against(f'i < {i:g}', published, ours, 'LSST Science Book'))
+    for limit, published, source in (
+        # targets of the main galaxy sample, Strauss et al. 2002, AJ 124, 1810
+        (17.77, 92, 'SDSS main sample'),
+        # Baldry et al. 2010, MNRAS 404, 86
+        (19.8, 1050, 'GAMA'),
+    ):
+        # r is AB, R is Vega
+        ours = [_integral(galaxy_number_counts, 12.0, limit - colour) for colour in SMALL_R_MINUS_R]
+        galaxies.append(_against(f'r < {limit:g}', published, ours, source))
     # Juric et al. 2008, ApJ 673, 864: 48 million stars of 15 < r < 21.5 on 6500 deg2, mostly at
     # latitudes beyond 25 deg; r (AB) is about R (Vega) + 0.3. Those left out of their sample make
     # it a lower limit

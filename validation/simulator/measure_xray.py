@@ -214,14 +214,14 @@ def _together(rows):
 
 def encircled_energy(data, n_photons=200_000):
     """
-    Return radii that hold 60 to 80 % of the photons at 1.5 keV, simulated and as calibrated.
+    Return ellipses that hold 60 to 80 % of the photons at 1.5 keV, simulated and as calibrated.
+
+    The tables hold for each place the semi-major axis, the ellipticity and the angle.
     """
     psf = get_mission('xmm').psf
     rng = np.random.default_rng(3)
     rows = []
     for low, high in itertools.pairwise(RINGS):
-        angle = (low + high) / 2
-        simulated = _radii(psf, angle, n_photons)
         for camera, code in CAMERAS.items():
             table = Table.read(data / 'sim_support' / f'psf_{code}_1500.fits.gz', hdu=1)
             # detector coordinates are in 0.05 arcsec
@@ -229,20 +229,28 @@ def encircled_energy(data, n_photons=200_000):
             here = (away >= low) & (away < high) & (table['EEF60'][:, 0] > 0)
             if here.sum() < 3:
                 continue
+            simulated = _ellipses(psf, float(np.median(away[here])), n_photons)
             row = {'camera': camera, 'off_axis': [low, high], 'places': int(here.sum())}
-            for name, share in SHARES.items():
-                real = np.asarray(table[name][here, 0], float)
-                drawn = np.median(rng.choice(real, (N_RESAMPLES, len(real))), axis=1)
-                row[f'{share:.0%}'] = {
-                    'real': [round(float(np.median(real)), 2)]
-                    + [round(float(v), 2) for v in np.percentile(drawn, [2.5, 97.5])],
+            real = {
+                f'{share:.0%}': np.asarray(table[name][here, 0], float)
+                for name, share in SHARES.items()
+            }
+            real['axis ratio'] = 1 - np.asarray(table['EEF60'][here, 1], float)
+            for name, values in real.items():
+                drawn = np.median(rng.choice(values, (N_RESAMPLES, len(values))), axis=1)
+                interval = np.percentile(drawn, [2.5, 97.5])
+                row[name] = {
+                    'real': [round(float(v), 2) for v in (np.median(values), *interval)],
                     'simulated': round(float(simulated[name]), 2),
                 }
             rows.append(row)
     return rows
 
 
-def _radii(psf, angle, n_photons):
+def _ellipses(psf, angle, n_photons):
+    """
+    Return the semi-major axes that hold shares of the photons, and their axis ratio.
+    """
     component = np.zeros(1, COMPONENT_DTYPE)
     component['source'], component['kind'] = 1, POINT
     component['n_expected'], component['x'] = n_photons, angle * 60
@@ -258,8 +266,13 @@ def _radii(psf, angle, n_photons):
         rng=np.random.default_rng(4),
     )
     line, column = np.divmod(index, 2 * half + 1)
-    radius = np.hypot(column - half, line - half) * pixel
-    return {name: np.quantile(radius, share) for name, share in SHARES.items()}
+    # radial is along x
+    radial, tangential = (column - half) * pixel, (line - half) * pixel
+    ratio = np.median(np.abs(radial)) / np.median(np.abs(tangential))
+    radius = np.hypot(radial / ratio, tangential)
+    return {f'{share:.0%}': np.quantile(radius, share) for share in SHARES.values()} | {
+        'axis ratio': ratio
+    }
 
 
 def agn_recovered(n_fields):
