@@ -30,6 +30,7 @@ _WANTED = {
     'n_references': int,
     'dihedral': bool,
     'temperature': float,
+    'calibration': dict,
     'seed': int,
     'training': dict,
     'history': list,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from clustercnn import _classifier_file as model_file
+from clustercnn._classifier_calibration import Calibrated
 from clustercnn._classifier_data import (
     arrays_of,
     check_kinds,
@@ -30,14 +31,7 @@ from clustercnn._utils.files import atomic_path
 from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn.core import CutoutStack, LabelSchema, PredictionSet
 from clustercnn.exceptions import ModelFileError, TrainingError
-from clustercnn.network import (
-    BandSpec,
-    InputSpec,
-    build_network,
-    make_dataset,
-    n_rows,
-    to_dict,
-)
+from clustercnn.network import BandSpec, InputSpec, build_network, make_dataset, n_rows, to_dict
 from clustercnn.training import (
     TrainingConfig,
     digest,
@@ -52,7 +46,7 @@ __all__ = ['Classifier']
 _MODELS = Path(__file__).parent / 'models'
 
 
-class Classifier:
+class Classifier(Calibrated):
     """
     A network, or an ensemble of equal ones, that gives class probabilities.
 
@@ -306,6 +300,7 @@ class Classifier:
             'data_digest': digest(dataset),
             'validation': {'split': split, 'n': 0 if held is None else n_rows(held)},
             'temperature': measured.temperature,
+            'calibration': {},
         }
         self._model = {
             'network': network,
@@ -396,6 +391,8 @@ class Classifier:
         missing = missing_bands(inputs, stack)
         description = model['description']
         meta = {'network': self.network, 'n_members': len(model['members'])}
+        shares = zip(self.schema.classes, description['class_prior'], strict=True)
+        meta |= {f'prior_{name}': share for name, share in shares}
         if missing:
             meta['missing_bands'] = ', '.join(missing)
         if not len(stack):

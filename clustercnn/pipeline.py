@@ -321,7 +321,14 @@ def catalog_of(stack):
 
 
 def classify_cutouts(
-    cutouts, *, model='default', backend='jax', output=None, overwrite=False, quiet=True
+    cutouts,
+    *,
+    model='default',
+    backend='jax',
+    prior=None,
+    output=None,
+    overwrite=False,
+    quiet=True,
 ):
     """
     Classify cutouts and rank them.
@@ -334,6 +341,9 @@ def classify_cutouts(
         A model, its file, or the name of a shipped one.
     backend : {'jax', 'onnxruntime'}, optional
         What computes the networks.
+    prior : float, optional
+        Share of clusters among these candidates; by default that of the model's training.
+        See `PredictionSet.at_prior`.
     output : str or path-like, optional
         Where to write the catalogue; the name gives the format.
     overwrite : bool, optional
@@ -362,6 +372,8 @@ def classify_cutouts(
     _check_file(kind, output, overwrite)
     progress = None if quiet is None else not quiet
     prediction = _load_model(model).predict(stack, backend=backend, progress=progress)
+    if prior is not None:
+        prediction = prediction.at_prior(prior)
     result = prediction
     if stack.positions is not None:
         result = rank_candidates(catalog_of(stack), prediction, flags=coverage_flags(stack))

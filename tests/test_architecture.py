@@ -38,6 +38,7 @@ RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 # modules beside a unit that are parts of it, kept apart for their length
 PARTS = {
     '__main__': 'cli',
+    '_classifier_calibration': 'classifier',
     '_classifier_data': 'classifier',
     '_classifier_file': 'classifier',
     '_classifier_measure': 'classifier',

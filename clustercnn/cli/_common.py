@@ -15,6 +15,7 @@ __all__ = [
     'add_xray_arguments',
     'bands_of',
     'finder_options',
+    'fraction',
     'positive_number',
     'psf_of',
     'quiet_of',
@@ -72,6 +73,35 @@ def positive_number(text):
         msg = f'expected a whole number of at least 1, got {text}'
         raise argparse.ArgumentTypeError(msg)
     return number
+
+
+def fraction(text):
+    """
+    Read a share from the command line.
+
+    Parameters
+    ----------
+    text : str
+        What was typed.
+
+    Returns
+    -------
+    share : float
+        Above 0 and below 1.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is anything else.
+    """
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        msg = f'{text!r} is not a number between 0 and 1'
+        raise argparse.ArgumentTypeError(msg)
+    return share
 
 
 def add_common_arguments(parser, *, seed=True, overwrite=True):

@@ -3,7 +3,7 @@
 The command ``clustercnn classify``.
 """
 
-from clustercnn.cli._common import add_common_arguments, quiet_of, tell
+from clustercnn.cli._common import add_common_arguments, fraction, quiet_of, tell
 
 __all__ = ['add_parser']
 
@@ -34,6 +34,12 @@ def add_parser(commands):
         help='what computes the networks (default: %(default)s)',
     )
     parser.add_argument(
+        '--prior',
+        type=fraction,
+        metavar='SHARE',
+        help="share of clusters among these candidates (default: that of the model's training)",
+    )
+    parser.add_argument(
         '-o',
         '--output',
         required=True,
@@ -52,6 +58,7 @@ def _execute(options):
         options.cutouts,
         model=options.model,
         backend=options.backend,
+        prior=options.prior,
         output=options.output,
         overwrite=options.overwrite,
         quiet=quiet_of(options),

@@ -173,6 +173,81 @@ class PredictionSet:
         """
         return dataclasses.replace(self, **changes)
 
+    def at_prior(self, prior):
+        """
+        Return the probabilities where classes are commoner or rarer.
+
+        Parameters
+        ----------
+        prior : float or dict of str to float
+            Share of the positive classes, among which and among the others the proportions
+            stay; or the share of each class, of sum one.
+
+        Returns
+        -------
+        prediction : PredictionSet
+            Probabilities times new over old shares, of sum one (Saerens, Latinne & Decaestecker
+            2002, Neural Computation 14, 21, equation 2.4). The spread over the ensemble moves
+            with the slope of that; distances and logits stay.
+
+        Raises
+        ------
+        ValueError
+            If the predictions do not carry the prior that they hold at, ``meta['prior_<class>']``,
+            or the new one is not a probability.
+
+        Notes
+        -----
+        Right if candidates of each class look alike there and here, which is all that may
+        differ: a survey of another depth is another matter.
+
+        Examples
+        --------
+        >>> from clustercnn import PredictionSet
+        >>> prediction = PredictionSet(ids=['a'], probability=[[0.5, 0.5]],
+        ...                            schema=('cluster', 'point'),
+        ...                            meta={'prior_cluster': 0.5, 'prior_point': 0.5})
+        >>> prediction.at_prior(0.1).p_positive
+        array([0.1], dtype=float32)
+        """
+        classes, positive = self.schema.classes, list(self.schema.positive_codes)
+        missing = [name for name in classes if f'prior_{name}' not in self.meta]
+        if missing:
+            msg = (
+                'these predictions do not say at which prior they hold: meta lacks '
+                f'{", ".join(f"prior_{name}" for name in missing)}'
+            )
+            raise ValueError(msg)
+        old = np.array([float(self.meta[f'prior_{name}']) for name in classes])
+        if isinstance(prior, dict):
+            if set(prior) != set(classes):
+                msg = f"'prior' must name the classes {', '.join(classes)}, got {sorted(prior)}"
+                raise ValueError(msg)
+            new = np.array([float(prior[name]) for name in classes])
+        else:
+            is_positive = np.isin(np.arange(len(classes)), positive)
+            side = np.where(is_positive, old[positive].sum(), old[~is_positive].sum())
+            new = old / np.where(side > 0, side, 1) * np.where(is_positive, prior, 1 - prior)
+        if not (np.isfinite(new).all() and (new >= 0).all() and abs(new.sum() - 1) < 1e-3):
+            msg = f"'prior' must be from 0 to 1, or shares of sum one, got {prior!r}"
+            raise ValueError(msg)
+        probability = self.probability * (new / np.where(old > 0, old, 1))
+        total = probability.sum(axis=1, keepdims=True)
+        # nothing that the new prior allows: left as it was
+        probability = np.where(
+            total > 0, probability / np.where(total > 0, total, 1), self.probability
+        )
+        std = self.std
+        if std is not None:
+            before = self.p_positive.astype(float)
+            after = probability[:, positive].sum(axis=1)
+            odds = before * (1 - before)
+            std = std * np.where(odds > 0, after * (1 - after) / np.where(odds > 0, odds, 1), 1)
+        meta = dict(self.meta) | {
+            f'prior_{name}': float(share) for name, share in zip(classes, new, strict=True)
+        }
+        return self.replace(probability=probability, std=std, meta=meta)
+
     def columns(self):
         """
         Return the columns that the predictions add to a catalogue.

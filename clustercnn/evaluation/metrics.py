@@ -220,7 +220,7 @@ def resampled_weights(n_rows, *, n_resamples, seed, groups=None):
 
     Examples
     --------
-    >>> from clustercnn.evaluation.metrics import resampled_weights
+    >>> from clustercnn.evaluation import resampled_weights
     >>> [int(times.sum()) for times in resampled_weights(5, n_resamples=2, seed=1)]
     [5, 5]
     """

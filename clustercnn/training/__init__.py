@@ -3,7 +3,14 @@
 Training as pure steps and a loop one can read, with checkpoints and calibration.
 """
 
-from clustercnn.training.calibration import fit_novelty, fit_temperature, novelty, softmax
+from clustercnn.training.calibration import (
+    conformal_limits,
+    conformal_sets,
+    fit_novelty,
+    fit_temperature,
+    novelty,
+    softmax,
+)
 from clustercnn.training.checkpoint import (
     differences,
     digest,
@@ -31,6 +38,8 @@ __all__ = [
     'TrainingConfig',
     'TrainingResult',
     'binary_auc',
+    'conformal_limits',
+    'conformal_sets',
     'differences',
     'digest',
     'evaluate',

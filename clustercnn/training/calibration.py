@@ -8,7 +8,17 @@ import math
 
 import numpy as np
 
-__all__ = ['fit_novelty', 'fit_temperature', 'novelty', 'softmax']
+__all__ = [
+    'conformal_limits',
+    'conformal_sets',
+    'fit_novelty',
+    'fit_temperature',
+    'novelty',
+    'softmax',
+]
+
+# coverages that limits are kept for
+_COVERAGES = (0.5, 0.68, 0.8, 0.9, 0.95, 0.98, 0.99)
 
 
 def softmax(logits, *, temperature=1.0):
@@ -100,6 +110,94 @@ def fit_temperature(logits, target, *, weight=None, confusion=None):
             right = low + ratio * (high - low)
             f_right = loss(right)
     return math.exp((low + high) / 2)
+
+
+def conformal_limits(probability, codes, *, weight=None):
+    """
+    Return how improbable a class may be and still belong to the set of a candidate.
+
+    Parameters
+    ----------
+    probability : 2D array-like
+        Shape ``(n, n_classes)``, of items that were not trained on.
+    codes : 1D array-like of int
+        True class of each.
+    weight : 1D array-like, optional
+        Of each item.
+
+    Returns
+    -------
+    limits : dict
+        ``'coverage'``, a list, and ``'limit'``, for each class a list of lowest probabilities
+        that are still accepted. Zero, which accepts all, where there are too few items.
+
+    Notes
+    -----
+    The quantile of the probability of the true class within each class (Sadinle, Lei &
+    Wasserman 2019), with one more item of the mean weight that is never accepted: the
+    correction of split conformal prediction for finite samples (Papadopoulos et al. 2002).
+
+    Examples
+    --------
+    >>> from clustercnn.training import conformal_limits
+    >>> limits = conformal_limits([[0.9, 0.1]] * 40 + [[0.2, 0.8]] * 40, [0] * 40 + [1] * 40)
+    >>> limits['limit'][0][limits['coverage'].index(0.9)]
+    0.9
+    """
+    probability, codes = np.asarray(probability, np.float64), np.asarray(codes)
+    weight = np.ones(len(codes)) if weight is None else np.asarray(weight, np.float64)
+    limits = []
+    for code in range(probability.shape[1]):
+        own = codes == code
+        order = np.argsort(-probability[own, code], kind='stable')
+        value, mass = probability[own, code][order], np.cumsum(weight[own][order])
+        total = mass[-1] * (1 + 1 / own.sum()) if own.any() else np.inf
+        first = [int(np.searchsorted(mass, share * total * (1 - 1e-12))) for share in _COVERAGES]
+        limits.append([float(value[row]) if row < len(value) else 0.0 for row in first])
+    return {'coverage': list(_COVERAGES), 'limit': limits}
+
+
+def conformal_sets(probability, limits, *, coverage):
+    """
+    Return which classes cannot be excluded.
+
+    Parameters
+    ----------
+    probability : 2D array-like
+        Shape ``(n, n_classes)``.
+    limits : dict
+        From `conformal_limits`.
+    coverage : float
+        Above 0 and below 1; the next higher one that there are limits for is used.
+
+    Returns
+    -------
+    sets : 2D `~numpy.ndarray` of bool
+        Of the shape of ``probability``. All classes where the coverage is above those of the
+        limits.
+
+    Raises
+    ------
+    ValueError
+        If the coverage is out of range.
+
+    Examples
+    --------
+    >>> from clustercnn.training import conformal_limits, conformal_sets
+    >>> limits = conformal_limits([[0.9, 0.1]] * 40 + [[0.2, 0.8]] * 40, [0] * 40 + [1] * 40)
+    >>> conformal_sets([[0.95, 0.05], [0.5, 0.5]], limits, coverage=0.9).tolist()
+    [[True, False], [False, False]]
+    """
+    if not 0 < coverage < 1:
+        msg = f"'coverage' must be above 0 and below 1, got {coverage!r}"
+        raise ValueError(msg)
+    probability = np.asarray(probability)
+    for number, kept in enumerate(limits['coverage']):
+        if kept >= coverage - 1e-9:
+            lowest = np.array([row[number] for row in limits['limit']])
+            # what is stored in single precision shall not fall below its own limit
+            return probability >= lowest - 1e-6
+    return np.ones(probability.shape, bool)
 
 
 def fit_novelty(features, codes, *, n_components=16):

@@ -1,0 +1,187 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Thresholds, conformal sets and priors of a classifier.
+"""
+
+import numpy as np
+import pytest
+
+from clustercnn import Classifier, LabelSet, PredictionSet
+from clustercnn._classifier_calibration import PURITIES
+from clustercnn.exceptions import TrainingError
+from clustercnn.pipeline import classify_cutouts
+from clustercnn.testing import assert_identical, tiny_labels, tiny_stack
+from clustercnn.training import conformal_limits, conformal_sets
+
+N = 160
+
+
+def blurred_labels(n):
+    # every sixteenth label is turned round, so that no threshold is without errors
+    names = tiny_labels(n).names()
+    other = {'cluster': 'point', 'point': 'cluster'}
+    names = [other[name] if row % 32 in (3, 22) else name for row, name in enumerate(names)]
+    return LabelSet.from_labels(tiny_labels(n).ids, names)
+
+
+@pytest.fixture(scope='module')
+def fitted():
+    options = {'widths': (8, 8), 'dense_width': 8}
+    classifier = Classifier(
+        network='fusion', seed=3, n_epochs=6, learning_rate=3e-3, network_options=options
+    )
+    return classifier.fit(tiny_stack(64), tiny_labels(64))
+
+
+@pytest.fixture(scope='module')
+def calibrated(fitted, tmp_path_factory):
+    path = tmp_path_factory.mktemp('model') / 'model.safetensors'
+    fitted.save(path)
+    other = Classifier.load(path)
+    return other.calibrate(tiny_stack(N, seed=5), blurred_labels(N), groups=np.arange(N) // 8)
+
+
+def test_uncalibrated_models_have_no_thresholds(fitted):
+    assert fitted.thresholds == ()
+    with pytest.raises(ValueError, match=r'no threshold for a purity of 0\.9; there are: none'):
+        fitted.threshold(0.9)
+    with pytest.raises(ValueError, match='call calibrate'):
+        fitted.conformal_sets(fitted.predict(tiny_stack(4)))
+
+
+def test_thresholds_keep_their_purity(calibrated):
+    stack, labels = tiny_stack(N, seed=5), blurred_labels(N)
+    score, truth = calibrated.predict(stack).p_positive, labels.binary()
+    assert calibrated.thresholds
+    for row in calibrated.thresholds:
+        assert row['purity'] in PURITIES
+        chosen = score >= np.float32(row['threshold']) - 1e-6
+        assert truth[chosen].mean() >= row['purity']
+        value, low, high = row['measured_purity']
+        assert low <= value <= high
+        assert value == pytest.approx(truth[chosen].mean(), abs=0.02)
+        assert row['completeness'][0] == pytest.approx((chosen & (truth > 0)).sum() / truth.sum())
+        assert calibrated.threshold(row['purity']) == row['threshold']
+
+
+def test_temperature_of_wrong_labels_rises(fitted, calibrated):
+    assert calibrated.metadata['temperature'] > fitted.metadata['temperature']
+    kept = calibrated.metadata['calibration']
+    assert (kept['cutouts'], kept['groups']) == (N, N // 8)
+
+
+def test_calibration_is_kept_in_the_file(calibrated, tmp_path):
+    calibrated.save(tmp_path / 'model.safetensors')
+    loaded = Classifier.load(tmp_path / 'model.safetensors')
+    assert loaded.thresholds == calibrated.thresholds
+    stack = tiny_stack(20, seed=9)
+    assert_identical(loaded.predict(stack), calibrated.predict(stack))
+    np.testing.assert_array_equal(
+        loaded.conformal_sets(loaded.predict(stack)),
+        calibrated.conformal_sets(calibrated.predict(stack)),
+    )
+
+
+@pytest.mark.parametrize(
+    ('change', 'error', 'message'),
+    [
+        (lambda s, t: (s, t[:4], {}), TrainingError, '10 known labels at least'),
+        (
+            lambda s, t: (s, LabelSet.from_labels(t.ids, ['point'] * len(t)), {}),
+            TrainingError,
+            'got 40, of them 0 positive',
+        ),
+        (lambda s, t: (s, t, {'groups': [1]}), ValueError, 'one value a cutout, 40'),
+        (
+            lambda s, t: (
+                s,
+                LabelSet.from_labels(t.ids, t.names(), schema=('cluster', 'point')),
+                {},
+            ),
+            ValueError,
+            'the labels have the classes',
+        ),
+    ],
+)
+def test_labels_that_do_not_calibrate(fitted, change, error, message):
+    stack, labels, options = change(tiny_stack(40), tiny_labels(40))
+    with pytest.raises(error, match=message):
+        fitted.calibrate(stack, labels, **options)
+
+
+def test_conformal_sets_cover_each_class():
+    # badly calibrated on purpose: coverage must not depend on that
+    rng = np.random.default_rng(1)
+
+    def draw(n, share):
+        codes = (rng.random(n) < share).astype(int)
+        score = 1 / (1 + np.exp(-5 * (1.5 * (2 * codes - 1) + 1.2 * rng.standard_normal(n))))
+        return np.stack([1 - score, score], axis=1), codes
+
+    limits = conformal_limits(*draw(2000, 0.2))
+    probability, codes = draw(20_000, 0.6)
+    for coverage in (0.8, 0.9, 0.95):
+        sets = conformal_sets(probability, limits, coverage=coverage)
+        for code in (0, 1):
+            covered = sets[codes == code, code].mean()
+            assert covered == pytest.approx(coverage, abs=0.03)
+
+
+def test_conformal_limits_of_too_few_accept_all():
+    limits = conformal_limits([[0.9, 0.1], [0.2, 0.8]], [0, 1])
+    assert conformal_sets([[0.5, 0.5]], limits, coverage=0.95).all()
+    assert conformal_sets([[0.5, 0.5]], limits, coverage=0.999).all()
+    with pytest.raises(ValueError, match='above 0 and below 1'):
+        conformal_sets([[0.5, 0.5]], limits, coverage=1)
+
+
+def test_another_prior_gives_calibrated_probabilities():
+    # two Gaussians: the probability at a prior is known
+    rng = np.random.default_rng(2)
+    x = np.concatenate([rng.normal(1, 1, 4000), rng.normal(-1, 1, 36_000)])
+    truth = np.arange(len(x)) < 4000
+    even = 1 / (1 + np.exp(-2 * x))
+    prediction = PredictionSet(
+        ids=[str(row) for row in range(len(x))],
+        probability=np.stack([even, 1 - even], axis=1),
+        schema=('cluster', 'point'),
+        std=np.full(len(x), 0.01),
+        meta={'prior_cluster': 0.5, 'prior_point': 0.5},
+    )
+    moved = prediction.at_prior(0.1)
+    for low, high in ((0.02, 0.1), (0.1, 0.3), (0.3, 0.9)):
+        chosen = (moved.p_positive > low) & (moved.p_positive < high)
+        assert moved.p_positive[chosen].mean() == pytest.approx(truth[chosen].mean(), abs=0.03)
+    assert moved.meta['prior_cluster'] == pytest.approx(0.1)
+    np.testing.assert_allclose(moved.at_prior(0.5).probability, prediction.probability, atol=1e-5)
+    # where the probability falls towards zero so does its spread
+    assert moved.std[np.argmin(even)] < 0.01
+    same = prediction.at_prior({'cluster': 0.1, 'point': 0.9})
+    np.testing.assert_array_equal(same.probability, moved.probability)
+
+
+@pytest.mark.parametrize('prior', [1.2, -0.1, np.nan, {'cluster': 0.2}, {'cluster': 1, 'point': 1}])
+def test_priors_that_make_no_sense(prior):
+    prediction = PredictionSet(
+        ids=['a'],
+        probability=[[0.5, 0.5]],
+        schema=('cluster', 'point'),
+        meta={'prior_cluster': 0.5, 'prior_point': 0.5},
+    )
+    with pytest.raises(ValueError, match="'prior' must"):
+        prediction.at_prior(prior)
+
+
+def test_predictions_without_a_prior_cannot_move():
+    prediction = PredictionSet(ids=['a'], probability=[[0.5, 0.5]], schema=('cluster', 'point'))
+    with pytest.raises(ValueError, match='meta lacks prior_cluster, prior_point'):
+        prediction.at_prior(0.1)
+
+
+def test_prior_of_the_pipeline(fitted, tmp_path):
+    usual = classify_cutouts(tiny_stack(12), model=fitted)
+    rarer = classify_cutouts(
+        tiny_stack(12), model=fitted, prior=0.05, output=tmp_path / 'catalog.fits'
+    )
+    order = np.argsort(list(usual.ids)), np.argsort(list(rarer.ids))
+    assert (rarer['p_cluster'][order[1]] < usual['p_cluster'][order[0]]).all()
