@@ -34,11 +34,17 @@ def fitted():
 
 
 @pytest.fixture(scope='module')
-def calibrated(fitted, tmp_path_factory):
+def model_path(fitted, tmp_path_factory):
     path = tmp_path_factory.mktemp('model') / 'model.safetensors'
     fitted.save(path)
-    other = Classifier.load(path)
-    return other.calibrate(tiny_stack(N, seed=5), blurred_labels(N), groups=np.arange(N) // 8)
+    return path
+
+
+@pytest.fixture(scope='module')
+def calibrated(model_path):
+    classifier = Classifier.load(model_path)
+    groups = np.arange(N) // 8
+    return classifier.calibrate(tiny_stack(N, seed=5), blurred_labels(N), groups=groups)
 
 
 def test_uncalibrated_models_have_no_thresholds(fitted):
@@ -64,8 +70,12 @@ def test_thresholds_keep_their_purity(calibrated):
         assert calibrated.threshold(row['purity']) == row['threshold']
 
 
-def test_temperature_of_wrong_labels_rises(fitted, calibrated):
-    assert calibrated.metadata['temperature'] > fitted.metadata['temperature']
+def test_wrong_labels_raise_the_temperature(model_path, calibrated):
+    other = Classifier.load(model_path).calibrate(tiny_stack(N, seed=5), tiny_labels(N))
+    assert calibrated.metadata['temperature'] > 1.5 * other.metadata['temperature']
+    np.testing.assert_array_equal(
+        other.predict(tiny_stack(8)).logits, calibrated.predict(tiny_stack(8)).logits
+    )
     kept = calibrated.metadata['calibration']
     assert (kept['cutouts'], kept['groups']) == (N, N // 8)
 
