@@ -13,13 +13,14 @@ import numpy as np
 from clustercnn.core import LabelSchema
 from clustercnn.exceptions import ModelFileError
 from clustercnn.network import Network, flatten, unflatten
-from clustercnn.training import read_arrays, write_arrays
+from clustercnn.training import n_statistics, read_arrays, write_arrays
 
 __all__ = ['MOST_MEMBERS', 'complete', 'read_model', 'write_model']
 
 MOST_MEMBERS = 64
 _VERSION = 1
 _REFERENCE = ('axes', 'axes_unit', 'centres', 'mean', 'rest', 'unit')
+_STATISTICS = ('mean', 'precision', 'quantiles', 'unit')
 _WANTED = {
     'kind': str,
     'version': int,
@@ -31,6 +32,7 @@ _WANTED = {
     'dihedral': bool,
     'temperature': float,
     'calibration': dict,
+    'ood_unit': float,
     'seed': int,
     'training': dict,
     'history': list,
@@ -89,7 +91,7 @@ def write_model(path, model, *, name, schema, overwrite):
     path : str or path-like
         The file.
     model : dict
-        With ``network``, ``members``, ``references``, ``description``.
+        With ``network``, ``members``, ``references``, ``statistics``, ``description``.
     name : str
         Name of the network.
     schema : LabelSchema
@@ -103,6 +105,8 @@ def write_model(path, model, *, name, schema, overwrite):
     for number, group in enumerate(references):
         for kind, reference in enumerate(group):
             arrays |= flatten(reference, prefix=f'reference{number}.{kind}.')
+    for band, reference in model['statistics'].items():
+        arrays |= flatten(reference, prefix=f'statistics.{band}.')
     description = model['description'] | {
         'kind': 'clustercnn model',
         'version': _VERSION,
@@ -139,6 +143,8 @@ def _checked(path, description):
         raise _bad(path, f"'n_members' must be 1 to {MOST_MEMBERS}")
     if not 0 <= description['n_references'] <= 2:
         raise _bad(path, "'n_references' must be 0 to 2")
+    if not description['ood_unit'] > 0:
+        raise _bad(path, "'ood_unit' must be above 0")
     if not 0.01 <= description['temperature'] <= 100:
         raise _bad(path, "'temperature' is out of range")
     return description
@@ -164,6 +170,20 @@ def _reference(path, arrays, prefix):
             raise _bad(path, f"the array '{prefix}{name}' has an unexpected shape or type")
     if not (reference['rest'] > 0 and reference['unit'] > 0):
         raise _bad(path, f"the scales of '{prefix}' must be positive")
+    return reference
+
+
+def _band_statistics(path, arrays, prefix, n):
+    reference = {name: arrays.get(f'{prefix}{name}') for name in _STATISTICS}
+    missing = [name for name, value in reference.items() if value is None]
+    if missing:
+        raise _bad(path, f"the array '{prefix}{missing[0]}' is missing")
+    shapes = {'mean': (n,), 'precision': (n, n), 'quantiles': (3, n), 'unit': ()}
+    for name, shape in shapes.items():
+        if reference[name].shape != shape or reference[name].dtype != np.float32:
+            raise _bad(path, f"the array '{prefix}{name}' has an unexpected shape or type")
+    if not reference['unit'] > 0:
+        raise _bad(path, f"the scale of '{prefix}' must be positive")
     return reference
 
 
@@ -217,6 +237,12 @@ def read_model(path):
             group.append(_reference(path, arrays, prefix))
             used |= {f'{prefix}{name}' for name in _REFERENCE}
         references.append(group)
+    statistics = {}
+    for spec in network.inputs.bands:
+        prefix = f'statistics.{spec.name}.'
+        if f'{prefix}mean' in arrays:
+            statistics[spec.name] = _band_statistics(path, arrays, prefix, n_statistics(spec))
+            used |= {f'{prefix}{name}' for name in _STATISTICS}
     if set(arrays) != used:
         extra = sorted(set(arrays) - used)
         raise _bad(path, f"holds arrays that no network needs, such as '{extra[0]}'")
@@ -234,6 +260,7 @@ def read_model(path):
         'network': network,
         'members': members,
         'references': references or None,
+        'statistics': statistics,
         'description': kept,
     }
     return model, network.name, schema

@@ -15,7 +15,16 @@ from clustercnn._classifier_data import (
     without_pictures,
 )
 from clustercnn.network import n_rows
-from clustercnn.training import fit_novelty, fit_temperature, novelty, predict, vote_shares
+from clustercnn.training import (
+    fit_novelty,
+    fit_statistics,
+    fit_temperature,
+    image_statistics,
+    novelty,
+    predict,
+    statistics_distance,
+    vote_shares,
+)
 
 __all__ = ['Measured', 'apply_network', 'measure', 'strangeness']
 
@@ -39,10 +48,17 @@ class Measured:
     references : list of list of dict, or None
         Where the training data lie, for each network and for each kind of input: whole
         ones and, if the networks were trained to do without, those without pictures.
+    statistics : dict of str to dict
+        Where the numbers of the training images lie, by band.
+    unit : float
+        What the larger distance is divided by, so that one in twenty training items has more
+        than one.
     """
 
     temperature: float
     references: list | None
+    statistics: dict
+    unit: float
 
 
 def apply_network(function, params, dataset, *, progress=False):
@@ -112,21 +128,36 @@ def measure(steps, members, dataset, held, *, config, seed):
             confusion=config.confusion,
         )
     if n_rows(dataset) < 2:
-        return Measured(temperature=temperature, references=None)
+        return Measured(temperature=temperature, references=None, statistics={}, unit=1.0)
     rows = np.random.default_rng([seed, 1]).permutation(n_rows(dataset))
     some = rows_of(dataset, np.sort(rows[:_MOST_FOR_NOVELTY]))
     codes = some['target'].argmax(axis=1)
     alone = without_pictures(some, steps.network.inputs)
     dropped = alone is not None and config.augmentation.band_dropout > 0
-    references = []
+    references, hidden = [], []
     for params in members:
-        reference = [fit_novelty(apply_network(steps.predict, params, some)[1], codes)]
+        hidden.append(apply_network(steps.predict, params, some)[1])
+        reference = [fit_novelty(hidden[-1], codes)]
         # a band that is missing is nothing strange to a network that was trained
         # to do without; it is measured against its own kind
         if dropped:
             reference.append(fit_novelty(apply_network(steps.predict, params, alone)[1], codes))
         references.append(reference)
-    return Measured(temperature=temperature, references=references)
+    statistics = {
+        name: fit_statistics(values)
+        for name, values in image_statistics(some, steps.network.inputs).items()
+    }
+    statistics = {name: value for name, value in statistics.items() if value is not None}
+    model = {
+        'network': steps.network,
+        'references': references,
+        'statistics': statistics,
+        'description': {'ood_unit': 1.0},
+    }
+    unit = max(float(np.percentile(strangeness(model, some, hidden), 95)), 1e-6)
+    return Measured(
+        temperature=temperature, references=references, statistics=statistics, unit=unit
+    )
 
 
 def strangeness(model, dataset, features):
@@ -145,7 +176,8 @@ def strangeness(model, dataset, features):
     Returns
     -------
     distance : 1D `~numpy.ndarray`
-        Mean over the networks, in units of that of the strangest 5 % of the training data.
+        The largest of the mean over the networks and those of the images of each band, in
+        units of that of the strangest 5 % of the training data.
     """
     xray_only = has_no_picture(dataset, model['network'].inputs)
     distances = []
@@ -154,4 +186,9 @@ def strangeness(model, dataset, features):
         if len(reference) > 1 and xray_only.any():
             distance = np.where(xray_only, novelty(values, reference[1]), distance)
         distances.append(distance)
-    return np.mean(distances, axis=0)
+    distance = np.mean(distances, axis=0)
+    if model['statistics']:
+        images = image_statistics(dataset, model['network'].inputs)
+        for name, reference in model['statistics'].items():
+            distance = np.maximum(distance, statistics_distance(images[name], reference))
+    return distance / model['description']['ood_unit']

@@ -301,11 +301,13 @@ class Classifier(Calibrated):
             'validation': {'split': split, 'n': 0 if held is None else n_rows(held)},
             'temperature': measured.temperature,
             'calibration': {},
+            'ood_unit': measured.unit,
         }
         self._model = {
             'network': network,
             'members': params,
             'references': measured.references,
+            'statistics': measured.statistics,
             'description': model_file.complete(description, weights=self._weights),
         }
         self._runtime = None

@@ -32,6 +32,12 @@ from clustercnn.training.loop import (
 )
 from clustercnn.training.losses import label_loss, probability_loss, vote_loss, vote_shares
 from clustercnn.training.steps import Steps, make_optimizer
+from clustercnn.training.strangeness import (
+    fit_statistics,
+    image_statistics,
+    n_statistics,
+    statistics_distance,
+)
 
 __all__ = [
     'Steps',
@@ -44,11 +50,14 @@ __all__ = [
     'digest',
     'evaluate',
     'fit_novelty',
+    'fit_statistics',
     'fit_temperature',
+    'image_statistics',
     'label_loss',
     'load_checkpoint',
     'make_optimizer',
     'make_steps',
+    'n_statistics',
     'novelty',
     'predict',
     'prediction_steps',
@@ -57,6 +66,7 @@ __all__ = [
     'restore',
     'save_checkpoint',
     'softmax',
+    'statistics_distance',
     'train',
     'vote_loss',
     'vote_shares',
