@@ -33,6 +33,7 @@ extensions = [
     'benchmark_tables',
     'generated_tables',
     'label_tables',
+    'model_tables',
     'realism_tables',
     'one_place_a_name',
 ]

@@ -66,7 +66,7 @@ def mission_of(seed):
     return list(MISSION_SHARES)[int(np.searchsorted(edges, draw * edges[-1], side='right'))]
 
 
-def make_field_sample(seed, *, mission=None, randomised=None, n_point_max=None):
+def make_field_sample(seed, *, mission=None, randomised=None, config=None, n_point_max=None):
     """
     Simulate a field, find its sources, cut them out and label them by their photons.
 
@@ -79,6 +79,8 @@ def make_field_sample(seed, *, mission=None, randomised=None, n_point_max=None):
     randomised : bool, optional
         Whether every nuisance is drawn from its wide range, or the mission's usual
         settings are used; drawn by `RANDOMISED_SHARE` if not given.
+    config : `~clustercnn.simulate.SimulationConfig`, optional
+        Settings to use instead of those.
     n_point_max : int, optional
         Keep at most so many point sources; those kept carry the weight of the others,
         so that the prior of the classes stays that of the sky.
@@ -93,9 +95,10 @@ def make_field_sample(seed, *, mission=None, randomised=None, n_point_max=None):
         Truth of each detection.
     """
     mission = mission_of(seed) if mission is None else mission
-    if randomised is None:
-        randomised = np.random.default_rng([seed, 79]).random() < RANDOMISED_SHARE
-    config = SimulationConfig.randomised(seed, mission=mission) if randomised else None
+    if config is None:
+        if randomised is None:
+            randomised = np.random.default_rng([seed, 79]).random() < RANDOMISED_SHARE
+        config = SimulationConfig.randomised(seed, mission=mission) if randomised else None
     field = simulate_field(seed=seed, mission=mission, config=config)
     catalog = WaveletFinder()(field.xray)
     matched = field.match(catalog)

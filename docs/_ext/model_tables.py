@@ -1,0 +1,114 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The tables of the page of the shipped model that ``validation/model`` measured on shifted skies
+and on strange images.
+"""
+
+import json
+
+from generated_tables import ROOT, Generated, table
+
+RESULTS = ROOT / 'validation' / 'model' / 'results'
+
+
+def _span(values, form='.3f'):
+    middle, low, high = (format(value, form) for value in values)
+    return f'{middle} [{low}, {high}]'
+
+
+class ModelTable(Generated):
+    """
+    One table on the shipped model.
+    """
+
+    required_arguments = 1
+
+    def lines(self):
+        """
+        Return the table that the argument names.
+        """
+        file, make = _PARTS[self.arguments[0]]
+        path = RESULTS / file
+        self.env.note_dependency(str(path))
+        if not path.exists():
+            return ['This has not been measured for this version yet.', '']
+        return make(json.loads(path.read_text(encoding='utf-8')))
+
+
+def _shifts(results):
+    entries = dict(results['shifts'])
+    entries['all shifted skies together'] = results['all shifted skies']
+    rows = [
+        (
+            name,
+            f'{entry["clusters"]} of {entry["detections"]}',
+            _span(entry['auc']),
+            _span(entry['auc_of_matched']),
+            f'{entry["ece"]:.3f}',
+            _span(entry['contamination_at_97_percent'], '.2f'),
+        )
+        for name, entry in entries.items()
+    ]
+    heads = (
+        'shift (*simulated*)',
+        'clusters of detections',
+        'AUC',
+        'AUC of what stands on a source',
+        'ECE',
+        'contamination at 97 % completeness',
+    )
+    return table(heads, rows, widths='24 14 20 20 8 18')
+
+
+def _parts(results):
+    rows = [
+        (
+            name,
+            f'{entry["auc"]:.3f}',
+            _span(entry['gain_in_auc']),
+            _span(entry['gain_in_purity_at_95_percent'], '.2f'),
+        )
+        for name, entry in results['shifted skies with an optical image'].items()
+    ]
+    heads = (
+        'part (*simulated*, shifted skies)',
+        'its AUC',
+        'gain of the whole model in AUC',
+        'gain in purity at 95 % completeness',
+    )
+    return table(heads, rows, widths='26 12 30 32')
+
+
+def _strange(results):
+    kinds = results['kinds']
+    rows = [
+        (name, _span(values), _span(kinds['without'][name]))
+        for name, values in kinds['with the numbers of the finder'].items()
+    ]
+    heads = ('kind (*simulated*)', 'AUC of ``ood``', 'AUC without the numbers of the finder')
+    return table(heads, rows, widths='36 32 32')
+
+
+_PARTS = {
+    'shifts': ('shifts.json', _shifts),
+    'parts': ('shifts.json', _parts),
+    'strange': ('strange.json', _strange),
+}
+
+
+def setup(app):
+    """
+    Register the directive.
+
+    Parameters
+    ----------
+    app : `~sphinx.application.Sphinx`
+        The application.
+
+    Returns
+    -------
+    metadata : dict
+        For Sphinx.
+    """
+    app.add_directive('model-table', ModelTable)
+    return {'parallel_read_safe': True, 'parallel_write_safe': True}
