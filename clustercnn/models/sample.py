@@ -18,7 +18,14 @@ from clustercnn.cutouts import DEFAULT_GEOMETRY, CutoutMaker
 from clustercnn.finding import WaveletFinder
 from clustercnn.simulate import SimulationConfig, simulate_field
 
-__all__ = ['MISSION_SHARES', 'RANDOMISED_SHARE', 'make_field_sample', 'make_sample', 'mission_of']
+__all__ = [
+    'MISSION_SHARES',
+    'RANDOMISED_SHARE',
+    'make_field_sample',
+    'make_sample',
+    'mission_of',
+    'write_sample',
+]
 
 MISSION_SHARES = {
     'xmm': 0.55,
@@ -161,18 +168,18 @@ def _complete(stack):
     return stack.replace(bands=bands)
 
 
-def make_sample(folder, *, seeds, n_workers=2, quiet=None, **options):
+def write_sample(folder, *, seeds, n_workers=2, quiet=None, **options):
     """
-    Make the samples of many fields, in parallel and resumably.
+    Make the samples of many fields, in parallel and resumably, and leave them on the disk.
 
     Parameters
     ----------
     folder : str or path-like
-        Where to keep a file a field; fields already there are not made again.
+        Where to keep the files of each field; fields already there are not made again.
     seeds : iterable of int
         Seeds of the fields.
     n_workers : int, optional
-        Number of processes.
+        Number of processes, each of which holds one field at a time.
     quiet : bool, optional
         Whether to hide the progress bar.
     **options
@@ -180,14 +187,8 @@ def make_sample(folder, *, seeds, n_workers=2, quiet=None, **options):
 
     Returns
     -------
-    stack : CutoutStack
-        Cutouts of all fields.
-    label_set : LabelSet
-        Their labels.
-    groups : 1D `~numpy.ndarray` of int
-        Seed of the field of each cutout, to split by sky.
-    subclasses : list of str
-        What each really is.
+    n_cutouts : int
+        Number of cutouts of all these fields.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -206,9 +207,42 @@ def make_sample(folder, *, seeds, n_workers=2, quiet=None, **options):
                 unit='field',
             ):
                 job.result()
+    return sum(_n_cutouts(folder, seed) for seed in seeds)
+
+
+def _n_cutouts(folder, seed):
+    return json.loads((folder / f'{seed}.json').read_text())['n']
+
+
+def make_sample(folder, *, seeds, **options):
+    """
+    Make the samples of many fields and read them.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Where to keep the files of each field.
+    seeds : iterable of int
+        Seeds of the fields.
+    **options
+        See `write_sample`.
+
+    Returns
+    -------
+    stack : CutoutStack
+        Cutouts of all fields.
+    label_set : LabelSet
+        Their labels.
+    groups : 1D `~numpy.ndarray` of int
+        Seed of the field of each cutout, to split by sky.
+    subclasses : list of str
+        What each really is.
+    """
+    folder, seeds = Path(folder), [int(seed) for seed in seeds]
+    write_sample(folder, seeds=seeds, **options)
     stacks, labels, groups, subclasses = [], [], [], []
     for seed in seeds:
-        if json.loads((folder / f'{seed}.json').read_text())['n'] == 0:
+        if _n_cutouts(folder, seed) == 0:
             continue
         stacks.append(_complete(CutoutStack.read(folder / f'{seed}.h5')))
         labels.append(LabelSet.read(folder / f'{seed}.ecsv'))

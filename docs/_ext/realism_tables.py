@@ -318,8 +318,8 @@ def _gives_away(results):
 
 def _speed(results):
     field, cutouts = results['field with plate'], results['labelled cutouts']
-    memory = cutouts['memory_mb']
     ny, nx = field['plate_pixels']
+    first, last = cutouts['largest_process_mb'].items()
     rows = [
         (
             f'one XMM field with a plate of {ny} x {nx}',
@@ -327,18 +327,13 @@ def _speed(results):
             f'{_span(field["clock_seconds"])} s',
         ),
         (
-            f'{cutouts["cutouts"]} labelled cutouts of {cutouts["fields"]} fields',
-            f'{cutouts["cpu_seconds"]:.0f} s',
-            f'{cutouts["clock_seconds"]:.0f} s',
+            f'{cutouts["cutouts"]} labelled cutouts of {cutouts["fields"]} fields, two processes',
+            f'{cutouts["cpu_minutes_over_2"]:.0f} min on each core',
+            f'{cutouts["clock_minutes_on_2_cores"]:.0f} min',
         ),
         (
-            '10 000 at that rate, on two cores',
-            f'{cutouts["minutes_for_10000_on_2_cores_by_cpu"]:.0f} min',
-            '',
-        ),
-        (
-            'largest memory after 3 fields, after all; the cutouts in it',
-            f'{memory["after 3 fields"]}, {memory["after all"]}; {memory["cutouts"]} MB',
+            f'largest memory of a process {first[0]}; {last[0]}',
+            f'{first[1]}; {last[1]} MB',
             '',
         ),
     ]
