@@ -9,6 +9,8 @@ import json
 from generated_tables import ROOT, Generated, table
 
 RESULTS = ROOT / 'validation' / 'model' / 'results'
+EXPLAINED = ROOT / 'validation' / 'networks' / 'results'
+FIELDS = ('a1835', 'ngc5044', '3c273', 'g21', 'cygnus')
 
 
 def _span(values, form='.3f'):
@@ -89,6 +91,38 @@ def _strange(results):
     return table(heads, rows, widths='36 32 32')
 
 
+class ExplainedFields(Generated):
+    """
+    What the shipped model accepts in real fields.
+    """
+
+    def lines(self):
+        """
+        Return a table with a row a field.
+        """
+        rows = []
+        for name in FIELDS:
+            path = EXPLAINED / f'{name}.json'
+            self.env.note_dependency(str(path))
+            if not path.exists():
+                continue
+            found = json.loads(path.read_text(encoding='utf-8'))
+            first = found['first'][0]
+            accepted = found['p_cluster_above_0.5']
+            strange = found['of_these_stranger_than_95_percent']
+            rows.append(
+                (
+                    found['title'],
+                    str(found['candidates']),
+                    f'{accepted}, of them {strange} with ``ood`` above 1',
+                    f'{first["p_cluster"]:.2f}, other {first["p_other"]:.2f}, ood {first["ood"]:.1f}',
+                    f'{first["counts"]} counts, {first["extent_arcsec"]:.0f} arcsec',
+                )
+            )
+        heads = ('real field', 'candidates', 'accepted', 'first: p_cluster', 'first: size')
+        return table(heads, rows, widths='22 12 24 24 18') if rows else []
+
+
 _PARTS = {
     'shifts': ('shifts.json', _shifts),
     'parts': ('shifts.json', _parts),
@@ -111,4 +145,5 @@ def setup(app):
         For Sphinx.
     """
     app.add_directive('model-table', ModelTable)
+    app.add_directive('explained-fields', ExplainedFields)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
