@@ -115,7 +115,8 @@ class ExplainedFields(Generated):
                     found['title'],
                     str(found['candidates']),
                     f'{accepted}, of them {strange} with ``ood`` above 1',
-                    f'{first["p_cluster"]:.2f}, other {first["p_other"]:.2f}, ood {first["ood"]:.1f}',
+                    f'{first["p_cluster"]:.2f}, other {first["p_other"]:.2f}, '
+                    f'ood {first["ood"]:.1f}',
                     f'{first["counts"]} counts, {first["extent_arcsec"]:.0f} arcsec',
                 )
             )
