@@ -25,6 +25,7 @@ _COMMANDS = (
     'train',
     'classify',
     'simulate',
+    'experiment',
     'check',
     'info',
 )

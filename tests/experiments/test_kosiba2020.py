@@ -1,0 +1,296 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The comparison of Kosiba et al. (2020), on a sky of a few made-up candidates and on *synthetic*
+pictures in the layout of the published set.
+"""
+
+import io
+import json
+import zipfile
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.table import Table
+from PIL import Image
+
+from clustercnn.cli import main
+from clustercnn.core import BandStack, CutoutStack
+from clustercnn.exceptions import TrainingError
+from clustercnn.experiments import Kosiba2020Config, run_kosiba2020, runs, sky
+from clustercnn.experiments.analysis import ROC_GRID
+from clustercnn.experiments.sample import simulated_sample
+from clustercnn.experiments.tables import TABLES
+
+CLASSES = ('cluster', 'point', 'galaxy', 'other')
+SMALL = {
+    'n_expert': 70,
+    'n_crowd': 64,
+    'n_both': 30,
+    'n_test_positive': 8,
+    'n_test_negative': 8,
+    'n_large': 40,
+    'n_votes': 8,
+    'n_volunteers': 40,
+    'geometry': (('xray', 16, 8.0), ('optical', 16, 8.0)),
+    'n_epochs': 3,
+    'n_runs': 2,
+    'n_side_runs': 1,
+    'networks': ('cn', 'fusion'),
+    'options': (('cn', (('first_width', 8), ('width', 8), ('n_stages', 2))),),
+    'batch_size': 32,
+}
+
+
+def candidates(seed, config):
+    """
+    Return five candidates, of which clusters are wide and the others narrow.
+    """
+    rng = np.random.default_rng(seed)
+    number = 5
+    classes = np.array(CLASSES)[rng.choice(4, number, p=[0.5, 0.3, 0.1, 0.1])]
+    y, x = np.mgrid[-7.5:8, -7.5:8]
+    width = np.where(classes == 'cluster', 3.0, 1.0)[:, None, None]
+    source = np.exp(-0.5 * (x**2 + y**2) / width**2) / width**2
+    counts = rng.poisson(0.2 + 40 * source).astype(np.float32)
+    plate = rng.normal(size=(number, 16, 16)).astype(np.float32)
+    names = [f'{seed}-{k}' for k in range(number)]
+    bands = [
+        BandStack(name='xray', data=counts, pixel_scale=8 * u.arcsec, unit=u.ct),
+        BandStack(name='optical', data=plate, pixel_scale=8 * u.arcsec, unit=u.adu),
+    ]
+    table = Table({'id': names, 'field': np.full(number, seed), 'class': classes})
+    table['subclass'] = np.where(classes == 'cluster', 'hi-z', classes)
+    table['redshift'] = np.where(classes == 'cluster', rng.uniform(0.05, 1, number), np.nan)
+    table['counts'] = counts.sum(axis=(1, 2)).astype(float)
+    table['extent'] = width.ravel() * 8
+    table['ext_like'] = rng.uniform(5, 9, number) + 3 * (classes == 'cluster')
+    features = {name: np.array(table[name]) for name in ('counts', 'extent', 'ext_like')}
+    return CutoutStack(ids=names, bands=bands, features=features), table, 12
+
+
+@pytest.fixture
+def made_up_sky(monkeypatch):
+    monkeypatch.setattr(sky, 'candidates_of_field', candidates)
+
+
+def comparable(folder):
+    """
+    Return the results of an experiment without the times.
+    """
+    results = json.loads((folder / 'results.json').read_text())
+    del results['effort']
+    for curve in results['curves']:
+        del curve['seconds']
+    return results
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """
+    The folder of an experiment that ran through.
+    """
+    folder = tmp_path_factory.mktemp('experiment') / 'whole'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sky, 'candidates_of_field', candidates)
+        run_kosiba2020(folder, config=Kosiba2020Config(**SMALL), quiet=True)
+    return folder
+
+
+def test_every_part_is_there(whole):
+    results = json.loads((whole / 'results.json').read_text())
+    names = [curve['name'] for curve in results['curves']]
+    assert names[:5] == ['CN-E', 'CN-Z', 'fusion-E', 'fusion-Z', 'fusion-E+Z']
+    assert names[5:] == [
+        'CN-E, X-rays only', 'CN-E, optical only', 'fusion-E, X-rays only',
+        'fusion-E, optical only', 'fusion-E, pictures only',
+    ]  # fmt: skip
+    for curve in results['curves']:
+        assert curve['n_runs'] == len(curve['tests']['large']['accuracy']['runs'])
+        for key in ('spectroscopic', 'large'):
+            test = curve['tests'][key]
+            low, high = test['accuracy']['wilson']
+            assert low < test['accuracy']['mean'] < high or test['accuracy']['mean'] in (0, 1)
+            assert len(test['roc']['mean']) == len(ROC_GRID)
+            assert np.sum(test['confusion']) == pytest.approx(results['tests'][key]['n'])
+    for name in ('roc', 'accuracy', 'bands', 'properties', 'confusion'):
+        assert Image.open(whole / f'{name}.png').size[0] > 800
+    page = (whole / 'report.html').read_text()
+    assert page.count('<img') == 5 and 'real data' not in page
+    assert all(make(results)[1] for _, make in TABLES.values())
+
+
+def test_the_networks_learn_and_the_optical_noise_tells_nothing(whole):
+    results = json.loads((whole / 'results.json').read_text())
+    auc = {c['name']: c['tests']['large']['auc']['mean'] for c in results['curves']}
+    assert auc['fusion-E+Z'] > 0.9
+    assert auc['fusion-E, optical only'] < 0.8 < auc['fusion-E, X-rays only']
+
+
+def test_sizes_are_those_asked_for(whole, made_up_sky, tmp_path):
+    config = Kosiba2020Config(**SMALL)
+    sample = simulated_sample(tmp_path, config=config, quiet=True)
+    labels, test = sample.label_sets, set(sample.tests['spectroscopic'])
+    assert len(labels['E']) == config.n_expert - 16
+    assert len(labels['Z']) == config.n_crowd - 16
+    assert len(set(labels['E'].ids) & set(labels['Z'].ids)) == config.n_both - 16
+    assert len(labels['E+Z']) == config.n_training
+    truth = sample.truth.select(sample.tests['spectroscopic']).binary()
+    assert (truth.sum(), len(truth)) == (8, 16)
+    # nothing that is tested on shares a field with what is learnt from
+    tested = {*test, *sample.tests['large']}
+    fields = {name: set(sample.group_of(ids).tolist()) for name, ids in (
+        ('learnt', labels['E+Z'].ids), ('tested', tuple(tested)),
+    )}  # fmt: skip
+    assert not fields['learnt'] & fields['tested']
+    assert not set(sample.group_of(sample.tests['large'])) & set(sample.group_of(tuple(test)))
+    # the votes went through the file of the volunteers
+    export = (tmp_path / 'votes.csv').read_text()
+    assert export.startswith('classification_id,') and '#candidate' in export
+    assert sample.facts['n_votes'] <= 8 * (config.n_crowd + 20)
+    results = json.loads((whole / 'results.json').read_text())
+    people = {person['kind'] for person in results['people']}
+    assert people == {'expert', 'volunteers', 'one volunteer'}
+
+
+def test_killed_and_started_again_gives_the_same(whole, made_up_sky, tmp_path, monkeypatch):
+    config = Kosiba2020Config(**SMALL)
+    original, done = runs._train_once, []
+
+    def fail_in_the_middle(*arguments):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(arguments[:2])
+        return original(*arguments)
+
+    monkeypatch.setattr(runs, '_train_once', fail_in_the_middle)
+    folder = tmp_path / 'again'
+    with pytest.raises(KeyboardInterrupt):
+        run_kosiba2020(folder, config=config, quiet=True)
+    assert len(list((folder / 'runs').iterdir())) == 3
+    assert not (folder / 'results.json').exists()
+    # of the sky, too, a part is missing
+    (folder / 'sky' / '2-0000.ecsv').unlink()
+    seen = []
+
+    def count(*arguments):
+        seen.append(arguments[:2])
+        return original(*arguments)
+
+    monkeypatch.setattr(runs, '_train_once', count)
+    run_kosiba2020(folder, config=config, quiet=True)
+    assert len(seen) == 15 - 3
+    assert not {(curve.name, run) for curve, run in seen} & {(c.name, run) for c, run in done}
+    assert comparable(folder) == comparable(whole)
+
+
+def test_a_folder_of_other_settings_is_refused(whole, made_up_sky, monkeypatch, tmp_path):
+    other = Kosiba2020Config(**{**SMALL, 'n_epochs': 4})
+    before = sorted(path.name for path in whole.rglob('*'))
+    with pytest.raises(FileExistsError, match=r'another n_epochs \(3 instead of 4\); choose'):
+        run_kosiba2020(whole, config=other, quiet=True)
+    assert sorted(path.name for path in whole.rglob('*')) == before
+    (tmp_path / 'results.json').write_text('{}')
+    with pytest.raises(FileExistsError, match=r'holds results\.json, but not of this experiment'):
+        run_kosiba2020(tmp_path, config=other, quiet=True)
+    monkeypatch.setattr(runs, '_train_once', None)
+    # the same settings again: nothing is trained
+    run_kosiba2020(whole, config=Kosiba2020Config(**SMALL), quiet=True)
+
+
+def test_other_labels_are_not_taken_for_those_learnt_from(whole, made_up_sky, monkeypatch):
+    def brighter(seed, config):
+        stack, table, n_found = candidates(seed, config)
+        band = stack.band('xray')
+        bands = [band.replace(data=band.data + 1), stack.band('optical')]
+        return stack.replace(bands=bands), table, n_found
+
+    for path in (whole / 'sky').iterdir():
+        path.rename(path.with_name(f'kept-{path.name}'))
+    monkeypatch.setattr(sky, 'candidates_of_field', brighter)
+    try:
+        with pytest.raises(FileExistsError, match='another digest'):
+            run_kosiba2020(whole, config=Kosiba2020Config(**SMALL), quiet=True)
+    finally:
+        for path in (whole / 'sky').iterdir():
+            if not path.name.startswith('kept-'):
+                path.unlink()
+        for path in (whole / 'sky').iterdir():
+            path.rename(path.with_name(path.name.removeprefix('kept-')))
+
+
+def test_settings_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="'n_both' must lie above the 170"):
+        Kosiba2020Config(n_both=170)
+    with pytest.raises(ValueError, match="'n_runs' must be a whole number from 1, got 0"):
+        Kosiba2020Config(n_runs=0)
+    with pytest.raises(ValueError, match="'networks' must be some of cn, mobilenet, fusion"):
+        Kosiba2020Config(networks=('resnet',))
+
+
+def test_a_selection_that_passes_nothing_ends(monkeypatch, tmp_path):
+    monkeypatch.setattr(sky, 'candidates_of_field', lambda seed, config: (None, Table(), 9))
+    config = Kosiba2020Config(**SMALL)
+    with pytest.raises(TrainingError, match='only 0 candidates pass the selection in'):
+        sky.collect_candidates(tmp_path, 1, config=config, wanted={'all': 2}, quiet=True)
+
+
+@pytest.mark.filterwarnings('default')
+def test_the_real_finder_selects_what_is_extended():
+    config = Kosiba2020Config(**SMALL)
+    stack, table, n_found = sky.candidates_of_field(21, config)
+    assert n_found > len(stack) > 0
+    assert table.colnames == list(sky._COLUMNS)
+    assert (table['extent'] > 5).all() and (table['ext_like'] > 5).all()
+    assert stack['xray'].shape[1:] == (16, 16) and stack['optical'].shape[1:] == (16, 16)
+    known = np.isfinite(table['redshift'])
+    assert (known == (table['class'] == 'cluster')).all()
+
+
+def published(path, n_train=40, n_test=20):
+    """
+    Write synthetic pictures in the layout of the published set: clusters are wide.
+    """
+    classes = ('low-z', 'hi-z', 'galaxy', 'point', 'other')
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:356, :356] - 177.5
+    with zipfile.ZipFile(path, 'w') as archive:
+        for split, number, first in (('train', n_train, 1), ('test', n_test, 1001)):
+            rows = ['image_id,class']
+            for k in range(number):
+                name, width = classes[k % 5], 60 if k % 5 < 2 else 12
+                picture = rng.integers(0, 40, (356, 356, 3)).astype(np.uint8)
+                picture[..., 0] = 0
+                picture[..., 2] += (200 * np.exp(-0.5 * (x**2 + y**2) / width**2)).astype(np.uint8)
+                stream = io.BytesIO()
+                Image.fromarray(picture).save(stream, format='PNG')
+                archive.writestr(f'K/{split}_images/{first + k}.png', stream.getvalue())
+                rows.append(f'{first + k},{name}')
+            archive.writestr(f'K/{split}.csv', '\n'.join(rows) + '\n')
+    return path
+
+
+def test_the_published_set_goes_the_same_way(tmp_path):
+    path = published(tmp_path / 'Kosiba2020.zip')
+    config = Kosiba2020Config(
+        **{**SMALL, 'n_side_runs': 0, 'networks': ('fusion',), 'n_epochs': 12, 'batch_size': 16}
+    )
+    results = run_kosiba2020(tmp_path / 'out', data=path, config=config, quiet=True)
+    assert results['kind'] == 'real'
+    assert results['tests'] == {'published': {'n': 20, 'n_positive': 8, 'fields': None}}
+    assert results['people'] == [] and results['by'] == {}
+    (curve,) = results['curves']
+    assert curve['bands'] == ['xray-picture', 'optical']
+    assert curve['tests']['published']['auc']['mean'] > 0.9
+    page = (tmp_path / 'out' / 'report.html').read_text()
+    assert 'All real.' in page and 'simulated' not in page
+    assert not (tmp_path / 'out' / 'properties.png').exists()
+
+
+def test_the_command_says_what_is_wrong(tmp_path, capsys):
+    assert main(['experiment', 'kosiba2020']) == 2
+    capsys.readouterr()
+    command = ['experiment', 'kosiba2020', '-o', str(tmp_path / 'out'), '--data']
+    assert main([*command, str(tmp_path / 'none.zip')]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'none.zip' in line
