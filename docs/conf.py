@@ -31,6 +31,7 @@ extensions = [
     'sphinx_design',
     'field_docs',
     'benchmark_tables',
+    'experiment_tables',
     'generated_tables',
     'label_tables',
     'model_tables',

@@ -123,6 +123,11 @@ PUBLIC = {
         'TableReadError',
         'TrainingError',
     ),
+    'clustercnn.experiments': (
+        'Curve',
+        'Kosiba2020Config',
+        'run_kosiba2020',
+    ),
     'clustercnn.explanation': (
         'Attribution',
         'grad_cam',

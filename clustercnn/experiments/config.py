@@ -50,12 +50,12 @@ class Curve:
         Name of the network.
     labels : str
         ``'E'``, ``'Z'``, ``'E+Z'`` or ``'published'``.
+    n_runs : int
+        Trainings.
     bands : tuple of str
         Bands it sees.
     features : bool
         Whether it is given the finder's numbers; networks that do not use them do not care.
-    n_runs : int
-        Trainings.
     main : bool
         Whether it is one of the curves of the figure, and not of the side tables.
 

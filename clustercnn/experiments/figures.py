@@ -5,7 +5,14 @@ Figures of the experiment, drawn from its results alone; each says whether they 
 
 import numpy as np
 
-__all__ = ['FIGURES', 'draw_accuracy', 'draw_bands', 'draw_confusion', 'draw_properties', 'draw_roc']
+__all__ = [
+    'FIGURES',
+    'draw_accuracy',
+    'draw_bands',
+    'draw_confusion',
+    'draw_properties',
+    'draw_roc',
+]
 
 _COLOURS = {
     'CN-E': '#1f3b6f', 'CN-Z': '#6f9bd8', 'MN-E': '#8a4b08', 'MN-Z': '#e0a050',
@@ -61,8 +68,8 @@ def draw_roc(results):
         results,
         len(results['tests']),
         width=5.2 * len(results['tests']) + 0.6,
-        height=5.6,
-        title='ROC: median 68 % of runs as bands',
+        height=6.2,
+        title='ROC: mean over runs, the middle 68 % of them as bands',
     )
     grid = np.asarray(results['roc_grid'])
     for panel, key in zip(panels, results['tests'], strict=True):
@@ -86,7 +93,7 @@ def draw_roc(results):
             for person in results['people']:
                 _draw_person(panel, person)
         panel.set(xlabel='false positive rate', ylabel='true positive rate (completeness)')
-        panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect='equal')
+        panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         panel.set_title(_words(results, key), fontsize=9.5)
         panel.legend(loc='lower right', frameon=True, framealpha=0.9, fontsize=7.5)
     return figure
@@ -171,8 +178,9 @@ def _draw_dots(results, curves, title):
             panel.plot(
                 accuracy['runs'], [row + 0.18] * len(accuracy['runs']), '|', color=colour, ms=7
             )
-            low, high = accuracy['by_field'] or accuracy['wilson']
-            bars = _bars([(accuracy['mean'], low, high)])
+            intervals = [accuracy['wilson'], accuracy['by_field'] or accuracy['wilson']]
+            # resampling does not know what it has not seen: without an error it has no width
+            bars = _bars([(accuracy['mean'], min(intervals)[0], max(i[1] for i in intervals))])
             panel.errorbar(
                 [accuracy['mean']], [row], xerr=bars, fmt='o', ms=5, color=colour, capsize=3
             )
@@ -200,9 +208,8 @@ def draw_properties(results):
     """
     if not results['by']:
         return None
-    figure, panels = _new(
-        results, 2, width=10.2, height=4.3, title=f'By counts and redshift, {results["largest"]} sample'
-    )
+    title = f'By counts and redshift, {results["largest"]} sample'
+    figure, panels = _new(results, 2, width=10.2, height=4.3, title=title)
     for panel, name, words in (
         (panels[0], 'counts', ('counts', 'accuracy, clusters and others')),
         (panels[1], 'redshift', ('redshift of the cluster', 'completeness of clusters')),

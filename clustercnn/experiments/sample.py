@@ -160,7 +160,12 @@ def simulated_sample(folder, *, config, n_workers=1, quiet=None):
         classes |= dict(zip(table['id'].tolist(), table['class'].tolist(), strict=True))
         counts |= dict(zip(table['id'].tolist(), table['counts'].tolist(), strict=True))
 
-    spectra = tables[SPECTROSCOPIC]['id'].tolist()
+    spectra = []
+    for positive, kind in ((True, 'positive'), (False, 'negative')):
+        ids = tables[SPECTROSCOPIC]['id'].tolist()
+        spectra += [name for name in ids if (classes[name] == 'cluster') == positive][
+            : wanted[kind]
+        ]
     pool = tables['training']['id'].tolist()
     n_test = config.n_test_positive + config.n_test_negative
     # the experts see the first of the pool

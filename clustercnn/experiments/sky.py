@@ -205,9 +205,7 @@ def collect_candidates(folder, group, *, config, wanted, n_workers=1, quiet=None
                 tables.append(table)
                 files.append(folder / f'{name}.h5')
                 positive = int((np.asarray(table['class'], str) == 'cluster').sum())
-                have.update(
-                    all=len(table), positive=positive, negative=len(table) - positive
-                )
+                have.update(all=len(table), positive=positive, negative=len(table) - positive)
             share = min(have[kind] / number for kind, number in wanted.items() if number)
             bar.n = min(total, math.floor(share * total))
             bar.refresh()

@@ -25,11 +25,12 @@ def _accuracy(results):
         'test sample', 'curve', 'runs', 'accuracy [%]', 'sd over runs', 'Wilson 95 %',
         'by field 95 %', 'AUC', 'completeness [%]', 'false positives [%]',
     )  # fmt: skip
-    rows = []
-    for key in results['tests']:
-        for curve in results['curves']:
-            if curve['main']:
-                rows.append((key, curve['name'], str(curve['n_runs']), *_cells(curve, key)))
+    rows = [
+        (key, curve['name'], str(curve['n_runs']), *_cells(curve, key))
+        for key in results['tests']
+        for curve in results['curves']
+        if curve['main']
+    ]
     return heads, rows
 
 
@@ -58,9 +59,7 @@ def _bands(results):
         for key in results['tests']:
             cells = _cells(curve, key)
             by_field = cells[3] if cells[3] != '-' else cells[2]
-            rows.append(
-                (curve['name'], str(curve['n_runs']), key, *cells[:2], by_field, cells[4])
-            )
+            rows.append((curve['name'], str(curve['n_runs']), key, *cells[:2], by_field, cells[4]))
     return heads, rows
 
 
@@ -90,7 +89,9 @@ def _comparisons(results):
 
 
 def _people(results):
-    heads = ('who', 'candidates', 'no answer', 'accuracy [%]', 'completeness [%]', 'false positives [%]')
+    heads = (
+        'who', 'candidates', 'no answer', 'accuracy [%]', 'completeness [%]', 'false positives [%]'
+    )  # fmt: skip
 
     def cell(values):
         return f'{_percent(values[0])} ({_interval(values[1:])})'

@@ -1,0 +1,108 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Directives that write what ``clustercnn experiment kosiba2020`` found.
+"""
+
+import json
+
+from generated_tables import ROOT, Generated, _plain, table
+
+from clustercnn.experiments.tables import TABLES, describe_sample
+
+RESULTS = ROOT / 'validation' / 'experiment' / 'results' / 'kosiba2020.json'
+_WIDE = 30
+
+
+class _Experiment(Generated):
+    """
+    A directive that reads the results, where there are any.
+    """
+
+    depends_on = (RESULTS,)
+
+    def lines(self):
+        """
+        Return the contents, or that there are none.
+        """
+        if not RESULTS.exists():
+            return ['It has not been run for this version yet.', '']
+        return self.lines_of(json.loads(RESULTS.read_text(encoding='utf-8')))
+
+
+class ExperimentSample(_Experiment):
+    """
+    What was learnt from and tested on, and with which settings.
+    """
+
+    def lines_of(self, results):
+        """
+        Return a warning where these are no results of the full size, and a list.
+        """
+        config = results['config']
+        lines = []
+        if config['n_runs'] < 10:
+            lines += [
+                '.. warning::',
+                '',
+                f'   The figures on this page are of a small run: {config["n_runs"]} trainings a '
+                f'curve, {config["n_expert"]} candidates of the experts instead of 1707. They show '
+                'what the command makes, and allow no conclusion.',
+                '',
+            ]
+        for line in describe_sample(results):
+            lines += [f'* {_plain(line)}']
+        bands = ', '.join(
+            f'{name} {n} x {n} pixels of {scale:.2f}"' for name, n, scale in config['geometry']
+        )
+        return [
+            *lines,
+            f'* Cutouts: {bands}. Every network sees the same, learns for {config["n_epochs"]} '
+            f'epochs and keeps the one that is best on 15 % of the fields. MobileNetV2 has '
+            f'{dict(dict(config["options"]).get("mobilenet", [])).get("width", 1)} times its usual '
+            'width and starts from random weights.',
+            f'* Trainings and predictions took {results["effort"]["all_runs_hours"]:.2f} hours.',
+            '',
+        ]
+
+
+class ExperimentTable(_Experiment):
+    """
+    One of the tables.
+    """
+
+    required_arguments = 1
+
+    def lines_of(self, results):
+        """
+        Return the table.
+        """
+        heads, rows = TABLES[self.arguments[0]][1](results)
+        if not rows:
+            return ['There is nothing to show.', '']
+        # a column gets room by its longest word
+        longest = [
+            min(_WIDE, max(4, *(len(word) for row in (heads, *rows) for word in row[k].split())))
+            for k in range(len(heads))
+        ]
+        cells = [[_plain(cell) for cell in row] for row in rows]
+        heads = [f'*{results["kind"]}*: {heads[0]}', *heads[1:]]
+        return table(heads, cells, widths=' '.join(map(str, longest)))
+
+
+def setup(app):
+    """
+    Register the directives.
+
+    Parameters
+    ----------
+    app : `~sphinx.application.Sphinx`
+        The application.
+
+    Returns
+    -------
+    metadata : dict
+        For Sphinx.
+    """
+    app.add_directive('experiment-sample', ExperimentSample)
+    app.add_directive('experiment-table', ExperimentTable)
+    return {'parallel_read_safe': True, 'parallel_write_safe': True}
