@@ -217,20 +217,20 @@ class Kosiba2020Config:
         2
         """
         small = {
-            'n_expert': 150,
-            'n_crowd': 140,
-            'n_both': 60,
-            'n_test_positive': 16,
-            'n_test_negative': 16,
-            'n_large': 60,
+            'n_expert': 72,
+            'n_crowd': 72,
+            'n_both': 36,
+            'n_test_positive': 10,
+            'n_test_negative': 10,
+            'n_large': 40,
             'n_votes': 20,
             'n_volunteers': 200,
             'geometry': (('xray', 32, 8.0), ('optical', 48, 16 / 3)),
-            'n_epochs': 6,
+            'n_epochs': 20,
+            'batch_size': 32,
             'n_runs': 2,
             'n_side_runs': 1,
             'fields_a_chunk': 4,
-            'binning': 4,
         }
         return cls(**{**small, **changes})
 

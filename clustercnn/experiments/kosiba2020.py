@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import clustercnn
+from clustercnn._utils.files import atomic_path
 from clustercnn.experiments.analysis import analyse
 from clustercnn.experiments.config import Kosiba2020Config
 from clustercnn.experiments.figures import FIGURES
@@ -92,13 +93,16 @@ def run_kosiba2020(output, *, data=None, config=None, n_workers=1, overwrite=Fal
     runs = load_runs(folder / 'runs', sample, config=config)
     results = {'version': clustercnn.__version__, **analyse(sample, runs, config=config)}
     write_json(folder / 'results.json', results)
+    pictures = {}
     for name, draw in FIGURES.items():
         figure = draw(results)
         path = folder / f'{name}.png'
         path.unlink(missing_ok=True)
         if figure is not None:
-            figure.savefig(path, dpi=150)
-    write_page(folder / 'report.html', results)
+            with atomic_path(path) as temporary:
+                figure.savefig(temporary, dpi=150)
+            pictures[name] = path
+    write_page(folder / 'report.html', results, pictures)
     return results
 
 

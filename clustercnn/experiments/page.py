@@ -6,10 +6,9 @@ The page of results: self-contained HTML with tables and figures.
 import base64
 import hashlib
 import html
-import io
+from pathlib import Path
 
 from clustercnn._utils.files import atomic_path
-from clustercnn.experiments.figures import FIGURES
 from clustercnn.experiments.tables import TABLES, describe_sample
 from clustercnn.report._style import STYLE
 
@@ -26,7 +25,7 @@ _CAPTIONS = {
 }
 
 
-def write_page(path, results):
+def write_page(path, results, pictures):
     """
     Write the page.
 
@@ -36,6 +35,8 @@ def write_page(path, results):
         HTML file; replaced if it exists.
     results : dict
         Of `~clustercnn.experiments.run_kosiba2020`.
+    pictures : dict of str to path-like
+        PNG file of each figure.
     """
     kind = results['kind']
     title = f'The comparison of Kosiba et al. (2020), on {kind} data'
@@ -51,13 +52,8 @@ def write_page(path, results):
             '90 % for its custom network, averaged over ten runs, on 85 real clusters and 85 '
             'real others; 153 of 170 have a 95 % sampling interval of 84.6 to 93.7 %.</div>'
         )
-    for name, draw in FIGURES.items():
-        figure = draw(results)
-        if figure is None:
-            continue
-        stream = io.BytesIO()
-        figure.savefig(stream, format='png', dpi=110)
-        data = base64.b64encode(stream.getvalue()).decode('ascii')
+    for name, picture in pictures.items():
+        data = base64.b64encode(Path(picture).read_bytes()).decode('ascii')
         caption = f'{_CAPTIONS[name]} All {kind}.'
         parts.append(
             f'<figure><img class="chart" alt="{html.escape(caption)}" '

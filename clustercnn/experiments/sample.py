@@ -17,7 +17,7 @@ from clustercnn._utils.files import atomic_path
 from clustercnn.core import BandStack, CutoutStack, LabelSet
 from clustercnn.exceptions import TableReadError, TrainingError
 from clustercnn.experiments.config import PUBLISHED, XRAY_PICTURE
-from clustercnn.experiments.sky import collect_candidates
+from clustercnn.experiments.sky import collect_candidates, executor
 from clustercnn.io import read_kosiba2020
 from clustercnn.io.zooniverse import read_votes
 from clustercnn.simulate import EXPERTS, simulate_crowd
@@ -143,17 +143,29 @@ def simulated_sample(folder, *, config, n_workers=1, quiet=None):
         Its three parts, training, spectroscopic and large test sample, are on different fields.
     """
     folder = Path(folder)
-    options = {'config': config, 'n_workers': n_workers, 'quiet': quiet}
     wanted = {
         'positive': round(config.n_test_positive * _SPARE) + 2,
         'negative': round(config.n_test_negative * _SPARE) + 2,
     }
     n_pool = round(config.n_training * _SPARE) + 2
-    parts = {
-        SPECTROSCOPIC: collect_candidates(folder / 'sky', 1, wanted=wanted, **options),
-        'training': collect_candidates(folder / 'sky', 2, wanted={'all': n_pool}, **options),
-        LARGE: collect_candidates(folder / 'sky', 3, wanted={'all': config.n_large}, **options),
-    }
+    groups = (
+        (SPECTROSCOPIC, wanted),
+        ('training', {'all': n_pool}),
+        (LARGE, {'all': config.n_large}),
+    )
+    with executor(n_workers) as pool:
+        parts = {
+            name: collect_candidates(
+                folder / 'sky',
+                number,
+                config=config,
+                wanted=number_wanted,
+                pool=pool,
+                n_ahead=n_workers,
+                quiet=quiet,
+            )
+            for number, (name, number_wanted) in enumerate(groups, start=1)
+        }
     tables = {name: table for name, (_, table) in parts.items()}
     classes, counts = {}, {}
     for table in tables.values():
@@ -166,17 +178,17 @@ def simulated_sample(folder, *, config, n_workers=1, quiet=None):
         spectra += [name for name in ids if (classes[name] == 'cluster') == positive][
             : wanted[kind]
         ]
-    pool = tables['training']['id'].tolist()
+    pool_ids = tables['training']['id'].tolist()
     n_test = config.n_test_positive + config.n_test_negative
     # the experts see the first of the pool
     n_asked = round((config.n_expert - n_test) * _SPARE) + 2
     experts, expert_votes = _ask_experts(
-        folder, [*spectra, *pool[:n_asked]], classes, counts, config
+        folder, [*spectra, *pool_ids[:n_asked]], classes, counts, config
     )
     by_experts = _known(experts)
-    expert_ids = _first(pool[:n_asked], by_experts, config.n_expert - n_test, 'for the experts')
+    expert_ids = _first(pool_ids[:n_asked], by_experts, config.n_expert - n_test, 'for the experts')
     both = expert_ids[: config.n_both - n_test]
-    others = [name for name in pool if name not in set(expert_ids)]
+    others = [name for name in pool_ids if name not in set(expert_ids)]
     n_new = config.n_crowd - config.n_both
     asked = [*spectra, *both, *others[: round(n_new * _SPARE) + 2]]
     crowds, votes = _ask_crowd(folder, asked, classes, counts, config, quiet)

@@ -23,7 +23,7 @@ from clustercnn.exceptions import TrainingError
 from clustercnn.finding import WaveletFinder
 from clustercnn.simulate import SimulationConfig, field_seed, simulate_field
 
-__all__ = ['candidates_of_field', 'collect_candidates', 'is_selected']
+__all__ = ['candidates_of_field', 'collect_candidates', 'executor', 'is_selected']
 
 _COLUMNS = ('id', 'field', 'class', 'subclass', 'redshift', 'counts', 'extent', 'ext_like')
 # a selection that passes less than one candidate in so many fields is a mistake
@@ -106,11 +106,9 @@ def candidates_of_field(seed, config):
 
 def _make_chunk(folder, name, seeds, config):
     """
-    Make the candidates of some fields and keep them, unless they are there.
+    Make the candidates of some fields and keep them.
     """
     target = Path(folder) / f'{name}.ecsv'
-    if target.exists():
-        return
     stacks, tables, n_found = [], [], 0
     for seed in seeds:
         stack, table, found = candidates_of_field(seed, config)
@@ -139,7 +137,20 @@ class _Here:
 
 
 @contextlib.contextmanager
-def _executor(n_workers):
+def executor(n_workers):
+    """
+    Give what `collect_candidates` leaves its work to.
+
+    Parameters
+    ----------
+    n_workers : int
+        Processes; with one the work is done here.
+
+    Yields
+    ------
+    pool : object
+        Something with ``submit``.
+    """
     if n_workers == 1:
         yield _Here()
         return
@@ -152,7 +163,7 @@ def _executor(n_workers):
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def collect_candidates(folder, group, *, config, wanted, n_workers=1, quiet=None):
+def collect_candidates(folder, group, *, config, wanted, pool, n_ahead=1, quiet=None):
     """
     Make candidates until there are enough of each kind.
 
@@ -166,8 +177,10 @@ def collect_candidates(folder, group, *, config, wanted, n_workers=1, quiet=None
         Settings.
     wanted : dict of str to int
         Candidates wanted: ``'all'``, ``'positive'``, ``'negative'``.
-    n_workers : int, optional
-        Processes.
+    pool : object
+        From `executor`.
+    n_ahead : int, optional
+        Chunks that are being made at a time.
     quiet : bool, optional
         Whether to hide the progress bar.
 
@@ -184,22 +197,22 @@ def collect_candidates(folder, group, *, config, wanted, n_workers=1, quiet=None
     tables, files, pending = [], [], collections.deque()
     n_submitted = 0
     total = max(wanted.values())
-    with (
-        _executor(n_workers) as pool,
-        progress(total=total, label=f'sky {group}', quiet=quiet, unit='candidates') as bar,
-    ):
+    with progress(total=total, label=f'sky {group}', quiet=quiet, unit='candidates') as bar:
         while any(have[kind] < number for kind, number in wanted.items()):
-            while len(pending) < n_workers:
+            while len(pending) < n_ahead:
                 first = n_submitted * config.fields_a_chunk
                 numbers = range(first, first + config.fields_a_chunk)
                 seeds = [field_seed(config.seed * 16 + group, number) for number in numbers]
                 name = f'{group}-{n_submitted:04d}'
-                future = pool.submit(_make_chunk, str(folder), name, seeds, config)
-                pending.append((name, future))
+                # a chunk that is there does not wait for processes to start
+                there = (folder / f'{name}.ecsv').exists()
+                job = None if there else pool.submit(_make_chunk, str(folder), name, seeds, config)
+                pending.append((name, job))
                 n_submitted += 1
             # in the order of the fields, so that the number of processes changes nothing
-            name, future = pending.popleft()
-            future.result()
+            name, job = pending.popleft()
+            if job is not None:
+                job.result()
             table = Table.read(folder / f'{name}.ecsv', format='ascii.ecsv')
             if len(table):
                 tables.append(table)

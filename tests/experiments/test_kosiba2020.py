@@ -304,9 +304,13 @@ def test_settings_that_do_not_fit_are_refused():
 
 def test_a_selection_that_passes_nothing_ends(monkeypatch, tmp_path):
     monkeypatch.setattr(sky, 'candidates_of_field', lambda seed, config: (None, Table(), 9))
-    config = Kosiba2020Config(**SMALL)
-    with pytest.raises(TrainingError, match='only 0 candidates pass the selection in'):
-        sky.collect_candidates(tmp_path, 1, config=config, wanted={'all': 2}, quiet=True)
+    monkeypatch.setattr(sky, '_MOST_FIELDS', 4)
+    wanted = {'config': Kosiba2020Config(**SMALL), 'wanted': {'all': 2}, 'quiet': True}
+    with (
+        sky.executor(1) as pool,
+        pytest.raises(TrainingError, match='only 0 candidates pass the selection in 48'),
+    ):
+        sky.collect_candidates(tmp_path, 1, pool=pool, **wanted)
 
 
 @pytest.mark.filterwarnings('default')
@@ -321,7 +325,7 @@ def test_the_real_finder_selects_what_is_extended():
     assert (known == (table['class'] == 'cluster')).all()
 
 
-def published(path, n_train=40, n_test=20):
+def published(path, n_train=30, n_test=20):
     """
     Write synthetic pictures in the layout of the published set: clusters are wide.
     """
@@ -346,7 +350,7 @@ def published(path, n_train=40, n_test=20):
 
 def test_the_published_set_goes_the_same_way(tmp_path):
     path = published(tmp_path / 'Kosiba2020.zip')
-    config = Kosiba2020Config(**{**SMALL, 'n_epochs': 12, 'batch_size': 16})
+    config = Kosiba2020Config(**{**SMALL, 'n_epochs': 12, 'batch_size': 16, 'n_runs': 1})
     results = run_kosiba2020(tmp_path / 'out', data=path, config=config, quiet=True)
     assert results['kind'] == 'real'
     assert results['tests'] == {'published': {'n': 20, 'n_positive': 8, 'fields': None}}
