@@ -14,7 +14,7 @@ __all__ = ['OWN', 'PAPER', 'PUBLISHED', 'XRAY_PICTURE', 'Curve', 'Kosiba2020Conf
 
 PAPER = 'CN-E'
 """
-The curve that the paper reports best.
+The paper's own network on the labels of experts: what the others are compared with.
 """
 
 OWN = 'fusion-E+Z'
