@@ -82,11 +82,12 @@ def candidates_of_field(seed, config):
     )
     field = simulate_field(seed=seed, mission='xmm', config=settings)
     catalog = WaveletFinder()(field.xray)
+    n_found = len(catalog)
     # before the selection: which detection is the main one of a source hangs on all of them
     matches = field.match(catalog)
     chosen = np.flatnonzero(is_selected(catalog, config))
     if not len(chosen):
-        return None, Table(), len(catalog)
+        return None, Table(), n_found
     catalog, matches = catalog[chosen], matches[chosen]
     geometry = {name: (n, scale * u.arcsec) for name, n, scale in config.geometry}
     stack = CutoutMaker(geometry=geometry)(field.images, catalog, progress=False)
@@ -101,7 +102,7 @@ def candidates_of_field(seed, config):
     table['redshift'] = np.where(classes == 'cluster', redshift, np.nan)
     for name in ('counts', 'extent', 'ext_like'):
         table[name] = np.asarray(u.Quantity(catalog[name]).value, float)
-    return stack.replace(ids=names), table, len(catalog)
+    return stack.replace(ids=names), table, n_found
 
 
 def _make_chunk(folder, name, seeds, config):
