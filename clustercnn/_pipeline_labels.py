@@ -15,6 +15,7 @@ from clustercnn.core.connect import guess_format
 from clustercnn.exceptions import TableReadError
 from clustercnn.io.tables import read_table, write_table
 from clustercnn.io.zooniverse import read_votes
+from clustercnn.labels.consensus import ROW_NUMBERS
 from clustercnn.report import write_subjects
 
 __all__ = ['export_subjects', 'label_export', 'label_votes', 'measure_agreement']
@@ -60,7 +61,7 @@ def label_export(
     export,
     *,
     classes=None,
-    method='majority',
+    method='dawid-skene',
     schema=None,
     votes_output=None,
     same_question=False,
@@ -79,7 +80,7 @@ def label_export(
         Panoptes classification export.
     classes : dict of str to str, optional
         Class of each answer; see `~clustercnn.io.name_classes`.
-    method : {'majority', 'weighted', 'dawid-skene', 'one-coin', 'difficulty'}, optional
+    method : {'dawid-skene', 'one-coin', 'difficulty', 'majority', 'weighted'}, optional
         See `~clustercnn.labels.consensus`.
     schema : LabelSchema or iterable of str, optional
         The classes.
@@ -152,7 +153,7 @@ def label_votes(
     annotator='annotator',
     label='label',
     annotator_columns=None,
-    method='majority',
+    method='dawid-skene',
     schema=None,
     candidates=None,
     output=None,
@@ -170,7 +171,7 @@ def label_votes(
     annotator_columns : iterable of str, optional
         For a table with one item a row: the columns with what each annotator said; see
         `~clustercnn.labels.votes_from_columns`.
-    method : {'majority', 'weighted', 'dawid-skene', 'one-coin', 'difficulty'}, optional
+    method : {'dawid-skene', 'one-coin', 'difficulty', 'majority', 'weighted'}, optional
         See `~clustercnn.labels.consensus`.
     schema : LabelSchema or iterable of str, optional
         The classes.
@@ -271,7 +272,7 @@ def measure_agreement(
         table, columns = _one_a_row(
             table, annotator_columns, None, item=item, annotator=annotator, label=label
         )
-        labels = people.consensus(table, **columns)
+        labels = people.consensus(table, **columns, method='majority')
         counted = labels.votes[labels.votes.sum(axis=1) >= 2]
         unanimous = (counted.max(axis=1) == counted.sum(axis=1)).mean() if len(counted) else np.nan
         pairs = people.pairwise_agreement(table, **columns, seed=seed)
@@ -332,7 +333,7 @@ def _of_candidates(votes, candidates, *, column='item'):
     facts = {'n_candidates_without_votes': len(ids - set(items)), 'dropped': {}}
     if not known.all():
         row = int(np.flatnonzero(~known)[0])
-        first = f"the first '{items[row]}' in row {row} of the votes"
+        first = f"the first '{items[row]}' in row {row + 1} of the votes"
         if not known.any():
             one = min(ids, default='none')
             msg = (
@@ -341,7 +342,10 @@ def _of_candidates(votes, candidates, *, column='item'):
             )
             raise ValueError(msg)
         facts['dropped'] = {f'on what is no candidate, {first}': int((~known).sum())}
-    return votes[known], facts
+    rows = np.flatnonzero(known) + 1
+    votes = votes[known]
+    votes.meta[ROW_NUMBERS] = rows
+    return votes, facts
 
 
 def _as_numbers(names):

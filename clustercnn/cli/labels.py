@@ -7,7 +7,7 @@ from clustercnn.cli._common import UsageError, add_common_arguments, quiet_of, t
 
 __all__ = ['add_parser']
 
-_METHODS = ('majority', 'dawid-skene', 'one-coin', 'difficulty')
+_METHODS = ('dawid-skene', 'one-coin', 'difficulty', 'majority')
 
 
 def add_parser(commands):
@@ -95,7 +95,7 @@ def _columns_of(options):
 
 def _add_rest(parser):
     parser.add_argument(
-        '--method', choices=_METHODS, default='majority', help='default: %(default)s'
+        '--method', choices=_METHODS, default=_METHODS[0], help='default: %(default)s'
     )
     parser.add_argument(
         '--classes', metavar='A,B,...', help='the classes in their order, separated by commas'

@@ -10,12 +10,20 @@ from scipy import optimize, sparse, special
 
 from clustercnn._utils.validation import check_one_of, check_positive
 from clustercnn.labels._difficulty import judge_items
+from clustercnn.labels._matrices import (
+    LAST_AT_FIRST,
+    STRENGTHS,
+    Matrices,
+    fit_coins,
+    fit_rows,
+    fit_skills,
+    spread_of,
+)
 
 __all__ = ['DawidSkeneResult', 'dawid_skene']
 
-STRENGTHS = tuple(np.geomspace(1.0, 1000.0, 19))
-# the iterations in which annotators may differ, and which strength their prior has then at most
-_N_OPEN, _LAST_AT_FIRST = 10, 4
+# the iterations in which annotators may differ
+_N_OPEN = 10
 MODELS = ('full', 'one-coin', 'difficulty')
 
 
@@ -100,7 +108,8 @@ def dawid_skene(
         It is centred on how all annotators together vote, so that people with
         few votes count as average ones. By default the strength under which the votes
         are likeliest, found anew in each iteration: large where annotators are alike,
-        small where they differ.
+        small where they differ. Then the matrices that are returned are fitted to the classes
+        that were found with a prior that knows of skill, see below.
     n_iterations : int, optional
         Most iterations.
     tolerance : float, optional
@@ -138,7 +147,14 @@ def dawid_skene(
     look like others: only known ones can tell, see ``truth`` of `consensus`. The matrices are
     not fitted again, since shifts that explain all votes leave nothing for the classes to do.
 
-    Errors are those of a Dirichlet distribution for known classes, with the variance
+    People differ in how often they are right more than in what they take for what, and a Dirichlet
+    prior that all share draws the worst to the average. The final matrices therefore have a beta
+    prior for the share of right votes, centred on that of all with its log odds shifted by the
+    skill of the annotator, and a Dirichlet prior for how the wrong ones are spread. How far skills
+    scatter and what each prior is worth follows from the votes (empirical Bayes, Casella 1985, Am.
+    Stat. 39, 83).
+
+    Errors are those of these distributions for known classes, with the variance
     of the expected votes on top (Louis 1982, J. R. Stat. Soc. B 44, 226, to first order, each
     row of each matrix by itself).
 
@@ -193,36 +209,41 @@ def dawid_skene(
         shape=(n_annotators * n_classes, n_items),
     ).tocsr()
     on_items = cast.T.tocsr()
-    confusion = np.full((n_annotators, n_classes, n_classes), 1 / n_classes)
-    total = np.full((n_annotators, n_classes), np.nan)
+    matrices = Matrices(
+        confusion=np.full((n_annotators, n_classes, n_classes), 1 / n_classes),
+        total=np.full((n_annotators, n_classes), np.nan),
+    )
     prior = np.full(n_classes, 1 / n_classes)
-    maximise = _maximise_coin if model == 'one-coin' else _maximise
-    strength = _LAST_AT_FIRST
     converged, iteration = not item.size, 0
     while not converged and iteration < n_iterations:
         iteration += 1
         counts = _expected_votes(cast, posterior)
-        last = len(STRENGTHS) - 1 if iteration > _N_OPEN else _LAST_AT_FIRST
-        confusion, total, strength = maximise(counts, prior_strength, strength, last)
+        last = len(STRENGTHS) - 1 if iteration > _N_OPEN else LAST_AT_FIRST
+        if model == 'one-coin':
+            matrices = fit_coins(counts, prior_strength, matrices, last)
+        else:
+            matrices = fit_rows(counts, prior_strength, matrices, last)
         shares = posterior[open_items].sum(axis=0) + 1.0
         prior = shares / shares.sum()
         # (annotator, said, true), so that one row is what one vote says about the truth
-        evidence = np.log(confusion).transpose(0, 2, 1).reshape(-1, n_classes)
+        evidence = np.log(matrices.confusion).transpose(0, 2, 1).reshape(-1, n_classes)
         updated = special.softmax(np.log(prior) + on_items @ evidence, axis=1)
         updated[known] = certain
         change = np.abs(updated - posterior)[voted].max()
         settled = iteration > _N_OPEN or prior_strength is not None
         converged = settled and bool(change <= tolerance)
         posterior = updated
-    if item.size and not known.any():
-        # with nothing known two classes may have changed their names on the way
-        counts = _expected_votes(cast, posterior)
-        order = _names_by_votes(counts.sum(axis=0))
-        posterior, prior = posterior[:, order], prior[order]
-        confusion, total = confusion[:, order], total[:, order]
+    if model != 'one-coin' and prior_strength is None and item.size:
+        matrices = fit_skills(_expected_votes(cast, posterior))
     # how uncertain the class was in which a vote counted
     open_votes = _expected_votes(cast, posterior * (1 - posterior))
-    spread = (_spread_coin if model == 'one-coin' else _spread)(confusion, total, open_votes)
+    confusion = matrices.confusion
+    spread = spread_of(matrices, open_votes, coins=model == 'one-coin')
+    if item.size and not known.any():
+        # with nothing known two classes may have changed their names on the way
+        order = _names_by_votes(_expected_votes(cast, posterior).sum(axis=0))
+        posterior, prior = posterior[:, order], prior[order]
+        confusion, spread = confusion[:, order], spread[:, order]
     difficulty = None
     if model == 'difficulty' and item.size:
         posterior, difficulty = judge_items(
@@ -259,72 +280,6 @@ def _expected_votes(cast, posterior):
     return (cast @ posterior).reshape(-1, n_classes, n_classes).transpose(0, 2, 1)
 
 
-def _maximise(counts, prior_strength, start, last):
-    """
-    Return the confusion matrices that fit expected votes best, the votes behind each row, and
-    the number of the strength.
-    """
-    n_classes = counts.shape[1]
-    everybody = counts.sum(axis=0) + np.eye(n_classes) + 1 / n_classes
-    everybody /= everybody.sum(axis=1, keepdims=True)
-    if prior_strength is None:
-        start = _likeliest_strength(counts, everybody, start, last)
-    counts = counts + (prior_strength or STRENGTHS[start]) * everybody
-    total = counts.sum(axis=2)
-    return counts / total[:, :, None], total, start
-
-
-def _spread(confusion, total, open_votes):
-    """
-    Return the errors of confusion matrices.
-    """
-    total = total[:, :, None] + 1
-    among = open_votes.sum(axis=2, keepdims=True)
-    missing = open_votes * (1 - confusion) ** 2 + (among - open_votes) * confusion**2
-    return np.sqrt(confusion * (1 - confusion) / total + missing / total**2)
-
-
-def _maximise_coin(counts, prior_strength, start, last):
-    """
-    Return confusion matrices of one number each, the share of right votes, all votes, and the
-    number of the strength.
-    """
-    n_classes = counts.shape[1]
-    right = np.trace(counts, axis1=1, axis2=2)
-    coins = np.stack([right, counts.sum(axis=(1, 2)) - right], axis=1)[:, None]
-    everybody = coins.sum(axis=0) + 1.0
-    everybody /= everybody.sum()
-    if prior_strength is None:
-        start = _likeliest_strength(coins, everybody, start, last)
-    coins = coins[:, 0] + (prior_strength or STRENGTHS[start]) * everybody[0]
-    total = coins.sum(axis=1)
-    share = coins[:, 0] / total
-    same = np.eye(n_classes, dtype=bool)
-    shape = _shape_coin(n_classes)
-    confusion = np.where(same, share[:, None, None], 1 - share[:, None, None]) * shape
-    return confusion, np.repeat(total[:, None], n_classes, axis=1), start
-
-
-def _shape_coin(n_classes):
-    """
-    Return how right and wrong votes are spread: the wrong ones evenly over the other classes.
-    """
-    shape = np.full((n_classes, n_classes), 1 / (n_classes - 1))
-    np.fill_diagonal(shape, 1.0)
-    return shape
-
-
-def _spread_coin(confusion, total, open_votes):
-    """
-    Return the errors of matrices of one number each.
-    """
-    share, total = confusion[:, 0, 0], total[:, 0] + 1
-    # whether a vote was right is as uncertain as whether its class is the true one
-    missing = np.trace(open_votes, axis1=1, axis2=2)
-    spread = np.sqrt(share * (1 - share) / total + missing / total**2)
-    return spread[:, None, None] * _shape_coin(confusion.shape[1])
-
-
 def _anchors(truth, n_items, n_classes):
     """
     Return which items have a known class, and the probabilities of these.
@@ -341,35 +296,6 @@ def _anchors(truth, n_items, n_classes):
         raise ValueError(msg)
     known = truth >= 0
     return known, np.eye(n_classes)[truth[known]]
-
-
-def _likeliest_strength(counts, everybody, start, last):
-    """
-    Return which strength of the Dirichlet prior makes the counts likeliest, uphill from ``start``.
-
-    The counts of annotators who are alike scatter as those of one multinomial
-    distribution, and the strength found is large; where they differ it is small.
-    """
-    total = counts.sum(axis=2)
-
-    def value(number):
-        prior = STRENGTHS[number] * everybody
-        return (
-            special.gammaln(counts + prior).sum()
-            - len(counts) * special.gammaln(prior).sum()
-            - special.gammaln(total + STRENGTHS[number]).sum()
-            + total.size * special.gammaln(STRENGTHS[number])
-        )
-
-    number = min(start, last)
-    best = value(number)
-    for step in (1, -1):
-        while 0 <= number + step <= last:
-            trial = value(number + step)
-            if trial <= best:
-                break
-            number, best = number + step, trial
-    return number
 
 
 def _codes(name, values):

@@ -7,17 +7,24 @@ import numpy as np
 
 from clustercnn._utils.validation import check_one_of
 from clustercnn.core import UNKNOWN_NAME, LabelSchema, LabelSet
-from clustercnn.labels._confidence import likeliest_temper, temper
+from clustercnn.labels._confidence import (
+    effective_votes,
+    expected_correlation,
+    find_correlation,
+    learn_correlation,
+    soften,
+    vote_correlation,
+)
 from clustercnn.labels.annotators import dawid_skene
 
 __all__ = ['consensus']
 
-# known items from which on the confidence is corrected by them
-_FEWEST_KNOWN = 20
 # of a label that counts as known; matches with a catalogue have their probability for weight
 _LEAST_WEIGHT = 0.95
 # of those that estimate, the model of `dawid_skene`
 MODELS = {'dawid-skene': 'full', 'one-coin': 'one-coin', 'difficulty': 'difficulty'}
+# key of the metadata of votes
+ROW_NUMBERS = 'row_numbers'
 METHODS = ('majority', 'weighted', *MODELS)
 
 
@@ -27,7 +34,7 @@ def consensus(
     item='item',
     annotator='annotator',
     label='label',
-    method='majority',
+    method='dawid-skene',
     schema=None,
     weight=None,
     truth=None,
@@ -42,21 +49,18 @@ def consensus(
         One vote a row.
     item, annotator, label : str, optional
         Names of its columns.
-    method : {'majority', 'weighted', 'dawid-skene', 'one-coin', 'difficulty'}, optional
-        Shares of votes; shares with a weight for each annotator; or `dawid_skene` with
-        one of its models.
+    method : {'dawid-skene', 'one-coin', 'difficulty', 'majority', 'weighted'}, optional
+        `dawid_skene` with one of its models, shares of votes, or shares with a weight for each
+        annotator.
     schema : LabelSchema or iterable of str, optional
         The classes. By default the package's own if all votes fit it, else the classes
         that were voted for, in alphabetical order.
     weight : dict of str to float, optional
         For ``'weighted'``: weight of each annotator, 1 for those not named.
     truth : LabelSet, optional
-        For the models of `dawid_skene`: what is known of some items, by which annotators are
-        judged. Only its certain labels count, those of one class with a probability of 1 and a
-        weight of 0.95 or more; items without votes are left out. With twenty known items or
-        more the confidence is corrected by them, each held out in turn: votes on one item are
-        not independent, and the models are too certain on real crowds. ``temper`` in the
-        metadata is the power that was used.
+        For the models of `dawid_skene`: what is known of some items, by which annotators and the
+        confidence are judged. Only its certain labels count, those of one class with a
+        probability of 1 and a weight of 0.95 or more; items without votes are left out.
     prior_strength : float, optional
         For the models of `dawid_skene`, see there.
 
@@ -74,6 +78,19 @@ def consensus(
         If a column is missing.
     ValueError
         If a vote is for a class that the schema lacks; names the row.
+
+    Notes
+    -----
+    The models take votes on one item for independent, given its class and the matrices. Those of
+    real crowds are not: a hard item misleads many, and twenty votes tell as much as two or three.
+    Votes with a correlation ``r`` therefore count as ``n / (1 + (n - 1) r)``, ``n`` being their
+    number by Kish (1965, Survey Sampling) where some tell more than others; the likeliest class
+    stays. Whether votes are correlated at all shows in what they have in common beyond the model.
+    How far is not told by votes, since what all take for right is taken for right: the mean is
+    taken over the correlations that real crowds with known truth need, until known items
+    (``truth``), each held out in turn, say which of them fit. The expected one is in the
+    metadata, ``correlation``. The model ``'difficulty'`` has one of its own, and is corrected
+    where items are known only.
 
     Examples
     --------
@@ -97,10 +114,12 @@ def consensus(
         msg = f'the votes lack the columns {", ".join(missing)}; there are {votes.colnames}'
         raise KeyError(msg)
     items, people, names = (_text(votes[name]) for name in (item, annotator, label))
+    # as people count, from 1, and as in the file, where the pipeline has left out some
+    place = votes.meta.get(ROW_NUMBERS, range(1, len(votes) + 1))
     for name, values in ((item, items), (annotator, people)):
         empty = np.flatnonzero(values == '')
         if empty.size:
-            msg = f"row {empty[0]} of the votes has nothing in the column '{name}'"
+            msg = f"row {place[empty[0]]} of the votes has nothing in the column '{name}'"
             raise ValueError(msg)
     ids, item_code = _in_order(items)
     cast = (names != '') & (names != UNKNOWN_NAME)
@@ -112,7 +131,8 @@ def consensus(
     if wrong.size:
         msg = (
             f"{wrong.size} votes are for no class of the schema, the first '{names[wrong[0]]}' "
-            f'in row {wrong[0]}; the classes are {", ".join(schema.classes)}'
+            f"in row {place[wrong[0]]}, column '{label}'; the classes are "
+            f'{", ".join(schema.classes)}'
         )
         raise ValueError(msg)
     annotators, person_code = _in_order(people)
@@ -153,14 +173,20 @@ def consensus(
         probability = result.probability
         meta['n_iterations'] = result.n_iterations
         meta['converged'] = result.converged
+        known = np.full(len(ids), -1) if anchors is None else anchors
         if anchors is not None:
-            known = anchors >= 0
-            meta['n_known'] = int(known.sum())
-            if known.sum() >= _FEWEST_KNOWN:
-                meta['temper'], even = likeliest_temper(estimate, anchors)
-                base = np.full(shape[1], 1 / shape[1]) if even else result.prior
-                tempered = temper(probability, meta['temper'], prior=base)
-                probability = np.where(known[:, None], probability, tempered)
+            meta['n_known'] = int((known >= 0).sum())
+        # the model of difficult items has a correlation of its own
+        if len(rows) and (method != 'difficulty' or meta.get('n_known')):
+            worth = effective_votes(index, who, result, n_items=len(ids))
+            correlation = expected_correlation()
+            if method != 'difficulty':
+                correlation = find_correlation(*vote_correlation(index, who, said, result))
+            if meta.get('n_known'):
+                correlation = learn_correlation(correlation, estimate, known, worth)
+            softened = soften(probability, worth, correlation)
+            probability = np.where(known[:, None] >= 0, probability, softened)
+            meta['correlation'] = correlation.mean
     else:
         values = np.ones(len(annotators))
         for name, factor in (weight or {}).items():

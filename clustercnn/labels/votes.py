@@ -73,8 +73,8 @@ def votes_from_columns(table, annotators, *, item='item', classes=None):
         if len(wrong):
             row, column = wrong[0]
             msg = (
-                f"{len(wrong)} cells hold no class, the first '{cells[row, column]}' in row {row} "
-                f"('{items[row]}'), column '{annotators[column]}'; the classes are "
+                f"{len(wrong)} cells hold no class, the first '{cells[row, column]}' in row "
+                f"{row + 1} ('{items[row]}'), column '{annotators[column]}'; the classes are "
                 f'{", ".join(map(str, classes))}'
             )
             raise ValueError(msg)
@@ -88,14 +88,14 @@ def votes_from_columns(table, annotators, *, item='item', classes=None):
 def _check_items(items, column):
     empty = np.flatnonzero(items == '')
     if empty.size:
-        msg = f"row {empty[0]} has nothing in the column '{column}'"
+        msg = f"row {empty[0] + 1} has nothing in the column '{column}'"
         raise ValueError(msg)
     _, first, place = np.unique(items, return_index=True, return_inverse=True)
     again = np.flatnonzero(first[place] != np.arange(len(items)))
     if again.size:
         row = again[0]
         msg = (
-            f"'{items[row]}' is in row {row} again, as in row {first[place][row]}; a table "
+            f"'{items[row]}' is in row {row + 1} again, as in row {first[place][row] + 1}; a table "
             f'with a column an annotator has each item once'
         )
         raise ValueError(msg)

@@ -79,8 +79,8 @@ def test_codes_are_classes_too():
         ({}, [], 'an item and at least one annotator need a column each'),
         ({}, ['ann', 'ann'], 'need a column each'),
         ({}, ['candidate'], 'need a column each'),
-        ({'candidate': ['c1', 'c2', 'c1', 'c4']}, PEOPLE, "'c1' is in row 2 again, as in row 0"),
-        ({'candidate': ['c1', ' ', 'c3', 'c4']}, PEOPLE, 'row 1 has nothing in the column'),
+        ({'candidate': ['c1', 'c2', 'c1', 'c4']}, PEOPLE, "'c1' is in row 3 again, as in row 1"),
+        ({'candidate': ['c1', ' ', 'c3', 'c4']}, PEOPLE, 'row 2 has nothing in the column'),
     ],
 )
 def test_what_is_wrong_is_named(changes, people, message, tmp_path):
@@ -104,7 +104,7 @@ def test_a_cell_that_is_no_class_is_named(tmp_path, capsys):
     command = [*command[:-1], str(tmp_path / 'l.ecsv'), '--annotator-columns', *PEOPLE]
     assert main([*command, '--classes', 'cluster,point,galaxy']) == 1
     error = capsys.readouterr().err
-    assert "1 cells hold no class, the first 'star' in row 2 ('c3'), column 'bob'" in error
+    assert "1 cells hold no class, the first 'star' in row 3 ('c3'), column 'bob'" in error
     assert main([*command, '--label', 'class']) == 2
     assert 'give --annotator-columns, or' in capsys.readouterr().err
 
@@ -129,14 +129,14 @@ def test_votes_on_what_is_no_candidate_are_counted(kind, tmp_path, capsys):
         command = ['labels', 'consensus', str(tmp_path / 'v.csv'), '--candidates', str(path)]
         assert main([*command, '-o', str(tmp_path / 'l.ecsv')]) == 0
         told = capsys.readouterr().out
-        assert "2 left out: on what is no candidate, the first '77' in row 2" in told
+        assert "2 left out: on what is no candidate, the first '77' in row 3" in told
         assert '2 candidates have no vote' in told
         found = LabelSet.read(tmp_path / 'l.ecsv')
         # candidates that are read are not written over
         assert main([*command, '-o', str(path), '--overwrite']) == 1
         assert main([*command, '--item', 'annotator', '-o', str(tmp_path / 'm.ecsv')]) == 1
         error = capsys.readouterr().err
-        assert "none of the 4 votes is on a candidate, the first 'a' in row 0" in error
+        assert "none of the 4 votes is on a candidate, the first 'a' in row 1" in error
     assert found.ids == ('1', '2')
     assert found.meta['n_candidates_without_votes'] == 2
 
@@ -152,9 +152,9 @@ def test_votes_of_an_export_on_what_is_no_candidate_are_counted(tmp_path, capsys
     command = ['labels', 'read', str(path), '--candidates', str(tmp_path / 'c.ecsv'), '-o']
     assert main([*command, str(tmp_path / 'l.ecsv')]) == 0
     told = capsys.readouterr().out
-    assert "1 left out: on what is no candidate, the first '9' in row 2 of the votes" in told
+    assert "1 left out: on what is no candidate, the first '9' in row 3 of the votes" in told
     assert '2 candidates have no vote' in told
     # an answer that is no class of the schema
     assert main([*command, str(tmp_path / 'm.ecsv'), '--classes', 'Yes,Maybe']) == 1
     error = capsys.readouterr().err
-    assert "export.csv: 1 votes are for no class of the schema, the first 'No' in row 1" in error
+    assert "export.csv: 1 votes are for no class of the schema, the first 'No' in row 2" in error

@@ -1,0 +1,207 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Votes that err together count as fewer, and nobody's skill is averaged away.
+"""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from scipy import integrate, stats
+
+from clustercnn import LabelSet, evaluation, labels
+from clustercnn.labels._confidence import (
+    SCATTER,
+    TYPICAL,
+    effective_votes,
+    expected_correlation,
+    find_correlation,
+    soften,
+    vote_correlation,
+)
+from clustercnn.labels._matrices import LAST_AT_FIRST, STRENGTHS, likeliest_strength
+
+
+def crowd(seed, *, hardness, n_items=400, n_people=40, n_votes=9, error=0.25):
+    """
+    Return truth and votes of a simulated crowd of equals whose items shift the odds of all.
+    """
+    rng = np.random.default_rng([seed, round(10 * hardness)])
+    truth = rng.integers(0, 3, n_items)
+    item = np.repeat(np.arange(n_items), n_votes)
+    who = np.concatenate([rng.choice(n_people, n_votes, replace=False) for _ in range(n_items)])
+    odds = np.full((n_items, 3), np.log(error / 2))
+    odds[np.arange(n_items), truth] = np.log(1 - error)
+    odds += hardness * rng.normal(size=odds.shape)
+    said = (odds[item] + rng.gumbel(size=(len(item), 3))).argmax(axis=1)
+    return truth, item, who, said
+
+
+def result_of(confusion, probability, prior=None):
+    confusion = np.asarray(confusion, float)
+    n_classes = confusion.shape[1]
+    return labels.DawidSkeneResult(
+        probability=np.asarray(probability, float),
+        confusion=confusion,
+        confusion_std=np.zeros_like(confusion),
+        prior=np.full(n_classes, 1 / n_classes) if prior is None else prior,
+        n_iterations=1,
+        converged=True,
+    )
+
+
+def test_correlation_is_that_of_the_definition():
+    rng = np.random.default_rng(1)
+    item, who, said = (
+        np.repeat(np.arange(30), 4),
+        np.tile(np.arange(4), 30),
+        rng.integers(0, 2, 120),
+    )
+    matrices = rng.dirichlet([3, 2], (4, 2))
+    probability = rng.dirichlet([1, 1], 30)
+    common = most = 0
+    for row in range(120):
+        for other in range(120):
+            if row == other or item[row] != item[other]:
+                continue
+            for true in range(2):
+                share = probability[item[row], true]
+                for k in range(2):
+                    one, two = matrices[who[row], true, k], matrices[who[other], true, k]
+                    common += share * ((said[row] == k) - one) * ((said[other] == k) - two)
+                    most += share * np.sqrt(one * (1 - one) * two * (1 - two))
+    found, error = vote_correlation(item, who, said, result_of(matrices, probability))
+    assert found == pytest.approx(common / most, rel=1e-9)
+    assert 0 < error < 0.2
+
+
+def test_the_error_of_the_correlation_is_its_scatter():
+    pulls = []
+    for seed in range(25):
+        truth, item, who, said = crowd(seed, hardness=0)
+        matrices = np.full((40, 3, 3), 0.125) + 0.625 * np.eye(3)
+        found, error = vote_correlation(item, who, said, result_of(matrices, np.eye(3)[truth]))
+        pulls.append(found / error)
+    assert 0.7 < np.std(pulls) < 1.4
+    assert abs(np.mean(pulls)) < 0.7
+
+
+def test_votes_of_equals_count_by_number_and_idle_ones_not_at_all():
+    item, who = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 0, 3, 3])
+    matrices = np.array([[[0.8, 0.2], [0.2, 0.8]]] * 3 + [[[0.5, 0.5]] * 2])
+    result = result_of(matrices, np.full((3, 2), 0.5))
+    np.testing.assert_allclose(effective_votes(item, who, result, n_items=3), [3, 1, 0])
+    idle = result_of(matrices[3:].repeat(4, axis=0), np.full((3, 2), 0.5))
+    np.testing.assert_allclose(effective_votes(item, who, idle, n_items=3), [3, 3, 0])
+
+
+def test_softened_is_the_mean_over_what_the_correlation_may_be():
+    probability = np.array([[0.97, 0.02, 0.01], [np.nan] * 3])
+    votes = np.array([10.0, 0.0])
+    found = soften(probability, votes, expected_correlation(0.7))
+
+    def mixed(logarithm):
+        power = 1 / (1 + 9 * TYPICAL * np.exp(SCATTER * logarithm))
+        return stats.norm.pdf(logarithm) * 0.97**power / (probability[0] ** power).sum()
+
+    exact = 0.3 * 0.97 + 0.7 * integrate.quad(mixed, -8, 8)[0]
+    assert found[0, 0] == pytest.approx(exact, abs=1e-4)
+    np.testing.assert_allclose(found[0].sum(), 1)
+    assert np.isnan(found[1]).all()
+    # one vote is as good as it is
+    np.testing.assert_allclose(
+        soften(probability[:1], votes[1:], expected_correlation(1)), probability[:1]
+    )
+
+
+def test_what_is_left_of_it_tells_whether_votes_are_independent():
+    assert find_correlation(0.0, 0.005).weight[0] > 0.95
+    assert find_correlation(0.04, 0.005).weight[0] < 0.01
+    # with few items nobody knows
+    assert 0.3 < find_correlation(0.0, 0.5).weight[0] < 0.7
+    assert find_correlation(np.nan, np.nan).weight[0] == pytest.approx(0.5)
+    nothing = result_of(np.full((1, 2, 2), 0.5), np.full((2, 2), 0.5))
+    assert np.isnan(
+        vote_correlation(np.array([0, 1]), np.array([0, 0]), np.array([0, 1]), nothing)
+    ).all()
+
+
+def test_confidence_means_what_it_says_of_hard_items_and_of_plain_ones():
+    for hardness in (0.0, 1.5):
+        found, raw, right = [], [], []
+        for seed in range(6):
+            truth, item, who, said = crowd(seed, hardness=hardness)
+            votes = Table({'item': item, 'annotator': who, 'label': np.array(list('abc'))[said]})
+            soft = labels.consensus(votes, schema=tuple('abc'))
+            found.append(soft.soft().max(axis=1))
+            raw.append(labels.dawid_skene(item, who, said, n_classes=3).probability.max(axis=1))
+            right.append(soft.hard() == truth)
+            # softening changes no label
+            np.testing.assert_array_equal(
+                soft.hard(),
+                labels.dawid_skene(item, who, said, n_classes=3).probability.argmax(axis=1),
+            )
+        right = np.concatenate(right)
+        error = evaluation.expected_calibration_error(np.concatenate(found), right)
+        before = evaluation.expected_calibration_error(np.concatenate(raw), right)
+        if hardness:
+            assert before > 0.2
+            assert error < before / 2
+        else:
+            assert error < 0.02
+
+
+def test_known_items_say_how_far_votes_are_correlated():
+    truth, item, who, said = crowd(3, hardness=0)
+    # everybody takes four in ten for another class, which no vote can tell
+    odd = np.random.default_rng(1).random(400) < 0.4
+    truth = np.where(odd, (truth + 1) % 3, truth)
+    names = np.array(list('abc'))
+    votes = Table({'item': item, 'annotator': who, 'label': names[said]})
+    blind = labels.consensus(votes, schema=tuple('abc'))
+    found = []
+    for n_known in (5, 60):
+        known = labels_of(names[truth[:n_known]])
+        found.append(labels.consensus(votes, schema=tuple('abc'), truth=known).meta['correlation'])
+    assert blind.meta['correlation'] < 0.05
+    assert min(found) > 0.4
+
+
+def labels_of(names):
+    return LabelSet.from_labels([str(k) for k in range(len(names))], names, schema=tuple('abc'))
+
+
+@pytest.mark.parametrize('n_classes', [2, 4])
+def test_matrices_of_people_who_differ_in_skill_alone(n_classes):
+    pulls, worst = [], []
+    for seed in range(6):
+        rng = np.random.default_rng([seed, n_classes])
+        truth = rng.integers(0, n_classes, 600)
+        # one in ten guesses
+        error = np.where(np.arange(40) % 10 == 0, 1 - 1 / n_classes, rng.beta(4, 16, 40))
+        matrices = np.empty((40, n_classes, n_classes))
+        for person, own in enumerate(error):
+            matrices[person] = own / (n_classes - 1)
+            np.fill_diagonal(matrices[person], 1 - own)
+        item = np.repeat(np.arange(600), 10)
+        who = np.concatenate([rng.choice(40, 10, replace=False) for _ in range(600)])
+        edges = np.cumsum(matrices[who, truth[item]], axis=1)[:, :-1]
+        said = (rng.random(len(item))[:, None] > edges).sum(axis=1)
+        result = labels.dawid_skene(item, who, said, n_classes=n_classes)
+        np.testing.assert_allclose(result.confusion.sum(axis=2), 1)
+        pull = (result.confusion - matrices) / result.confusion_std
+        pulls.append(pull)
+        worst.append(pull[::10])
+    assert 0.8 < np.sqrt(np.mean(np.square(pulls))) < 1.2
+    # nor are those who guess drawn to the others
+    assert np.sqrt(np.mean(np.square(worst))) < 1.4
+
+
+def test_strength_is_that_from_which_counts_were_drawn():
+    rng = np.random.default_rng(5)
+    for number in (4, 10):
+        shares = rng.dirichlet(STRENGTHS[number] * np.array([0.6, 0.3, 0.1]), 400)
+        counts = np.array([rng.multinomial(40, share) for share in shares])[:, None].astype(float)
+        found = likeliest_strength(
+            counts, np.array([[0.6, 0.3, 0.1]]), LAST_AT_FIRST, len(STRENGTHS) - 1
+        )
+        assert abs(found - number) <= 1
