@@ -21,8 +21,8 @@ __all__ = [
 # the correlation with which votes on one item count, of real crowds whose truth is known: median
 # and scatter of its logarithm, and the same of the correlation that is left in their votes;
 # validation/labels/measure_correlation.py
-TYPICAL, SCATTER = 0.55, 0.43
-TYPICAL_LEFT, SCATTER_LEFT = 0.045, 0.65
+TYPICAL, SCATTER = 0.59, 0.33
+TYPICAL_LEFT, SCATTER_LEFT = 0.042, 0.61
 _N_NODES = 25
 _MOST_ITEMS = 5000
 _N_FOLDS = 5

@@ -44,16 +44,33 @@ def faces(data):
 
 def real_crowds(data, more=None):
     """
-    Return truth and votes of the two crowds of the shared data and of those in another folder.
+    Return truth and votes of the two crowds of the shared data, if any, and of those in another
+    folder.
 
     That has a folder for each crowd, with ``answer.csv`` (question, worker, answer) and
     ``truth.csv`` (question, truth).
     """
-    found = {'bluebirds': bluebirds(data), 'faces': faces(data)}
+    found = {} if data is None else {'bluebirds': bluebirds(data), 'faces': faces(data)}
     for path in sorted(more.iterdir()) if more else ():
         if (path / _ANSWERS).exists():
             found[path.name] = _from_tables(path / _ANSWERS, path / _TRUTH)
     return found
+
+
+def coded(truth, votes):
+    """
+    Return the class of each item, -1 where not known, item, person and class of each vote, and the
+    number of classes; of several votes of a person on an item the last counts.
+    """
+    items, item = np.unique(np.asarray(votes['item'], str), return_inverse=True)
+    _, who = np.unique(np.asarray(votes['annotator'], str), return_inverse=True)
+    classes = sorted({*truth.values(), *map(str, votes['label'])})
+    code = {name: number for number, name in enumerate(classes)}
+    said = np.array([code[str(name)] for name in votes['label']])
+    pair = item * (who.max() + 1) + who
+    last = np.sort(len(pair) - 1 - np.unique(pair[::-1], return_index=True)[1])
+    known = np.array([code[truth[name]] if name in truth else -1 for name in items])
+    return known, item[last], who[last], said[last], len(classes)
 
 
 def _matrices(error, wrong):

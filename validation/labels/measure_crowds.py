@@ -13,14 +13,17 @@ import os
 from pathlib import Path
 
 import numpy as np
-from crowds import FAMILIES, real_crowds, simulate_family
+from astropy.table import Table
+from crowds import FAMILIES, coded, real_crowds, simulate_family
 from scipy import stats
 
-from clustercnn import LabelSet, evaluation, labels
+from clustercnn import LabelSet, evaluation, labels, simulate
 
 HERE = Path(__file__).resolve().parent
 METHODS = ('majority', 'dawid-skene', 'one-coin', 'difficulty')
-MODELS = {'dawid-skene': 'full', 'one-coin': 'one-coin', 'difficulty': 'difficulty'}
+DEFAULT = 'dawid-skene'
+# with so many known items sets of them are drawn
+MOST_ITEMS = 1000
 # repetitions of each family, and draws of all intervals
 N_OF_FAMILY, N_DRAWS = 12, 300
 # of the simulated crowds: mean error, the votes an item has, people, items, repetitions
@@ -41,15 +44,15 @@ def calibration(probability, right, *, interval=False):
     """
     Return the calibration error of the probability of the label, and what it would be at best.
 
-    It cannot be negative: ``ece_if_calibrated`` is the mean of crowds of the same size and
-    the same probabilities that mean what they say.
+    It cannot be negative: ``ece_if_calibrated`` is that of crowds of the same size and the same
+    probabilities that mean what they say, the mean and the range of 95 % of them.
     """
     rng = np.random.default_rng(8)
     error = evaluation.expected_calibration_error
     drawn = [error(probability, rng.random(len(right)) < probability) for _ in range(N_DRAWS)]
     found = {
         'ece': float(error(probability, right)),
-        'ece_if_calibrated': float(np.mean(drawn)),
+        'ece_if_calibrated': [float(np.mean(drawn)), *np.quantile(drawn, [0.025, 0.975]).tolist()],
         'mean_probability': float(np.mean(probability)),
     }
     if interval:
@@ -64,64 +67,109 @@ def on_real_crowds(crowds):
     """
     results = {}
     for name, (truth, votes) in crowds.items():
-        results[name] = {'items': len(truth), 'votes': len(votes)}
+        known, item, who, said, n_classes = coded(truth, votes)
+        table = as_votes(item, who, said)
+        schema = schema_of(n_classes)
+        there = np.flatnonzero(known >= 0)
+        results[name] = {'items': len(there), 'votes': len(said)}
         for method in METHODS:
-            found = labels.consensus(votes, method=method).select(truth)
-            right = np.array([said == truth[item] for item, said in zip(
-                found.ids, found.names(), strict=True)])  # fmt: skip
-            results[name][method] = {
+            found = labels.consensus(table, method=method, schema=schema)
+            found = found.select([str(number) for number in there])
+            right = found.hard() == known[there]
+            row = {
                 'right': share_right(right.sum(), len(right)),
                 **calibration(found.soft().max(axis=1), right, interval=True),
             }
+            if 'correlation' in found.meta:
+                row['correlation'] = found.meta['correlation']
+            if method == DEFAULT:
+                plain = labels.dawid_skene(item, who, said, n_classes=n_classes)
+                row['ece_if_independent'] = float(
+                    evaluation.expected_calibration_error(
+                        plain.probability[there].max(axis=1), right
+                    )
+                )
+            results[name][method] = row
     return results
 
 
-def with_known_items(crowds, *, share=0.2, n_splits=12):
+def as_votes(item, who, said):
     """
-    Return what a share of known items, drawn at random, does to the others, over many draws.
+    Return a table of votes, whose items are named by their numbers.
+    """
+    names = np.array(schema_of(said.max() + 1))
+    return Table({'item': item, 'annotator': who, 'label': names[said]})
+
+
+def schema_of(n_classes):
+    """
+    Return names of classes in the order of their codes.
+    """
+    return tuple(f'class{number:03d}' for number in range(n_classes))
+
+
+def with_known_items(crowds, *, n_splits=6):
+    """
+    Return what some known items, drawn at random, do to the others, over many draws.
+
+    Of the crowds with up to a thousand known items; these are drawn anew each time.
     """
     results = {}
     for name, (truth, votes) in crowds.items():
-        ids = np.array(sorted(truth))
-        classes = tuple(sorted({*truth.values(), *map(str, votes['label'])}))
-        results[name] = {'share_known': share, 'splits': n_splits}
-        for method in METHODS[1:]:
-            right, confidence = [], []
-            for split in range(n_splits):
-                drawn = np.random.default_rng([split, 3]).random(len(ids)) < share
-                known = LabelSet.from_labels(
-                    ids[drawn], [truth[item] for item in ids[drawn]], schema=classes
-                )
-                found = labels.consensus(votes, method=method, truth=known, schema=classes)
-                others = found.select(ids[~drawn])
-                right.append(
-                    [
-                        truth[item] == said
-                        for item, said in zip(ids[~drawn], others.names(), strict=True)
-                    ]
-                )
-                confidence.append(others.soft().max(axis=1))
-            hits = np.concatenate(right)
-            results[name][method] = {
-                # the draws share their items: the interval is that of one
-                'right': share_right(round(hits.mean() * len(ids)), len(ids)),
-                **calibration(np.concatenate(confidence), hits),
+        known, item, who, said, n_classes = coded(truth, votes)
+        there = np.flatnonzero(known >= 0)
+        if len(there) > MOST_ITEMS:
+            continue
+        table, schema = as_votes(item, who, said), schema_of(n_classes)
+        for n_known in (10, round(0.2 * len(there))):
+            entry = {'known': n_known, 'items': len(there), 'splits': n_splits}
+            results[f'{name}, {n_known}'] = entry | {
+                method: others_of(table, schema, known, there, n_known, n_splits, method)
+                for method in (DEFAULT, 'difficulty')
             }
     return results
+
+
+def others_of(table, schema, known, there, n_known, n_splits, method):
+    """
+    Return how right and how calibrated the items are that are not known.
+    """
+    right, confidence = [], []
+    for split in range(n_splits):
+        drawn = np.random.default_rng([split, 3]).permutation(there)[:n_known]
+        truth = LabelSet.from_labels(
+            drawn.astype(str), [schema[code] for code in known[drawn]], schema=schema
+        )
+        others = np.setdiff1d(there, drawn)
+        found = labels.consensus(table, method=method, truth=truth, schema=schema)
+        found = found.select(others.astype(str))
+        right.append(found.hard() == known[others])
+        confidence.append(found.soft().max(axis=1))
+    hits = np.concatenate(right)
+    return {
+        # the draws share their items: the interval is that of one
+        'right': share_right(round(hits.mean() * len(there)), len(there)),
+        **calibration(np.concatenate(confidence), hits),
+    }
 
 
 def estimates_of(item, who, said, *, n_items, n_classes, seed):
     """
-    Return probabilities, codes and, of those that make matrices, the result, by method.
+    Return probabilities, codes and, of the default, what is said of the annotators, by method.
     """
     votes = np.bincount(item * n_classes + said, minlength=n_items * n_classes)
     votes = votes.reshape(n_items, n_classes)
     # ties are dealt out at random
     tied = votes + np.random.default_rng(seed).random(votes.shape) * 1e-6
     estimates = {'majority': (votes / votes.sum(axis=1, keepdims=True), tied.argmax(axis=1), None)}
-    for method, model in MODELS.items():
-        found = labels.dawid_skene(item, who, said, n_classes=n_classes, model=model)
-        estimates[method] = found.probability, found.probability.argmax(axis=1), found
+    table = as_votes(item, who, said)
+    for method in METHODS[1:]:
+        found = labels.consensus(table, method=method, schema=schema_of(n_classes))
+        found = found.select([str(number) for number in range(n_items)])
+        plain = None
+        if method == DEFAULT:
+            plain = labels.dawid_skene(item, who, said, n_classes=n_classes)
+        estimates[method] = found.soft(), found.hard(), plain
     return estimates
 
 
@@ -223,6 +271,42 @@ def on_simulated_crowds(*, n_classes):
     }
 
 
+def on_volunteers(*, n_crowds=12, n_items=800, n_people=40):
+    """
+    Return how well the matrices of the volunteers of ``clustercnn simulate --votes`` come back.
+
+    All items are equally bright, since the matrices hold for one brightness.
+    """
+    classes = ('cluster', 'point', 'galaxy', 'other')
+    pulls = []
+    for seed in range(n_crowds):
+        truth = np.random.default_rng(seed).choice(classes, n_items, p=[0.35, 0.4, 0.1, 0.15])
+        crowd = simulate.simulate_crowd(
+            truth, np.full(n_items, 80.0), n_votes=N_VOTES, n_people=n_people, seed=seed
+        )
+        votes = crowd.votes[crowd.votes['label'] != 'Unknown']
+        result = labels.dawid_skene(
+            votes['item_number'].data,
+            votes['annotator_number'].data,
+            [classes.index(name) for name in votes['label']],
+            n_classes=len(classes),
+            n_items=n_items,
+            n_annotators=n_people,
+        )
+        pull = (result.confusion - crowd.confusion) / result.confusion_std
+        pulls.append(pull[np.isfinite(crowd.confusion)])
+    by_crowd = [float(np.sqrt(np.mean(pull**2))) for pull in pulls]
+    pulls = np.concatenate(pulls)
+    return {
+        'simulated': True,
+        'crowds': n_crowds,
+        'pull_of_matrices': float(np.sqrt(np.mean(pulls**2))),
+        'largest_pull_of_a_crowd': max(by_crowd),
+        'matrices_within_one_sigma': float(np.mean(np.abs(pulls) < 1)),
+        'matrices_within_two_sigma': float(np.mean(np.abs(pulls) < 2)),
+    }
+
+
 def main():
     """
     Run the command.
@@ -234,6 +318,7 @@ def main():
     options = parser.parse_args()
     results = {'simulated_crowds': [on_simulated_crowds(n_classes=number) for number in (2, 4)]}
     results['simulated_families'] = on_families()
+    results['simulated_volunteers'] = on_volunteers()
     if options.data is not None:
         crowds = real_crowds(Path(options.data), options.more)
         results['real_crowds'] = on_real_crowds(crowds)
