@@ -332,8 +332,9 @@ def _of_candidates(votes, candidates, *, column='item'):
     known = np.array([name in ids for name in items], bool)
     facts = {'n_candidates_without_votes': len(ids - set(items)), 'dropped': {}}
     if not known.all():
+        place = votes.meta.get(ROW_NUMBERS, range(1, len(votes) + 1))
         row = int(np.flatnonzero(~known)[0])
-        first = f"the first '{items[row]}' in row {row + 1} of the votes"
+        first = f"the first '{items[row]}' in row {place[row]} of the votes"
         if not known.any():
             one = min(ids, default='none')
             msg = (
@@ -342,9 +343,9 @@ def _of_candidates(votes, candidates, *, column='item'):
             )
             raise ValueError(msg)
         facts['dropped'] = {f'on what is no candidate, {first}': int((~known).sum())}
-    rows = np.flatnonzero(known) + 1
+    place = votes.meta.get(ROW_NUMBERS, np.arange(1, len(votes) + 1))
     votes = votes[known]
-    votes.meta[ROW_NUMBERS] = rows
+    votes.meta[ROW_NUMBERS] = np.asarray(place)[known]
     return votes, facts
 
 

@@ -161,9 +161,15 @@ def _answers(options):
 
 
 def _schema(options):
-    return (
-        None if options.classes is None else [name.strip() for name in options.classes.split(',')]
-    )
+    if options.classes is None:
+        return None
+    from clustercnn.core import LabelSchema
+
+    try:
+        return LabelSchema(tuple(name.strip() for name in options.classes.split(',')))
+    except ValueError as error:
+        msg = f'--classes {options.classes}: {error}'
+        raise UsageError(msg) from error
 
 
 def _tell_labels(options, labels, source):

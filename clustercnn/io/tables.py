@@ -19,13 +19,13 @@ from clustercnn.core import (
 )
 from clustercnn.core.columns import column_definition
 from clustercnn.exceptions import ImageReadError, TableReadError
+from clustercnn.io._csv import read_csv
 from clustercnn.io.planes import check_file, open_hdus
 from clustercnn.io.surveys import likely_survey
 
 __all__ = ['read_table', 'write_table']
 
 _ASTROPY_FORMAT = {
-    'csv': 'ascii.csv',
     'ecsv': 'ascii.ecsv',
     'fits': 'fits',
     'votable': 'votable',
@@ -55,12 +55,15 @@ def read_table(path, format_name):
     """
     try:
         check_file(path)
+        if format_name == 'csv':
+            # text stays text: '0042' is no number, and 1.10 not 1.1
+            return read_csv(path)
         if format_name == 'fits':
             table = open_hdus(path, lambda hdus: _first_table(path, hdus))
         else:
-            # text stays text: '0042' is no number, and 1.10 not 1.1
-            options = {'converters': {'*': str}} if format_name == 'csv' else {}
-            table = Table.read(path, format=_ASTROPY_FORMAT[format_name], **options)
+            table = Table.read(path, format=_ASTROPY_FORMAT[format_name])
+    except TableReadError:
+        raise
     except ImageReadError as error:
         raise TableReadError(path, error.reason) from error
     except Exception as error:

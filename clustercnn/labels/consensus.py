@@ -3,6 +3,8 @@
 One label an item from the votes of many people.
 """
 
+import re
+
 import numpy as np
 
 from clustercnn._utils.validation import check_one_of
@@ -23,6 +25,7 @@ __all__ = ['consensus']
 _LEAST_WEIGHT = 0.95
 # of those that estimate, the model of `dawid_skene`
 MODELS = {'dawid-skene': 'full', 'one-coin': 'one-coin', 'difficulty': 'difficulty'}
+_CONTROL = re.compile(r'[\x00-\x1f\x7f]')
 # key of the metadata of votes
 ROW_NUMBERS = 'row_numbers'
 METHODS = ('majority', 'weighted', *MODELS)
@@ -68,16 +71,17 @@ def consensus(
     -------
     labels : LabelSet
         Soft labels with the votes counted, items in the order of their first vote; its
-        metadata say what was left out. Empty and masked votes and those for
-        ``'unknown'`` are left out and counted; if an annotator has voted more than once
-        for an item, the last vote counts. An item with no vote left is unknown.
+        metadata say what was left out. Votes that are empty, masked, ``'nan'`` or ``'unknown'``,
+        in any case, are left out and counted; if an annotator has voted more than once for an
+        item, the last vote counts. An item with no vote left is unknown.
 
     Raises
     ------
     KeyError
         If a column is missing.
     ValueError
-        If a vote is for a class that the schema lacks; names the row.
+        If a vote is for a class that the schema lacks, or a name is empty or damaged; names row,
+        counted from 1, and column.
 
     Notes
     -----
@@ -109,6 +113,11 @@ def consensus(
     if truth is not None and method not in MODELS:
         msg = f"'truth' is for the methods {', '.join(MODELS)}, not for {method!r}"
         raise ValueError(msg)
+    if len({item, annotator, label}) < 3:
+        msg = (
+            f"item, annotator and label need a column each, got '{item}', '{annotator}', '{label}'"
+        )
+        raise ValueError(msg)
     missing = [name for name in (item, annotator, label) if name not in votes.colnames]
     if missing:
         msg = f'the votes lack the columns {", ".join(missing)}; there are {votes.colnames}'
@@ -121,8 +130,12 @@ def consensus(
         if empty.size:
             msg = f"row {place[empty[0]]} of the votes has nothing in the column '{name}'"
             raise ValueError(msg)
+    _check_text({item: items, annotator: people, label: names}, place)
     ids, item_code = _in_order(items)
-    cast = (names != '') & (names != UNKNOWN_NAME)
+    # so are votes that are no number, as tables of numbers write what is not there
+    distinct, number = np.unique(names, return_inverse=True)
+    silent = [name.casefold() in ('', 'nan', UNKNOWN_NAME) for name in distinct.tolist()]
+    cast = ~np.array(silent, bool)[number.reshape(-1)]
     schema = _schema_of(schema, names[cast])
     codes = np.full(len(names), -1)
     for code, name in enumerate(schema.classes):
@@ -208,6 +221,22 @@ def consensus(
     )
 
 
+def _check_text(columns, place):
+    """
+    Refuse what is no name but a sign of a quote that was not closed, or of damage.
+    """
+    for column, texts in columns.items():
+        distinct = np.unique(texts)
+        broken = [text for text in distinct.tolist() if _CONTROL.search(text)]
+        if broken:
+            row = place[int(np.flatnonzero(texts == broken[0])[0])]
+            msg = (
+                f'row {row} of the votes has a line break or another control character in the '
+                f"column '{column}': {broken[0][:60]!r}; a quote may not be closed"
+            )
+            raise ValueError(msg)
+
+
 def _truth_of(truth, ids, schema):
     """
     Return the code of the class of each item, -1 where it is not known; None without truth.
@@ -263,7 +292,16 @@ def _schema_of(schema, names):
     if len(voted) < 2:
         msg = (
             f"all votes are for '{voted[0]}', which says nothing about the other classes; "
-            f"name them with 'schema'"
+            f"name them with 'schema' (--classes)"
         )
         raise ValueError(msg)
+    folded = {}
+    for name in voted:
+        other = folded.setdefault(name.casefold(), name)
+        if other != name:
+            msg = (
+                f"'{other}' and '{name}' differ by case only; make them one, or name both with "
+                f"'schema' (--classes)"
+            )
+            raise ValueError(msg)
     return LabelSchema(tuple(voted))

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.table import Table
 
 from clustercnn.core import UNKNOWN_NAME
-from clustercnn.labels.consensus import _text
+from clustercnn.labels.consensus import ROW_NUMBERS, _text
 
 __all__ = ['votes_from_columns']
 
@@ -82,6 +82,7 @@ def votes_from_columns(table, annotators, *, item='item', classes=None):
     votes['item'] = np.repeat(items, len(annotators))
     votes['annotator'] = np.tile(np.array(annotators, dtype=str), len(items))
     votes['label'] = cells.ravel()
+    votes.meta[ROW_NUMBERS] = np.repeat(np.arange(1, len(items) + 1), len(annotators))
     return votes
 
 

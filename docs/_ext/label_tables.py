@@ -50,7 +50,7 @@ class LabelCrowds(Measured):
             }
         elif which == 'known':
             crowds = {
-                f'{name}, {entry["share_known"]:.0%} of the items known: the others': entry
+                f'{name.rpartition(",")[0]}: {entry["known"]} of {entry["items"]} known': entry
                 for name, entry in results.get('with_known_items', {}).items()
             }
         elif which == 'families':
@@ -72,6 +72,7 @@ class LabelCrowds(Measured):
                 ece = f'{row["ece"]:.3f}'
                 if 'ece_interval' in row:
                     ece = _with_interval([row['ece'], *row['ece_interval']])
+                plain = row.get('ece_if_independent')
                 rows.append(
                     (
                         crowd if number == 0 else '',
@@ -79,15 +80,64 @@ class LabelCrowds(Measured):
                         _with_interval(row['right']),
                         '' if gain is None else _with_interval(gain, sign='+'),
                         ece,
-                        f'{row["ece_if_calibrated"]:.3f}',
+                        '' if plain is None else f'{plain:.3f}',
+                        _with_interval(row['ece_if_calibrated']),
                     )
                 )
-        heads = ('crowd', 'method', 'right', 'more than majority', 'ECE', 'at best')
-        if which in ('real', 'known'):
-            heads = tuple(head for head in heads if head != 'more than majority')
-            rows = [(*row[:3], *row[4:]) for row in rows]
-            return table(heads, rows, widths='26 16 24 24 10')
-        return table(heads, rows, widths='24 15 21 21 9 10')
+        heads = (
+            'crowd',
+            'method',
+            'right',
+            'more than majority',
+            'ECE',
+            'if independent',
+            'at best',
+        )
+        # real crowds have no repetitions, and only they tell what votes as independent ones give
+        columns, widths = {
+            'real': ((0, 1, 2, 4, 5, 6), '23 13 20 20 8 16'),
+            'known': ((0, 1, 2, 4, 6), '26 16 22 18 18'),
+        }.get(which, ((0, 1, 2, 3, 4, 6), '22 14 20 20 8 16'))
+        return table(
+            tuple(heads[column] for column in columns),
+            [tuple(row[column] for column in columns) for row in rows],
+            widths=widths,
+        )
+
+
+class LabelCorrelation(Measured):
+    """
+    What ``validation/labels/measure_correlation.py`` measured.
+    """
+
+    depends_on = (RESULTS / 'correlation.json',)
+
+    def rows_of(self, results):
+        """
+        Return a row for each crowd.
+        """
+        rows = [
+            (
+                f'{name}: {entry["items"]} items',
+                f'{entry["effective_votes"]:.1f}',
+                f'{entry["left"]:.3f} ± {entry["left_error"]:.3f}',
+                f'{entry["needed"]:.2f}',
+                f'{entry["right"]:.3f}',
+                f'{entry["ece_if_independent"]:.3f}',
+                f'{entry["ece_from_the_others"]:.3f}',
+            )
+            for name, entry in results['crowds'].items()
+        ]
+        heads = (
+            'crowd',
+            'votes, as equal ones',
+            'correlation left',
+            'needed',
+            'right',
+            'ECE, independent',
+            'ECE, from the others',
+        )
+        return table(heads, rows, widths='28 11 18 10 10 11 12')
 
 
 class LabelMatrices(Measured):
@@ -101,16 +151,21 @@ class LabelMatrices(Measured):
         """
         Return a row for each kind of simulated crowd.
         """
-        rows = [
-            (
-                f'{found["classes"]} classes, {error}',
-                f'{entry["dawid-skene"]["pull_of_matrices"]:.2f}',
-                f'{entry["dawid-skene"]["largest_pull_of_a_crowd"]:.2f}',
-                f'{entry["dawid-skene"]["matrices_within_one_sigma"]:.0%}',
-                f'{entry["dawid-skene"]["matrices_within_two_sigma"]:.0%}',
-            )
+        crowds = {
+            f'{found["classes"]} classes, {error}': entry['dawid-skene']
             for found in results['simulated_crowds']
             for error, entry in found['errors'].items()
+        }
+        crowds['volunteers of ``simulate --votes``'] = results['simulated_volunteers']
+        rows = [
+            (
+                crowd,
+                f'{entry["pull_of_matrices"]:.2f}',
+                f'{entry["largest_pull_of_a_crowd"]:.2f}',
+                f'{entry["matrices_within_one_sigma"]:.0%}',
+                f'{entry["matrices_within_two_sigma"]:.0%}',
+            )
+            for crowd, entry in crowds.items()
         ]
         heads = ('crowd', 'rms pull', 'worst crowd', 'within one sigma', 'within two')
         return table(heads, rows, widths='32 17 17 17 17')
@@ -246,6 +301,7 @@ def setup(app):
     metadata : dict
         For Sphinx.
     """
+    app.add_directive('label-correlation', LabelCorrelation)
     app.add_directive('label-crowds', LabelCrowds)
     app.add_directive('label-export', LabelExport)
     app.add_directive('label-matrices', LabelMatrices)
