@@ -5,7 +5,6 @@ Tables as spreadsheets write them, cell by cell.
 
 import codecs
 import csv
-import itertools
 import threading
 
 import numpy as np
@@ -79,10 +78,11 @@ def _table_of(path, reader):
         raise TableReadError(path, f'{reason}; a quote may not be closed') from error
     if header is None:
         raise TableReadError(path, 'has no header; expected names of columns in the first line')
-    columns = itertools.zip_longest(*rows, fillvalue='') if rows else [()] * len(header)
-    texts = [np.array(column, dtype=str if len(column) else 'U1') for column in columns]
-    texts += [np.full(len(rows), '')] * (len(header) - len(texts))
-    return Table(texts, names=header)
+    texts = {}
+    for place, name in enumerate(header):
+        column = [cells[place] if place < len(cells) else '' for cells in rows]
+        texts[name] = np.array(column, dtype=str if column else 'U1')
+    return Table(texts)
 
 
 def _names_of(path, cells):

@@ -130,16 +130,23 @@ def consensus(
         if empty.size:
             msg = f"row {place[empty[0]]} of the votes has nothing in the column '{name}'"
             raise ValueError(msg)
-    _check_text({item: items, annotator: people, label: names}, place)
+    # what people said has far fewer values than there are votes
+    values, number = np.unique(names, return_inverse=True)
+    number = number.reshape(-1)
     ids, item_code = _in_order(items)
-    # so are votes that are no number, as tables of numbers write what is not there
-    distinct, number = np.unique(names, return_inverse=True)
-    silent = [name.casefold() in ('', 'nan', UNKNOWN_NAME) for name in distinct.tolist()]
-    cast = ~np.array(silent, bool)[number.reshape(-1)]
+    annotators, person_code = _in_order(people)
+    for name, distinct, code in (
+        (item, ids, item_code),
+        (annotator, annotators, person_code),
+        (label, values.tolist(), number),
+    ):
+        _check_names(name, distinct, code, place)
+    # votes that are no number are empty: tables of numbers write so what is not there
+    silent = [value.casefold() in ('', 'nan', UNKNOWN_NAME) for value in values.tolist()]
+    cast = ~np.array(silent, bool)[number]
     schema = _schema_of(schema, names[cast])
-    codes = np.full(len(names), -1)
-    for code, name in enumerate(schema.classes):
-        codes[names == name] = code
+    known = {name: code for code, name in enumerate(schema.classes)}
+    codes = np.array([known.get(value, -1) for value in values.tolist()], np.intp)[number]
     wrong = np.flatnonzero(cast & (codes < 0))
     if wrong.size:
         msg = (
@@ -148,7 +155,6 @@ def consensus(
             f'{", ".join(schema.classes)}'
         )
         raise ValueError(msg)
-    annotators, person_code = _in_order(people)
     pair = item_code[cast] * len(annotators) + person_code[cast]
     # np.unique keeps the first, so the last comes first
     last = len(pair) - 1 - np.unique(pair[::-1], return_index=True)[1]
@@ -221,20 +227,18 @@ def consensus(
     )
 
 
-def _check_text(columns, place):
+def _check_names(column, distinct, code, place):
     """
     Refuse what is no name but a sign of a quote that was not closed, or of damage.
     """
-    for column, texts in columns.items():
-        distinct = np.unique(texts)
-        broken = [text for text in distinct.tolist() if _CONTROL.search(text)]
-        if broken:
-            row = place[int(np.flatnonzero(texts == broken[0])[0])]
-            msg = (
-                f'row {row} of the votes has a line break or another control character in the '
-                f"column '{column}': {broken[0][:60]!r}; a quote may not be closed"
-            )
-            raise ValueError(msg)
+    broken = [number for number, name in enumerate(distinct) if _CONTROL.search(name)]
+    if broken:
+        row = place[int(np.flatnonzero(code == broken[0])[0])]
+        msg = (
+            f'row {row} of the votes has a line break or another control character in the column '
+            f"'{column}': {distinct[broken[0]][:60]!r}; a quote may not be closed"
+        )
+        raise ValueError(msg)
 
 
 def _truth_of(truth, ids, schema):

@@ -3,6 +3,9 @@
 Votes that err together count as fewer, and nobody's skill is averaged away.
 """
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -11,7 +14,9 @@ from scipy import integrate, stats
 from clustercnn import LabelSet, evaluation, labels
 from clustercnn.labels._confidence import (
     SCATTER,
+    SCATTER_LEFT,
     TYPICAL,
+    TYPICAL_LEFT,
     effective_votes,
     expected_correlation,
     find_correlation,
@@ -83,6 +88,20 @@ def test_the_error_of_the_correlation_is_its_scatter():
         pulls.append(found / error)
     assert 0.7 < np.std(pulls) < 1.4
     assert abs(np.mean(pulls)) < 0.7
+
+
+def test_constants_are_those_that_were_measured():
+    path = Path(__file__).parents[2] / 'validation' / 'labels' / 'results' / 'correlation.json'
+    measured = json.loads(path.read_text())
+    for name, value in (
+        ('typical', TYPICAL),
+        ('scatter', SCATTER),
+        ('typical_left', TYPICAL_LEFT),
+        ('scatter_left', SCATTER_LEFT),
+    ):
+        assert value == pytest.approx(measured[name], rel=0.02)
+    # neither of the crowds of the shared data had a part in them
+    assert not {'bluebirds', 'faces'} & set(measured['crowds'])
 
 
 def test_votes_of_equals_count_by_number_and_idle_ones_not_at_all():
