@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from clustercnn import labels as people
 from clustercnn._utils.files import atomic_path, check_output
-from clustercnn.core import CandidateCatalog, CutoutStack, LabelSet
+from clustercnn.core import UNKNOWN_NAME, CandidateCatalog, CutoutStack, LabelSet
 from clustercnn.core.connect import guess_format
 from clustercnn.exceptions import TableReadError
 from clustercnn.io.tables import read_table, write_table
@@ -128,6 +128,7 @@ def label_export(
     (('42',), ['cluster'])
     """
     _check_outputs((export, candidates), output, votes_output, overwrite=overwrite)
+    _check_classes(classes, schema)
     votes = read_votes(export, classes=classes, same_question=same_question, quiet=quiet, **options)
     try:
         known, facts = _of_candidates(votes, candidates)
@@ -379,6 +380,22 @@ def _of_votes(votes, function):
     except (KeyError, ValueError) as error:
         reason = str(error.args[0]) if error.args else type(error).__name__
         raise TableReadError(path, reason) from error
+
+
+def _check_classes(classes, schema):
+    """
+    Refuse classes of answers that the schema lacks before the export is read.
+    """
+    if classes is None or schema is None:
+        return
+    allowed = {*getattr(schema, 'classes', schema), UNKNOWN_NAME}
+    wrong = [f"'{answer}' is '{name}'" for answer, name in classes.items() if name not in allowed]
+    if wrong:
+        msg = (
+            f'answers have classes that the schema lacks: {", ".join(wrong)}; the classes are '
+            f'{", ".join(sorted(allowed))}'
+        )
+        raise ValueError(msg)
 
 
 def _check_outputs(sources, output, votes_output=None, *, overwrite):

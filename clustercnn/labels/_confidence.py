@@ -26,6 +26,7 @@ TYPICAL_LEFT, SCATTER_LEFT = 0.042, 0.61
 _N_NODES = 25
 _MOST_ITEMS = 5000
 _N_FOLDS = 5
+_LEAST_OPEN = 1e-3
 
 
 def effective_votes(item, annotator, result, *, n_items):
@@ -241,6 +242,7 @@ def learn_correlation(correlation, estimate, truth, votes):
         for place, value in enumerate(correlation.values):
             fitting = _powered(held, votes[rows], value)[np.arange(len(rows)), truth[rows]]
             likelihood[place] += np.log(np.maximum(fitting, 1e-300)).sum()
-    with np.errstate(divide='ignore'):
-        weight = special.softmax(np.log(correlation.weight) + likelihood)
+    # votes never exclude that what misleads everybody leaves no trace in them
+    before = correlation.weight + _LEAST_OPEN * expected_correlation().weight
+    weight = special.softmax(np.log(before) + likelihood)
     return dataclasses.replace(correlation, weight=weight)

@@ -71,6 +71,15 @@ def test_answers_without_a_class_are_listed(export, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['export.csv']
 
 
+def test_answers_of_no_class_of_the_schema_are_named(export, tmp_path, capsys):
+    command = ['labels', 'read', str(export), '-o', str(tmp_path / 'l.ecsv')]
+    answers = ['--answer', 'yes=cluster', '--answer', 'no=othr', '--answer', '?=unknown']
+    assert main([*command, *answers, '--classes', 'cluster,other']) == 1
+    error = capsys.readouterr().err
+    assert "classes that the schema lacks: 'no' is 'othr'; the classes are cluster, other" in error
+    assert not (tmp_path / 'l.ecsv').exists()
+
+
 @pytest.mark.parametrize('suffix', ['csv', 'ecsv', 'fits', 'vot'])
 def test_votes_are_read_from_any_table(tmp_path, suffix):
     table = Table({'what': ['a', 'a', 'b'], 'who': [1, 2, 1], 'is': ['x', 'y', 'x']})

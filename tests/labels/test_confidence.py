@@ -20,6 +20,7 @@ from clustercnn.labels._confidence import (
     effective_votes,
     expected_correlation,
     find_correlation,
+    learn_correlation,
     soften,
     vote_correlation,
 )
@@ -183,6 +184,24 @@ def test_known_items_say_how_far_votes_are_correlated():
         found.append(labels.consensus(votes, schema=tuple('abc'), truth=known).meta['correlation'])
     assert blind.meta['correlation'] < 0.05
     assert min(found) > 0.4
+
+
+def test_known_items_are_heard_whatever_votes_say():
+    # so many items that votes seem to exclude any correlation
+    sure = find_correlation(0.0, 1e-5)
+    assert sure.weight[0] == 1
+    truth = np.arange(40) % 2
+    # four in ten of those that look certain are wrong
+    said = np.where(np.arange(40) % 5 < 2, 1 - truth, truth)
+    probability = np.where(np.eye(2)[said] > 0, 0.999, 0.001)
+
+    def estimate(known):
+        return result_of(np.full((1, 2, 2), 0.5), probability)
+
+    found = learn_correlation(sure, estimate, truth, np.full(40, 10.0))
+    assert found.mean > TYPICAL
+    plain = learn_correlation(sure, estimate, said, np.full(40, 10.0))
+    assert plain.mean < 0.1
 
 
 def labels_of(names):

@@ -2,7 +2,7 @@
 """
 Measure the consensus on real crowds with known truth and on simulated ones::
 
-    python validation/labels/measure_crowds.py [--data FOLDER] [--more FOLDER]
+    python validation/labels/measure_crowds.py [--data FOLDER] [--more FOLDER] [--parts PART ...]
 
 Writes ``results/crowds.json``. What is simulated says so.
 """
@@ -22,7 +22,7 @@ from clustercnn import LabelSet, evaluation, labels, simulate
 HERE = Path(__file__).resolve().parent
 METHODS = ('majority', 'dawid-skene', 'one-coin', 'difficulty')
 DEFAULT = 'dawid-skene'
-# with so many known items sets of them are drawn
+# crowds of more items are left out where everything is repeated
 MOST_ITEMS = 1000
 # repetitions of each family, and draws of all intervals
 N_OF_FAMILY, N_DRAWS = 12, 300
@@ -112,21 +112,20 @@ def with_known_items(crowds, *, n_splits=6):
     """
     Return what some known items, drawn at random, do to the others, over many draws.
 
-    Of the crowds with up to a thousand known items; these are drawn anew each time.
+    Of the crowds of up to a thousand items, all of which are known; these are drawn anew each
+    time.
     """
     results = {}
     for name, (truth, votes) in crowds.items():
         known, item, who, said, n_classes = coded(truth, votes)
         there = np.flatnonzero(known >= 0)
-        if len(there) > MOST_ITEMS:
+        if len(known) > MOST_ITEMS:
             continue
         table, schema = as_votes(item, who, said), schema_of(n_classes)
         for n_known in (10, round(0.2 * len(there))):
             entry = {'known': n_known, 'items': len(there), 'splits': n_splits}
-            results[f'{name}, {n_known}'] = entry | {
-                method: others_of(table, schema, known, there, n_known, n_splits, method)
-                for method in (DEFAULT, 'difficulty')
-            }
+            others = others_of(table, schema, known, there, n_known, n_splits, DEFAULT)
+            results[f'{name}, {n_known}'] = entry | {DEFAULT: others}
     return results
 
 
@@ -314,18 +313,26 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('::')[0])
     parser.add_argument('--data', type=Path, default=os.environ.get('CLUSTERCNN_SHARED_DATA'))
     parser.add_argument('--more', type=Path, help='folder with a folder for each further crowd')
+    parser.add_argument('--parts', nargs='+', help='what to measure; default: everything')
     parser.add_argument('-o', '--output', type=Path, default=HERE / 'results' / 'crowds.json')
     options = parser.parse_args()
-    results = {'simulated_crowds': [on_simulated_crowds(n_classes=number) for number in (2, 4)]}
-    results['simulated_families'] = on_families()
-    results['simulated_volunteers'] = on_volunteers()
+    parts = {
+        'simulated_crowds': lambda: [on_simulated_crowds(n_classes=number) for number in (2, 4)],
+        'simulated_families': on_families,
+        'simulated_volunteers': on_volunteers,
+    }
     if options.data is not None:
         crowds = real_crowds(Path(options.data), options.more)
-        results['real_crowds'] = on_real_crowds(crowds)
-        results['with_known_items'] = with_known_items(crowds)
-    text = json.dumps(results, indent=2)
-    options.output.write_text(text + '\n')
-    print(text)
+        parts['real_crowds'] = lambda: on_real_crowds(crowds)
+        parts['with_known_items'] = lambda: with_known_items(crowds)
+    for name, measure in parts.items():
+        if options.parts and name not in options.parts:
+            continue
+        found = measure()
+        # what is not measured again stays
+        text = options.output.read_text() if options.output.exists() else '{}'
+        options.output.write_text(json.dumps(json.loads(text) | {name: found}, indent=2) + '\n')
+        print(name, json.dumps(found, indent=2), flush=True)
 
 
 if __name__ == '__main__':
