@@ -99,7 +99,7 @@ THIRD_PARTIES_INSIDE_FUNCTIONS = {
     'cli': _ASTROPY_WORLD,
 }
 # further ones in the private files that compute on plain arrays
-THIRD_PARTIES_IN_KERNELS = {'cutouts': {'jax'}, 'finding': {'jax'}, 'simulate': {'jax'}}
+THIRD_PARTIES_IN_KERNELS = {'cutouts': {'jax'}, 'finding': {'numba'}, 'simulate': {'jax'}}
 
 FILES = sorted(PACKAGE.rglob('*.py'))
 
@@ -231,7 +231,7 @@ def test_a_breach_is_seen(unit, is_kernel, source, message):
 @pytest.mark.parametrize(
     ('unit', 'is_kernel', 'source'),
     [
-        ('finding', True, 'import jax.numpy as jnp'),
+        ('finding', True, 'import numba'),
         ('evaluation', False, 'def plot():\n    import matplotlib.pyplot'),
         ('classifier', False, 'from clustercnn._classifier_data import arrays'),
         ('training', False, 'from clustercnn.network import build'),

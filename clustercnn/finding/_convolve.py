@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from clustercnn.finding._compiled import inputs
+from clustercnn.finding._sums import convolve
+
 __all__ = ['BLOCK', 'BandedKernel', 'b3_cascade', 'for_row_blocks']
 
-# Rows, summands and columns of one matrix product. Products of at most 2**18 multiplications are
-# left to a single thread by OpenBLAS, whose own threads wait for each other in busy loops, and
-# for ever so long where other programs run on the same cores.
-_ROWS, _SUMMANDS, _COLUMNS = 32, 128, 64
+# blocks have a multiple of so many rows
+_ROWS = 32
 # pixels and bytes that are worked on at a time, beyond input and output
 BLOCK, _MEMORY = 2**17, 400e6
 # rows of a tile of the cascade, which then stays in the second-level cache
@@ -24,10 +25,7 @@ _THREADED, _MOST_THREADS = 2**17, 8
 
 class BandedKernel:
     """
-    A symmetric kernel as a banded matrix, to convolve both axes by matrix products.
-
-    A product of a dense block does more arithmetic than the sum over the kernel and is several
-    times faster all the same; nothing is approximated.
+    A symmetric kernel, to be summed along both axes; as a matrix it would be a banded one.
 
     Parameters
     ----------
@@ -40,61 +38,29 @@ class BandedKernel:
     def __init__(self, kernel, dtype):
         self.half = len(kernel) // 2
         self.dtype = np.dtype(dtype)
-        self._matrix = np.zeros((_ROWS, _ROWS + 2 * self.half), self.dtype)
-        for number, row in enumerate(self._matrix):
-            row[number : number + len(kernel)] = kernel
+        # from the middle on
+        self.values = kernel[self.half :].astype(self.dtype)
 
-    def __call__(self, rows, first, last):
+    def __call__(self, image, block):
         """
         Return some rows of a convolved image.
 
         Parameters
         ----------
-        rows : 2D `~numpy.ndarray`
-            A piece of the image as wide as it, with all rows within half the kernel of those
-            asked for, of the kernel's type and finite. Beyond its edges all is zero.
-        first, last : int
-            The rows that are asked for, counted in ``rows``.
+        image : 2D `~numpy.ndarray`
+            Finite; beyond its edges all is zero.
+        block : slice
+            The rows that are asked for.
 
         Returns
         -------
         convolved : 2D `~numpy.ndarray`
-            Shape ``(last - first, nx)``.
+            Of these rows.
         """
-        vertical = np.empty((last - first, rows.shape[1]), self.dtype)
-        self._convolve(rows, first, vertical)
-        convolved = np.empty_like(vertical)
-        self._convolve(vertical.T, 0, convolved.T)
+        convolved = np.empty((block.stop - block.start, image.shape[1]), self.dtype)
+        (image,) = inputs(image)
+        convolve(image, block.start, block.stop, self.values, convolved)
         return convolved
-
-    def _convolve(self, image, first, out):
-        """
-        Convolve along the first axis; ``out`` begins with a row of the image.
-        """
-        for start in range(0, len(out), _ROWS):
-            part = out[start : start + _ROWS]
-            row = first + start
-            low = max(row - self.half, 0)
-            high = min(row + len(part) + self.half, len(image))
-            for begin in range(low, high, _SUMMANDS):
-                end = min(begin + _SUMMANDS, high)
-                shift = self.half - row
-                matrix = self._matrix[: len(part), begin + shift : end + shift]
-                pieces = zip(_in_columns(image[begin:end]), _in_columns(part), strict=True)
-                for source, target in pieces:
-                    if begin == low:
-                        np.matmul(matrix, source, out=target)
-                    else:
-                        target += matrix @ source
-
-
-def _in_columns(image):
-    """
-    Return views of an image as a stack of pieces of the same width, and of what is left.
-    """
-    whole = image.shape[1] // _COLUMNS * _COLUMNS
-    pieces = image[:, :whole].reshape(len(image), -1, _COLUMNS).transpose(1, 0, 2)
-    return pieces, image[None, :, whole:]
 
 
 def _n_threads(n_pixels):

@@ -7,8 +7,10 @@ memory beside itself. The results are those of the whole to the last bit.
 import numpy as np
 
 from clustercnn.finding import _convolve
+from clustercnn.finding._compiled import inputs
+from clustercnn.finding._passes import peaks_in
 
-__all__ = ['peaks_above', 'relative_exposure', 'strips', 'sums_by_number', 'valid_counts']
+__all__ = ['peaks_above', 'relative_exposure', 'strips', 'valid_counts']
 
 # of a strip, in blocks of a convolution
 _BLOCKS = 8
@@ -74,39 +76,6 @@ def relative_exposure(image):
     return response
 
 
-def sums_by_number(shape, n_numbers, number_of, *planes):
-    """
-    Return the sums over the pixels of each number, as `numpy.bincount` does.
-
-    Parameters
-    ----------
-    shape : 2-tuple of int
-        Of the image.
-    n_numbers : int
-        How many numbers there are.
-    number_of : callable
-        Takes a slice of rows, and returns which of their pixels to use and the numbers of these.
-    *planes : 2D `~numpy.ndarray`
-        What to sum.
-
-    Returns
-    -------
-    sums : list of 1D `~numpy.ndarray` of float64
-        One for each plane.
-    """
-    sums = [np.zeros(n_numbers) for _ in planes]
-    before = np.arange(n_numbers)
-    for rows in strips(shape):
-        used, numbers = number_of(rows)
-        numbers = np.concatenate([before, numbers])
-        # summed one after the other, and hence as if there were no strips
-        sums = [
-            np.bincount(numbers, np.concatenate([total, plane[rows][used]]))
-            for total, plane in zip(sums, planes, strict=True)
-        ]
-    return sums
-
-
 def peaks_above(image, threshold, reach):
     """
     Return the pixels above a threshold that no pixel near them exceeds.
@@ -125,20 +94,5 @@ def peaks_above(image, threshold, reach):
     rows, columns : 1D `~numpy.ndarray` of int
         In the order of the image.
     """
-    found = []
-    for strip in strips(image.shape):
-        row, column = np.nonzero(image[strip] > threshold)
-        row += strip.start
-        # most are no peaks, as their neighbours tell
-        for rows, columns in ((0, 1), (0, -1), (1, 0), (-1, 0)):
-            beside = (
-                np.clip(row + rows, 0, image.shape[0] - 1),
-                np.clip(column + columns, 0, image.shape[1] - 1),
-            )
-            top = image[row, column] >= image[beside]
-            row, column = row[top], column[top]
-        for place in zip(row.tolist(), column.tolist(), strict=True):
-            near = image[tuple(slice(max(at - reach, 0), at + reach + 1) for at in place)]
-            if image[place] == near.max():
-                found.append(place)
-    return np.array(found, int).reshape(-1, 2).T
+    places = peaks_in(*inputs(image), threshold, reach)
+    return np.array(places, int).reshape(-1, 2).T

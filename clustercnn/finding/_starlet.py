@@ -8,7 +8,10 @@ import functools
 import numpy as np
 from scipy import special
 
+from clustercnn.finding._compiled import inputs
 from clustercnn.finding._convolve import BandedKernel, b3_cascade, for_row_blocks
+from clustercnn.finding._sums import are_many, significances
+from clustercnn.finding._sums import tail_of_many as _tail_of_many
 
 __all__ = [
     'poisson_sigma',
@@ -25,8 +28,6 @@ _B3 = np.array([1, 4, 6, 4, 1], dtype=np.float64) / 16
 _WIDEST_SINGLE = 5
 # share of what is expected that an excess must have to be one
 _LEAST_EXCESS = 0.01
-# from so many on the tail is that of an expansion
-_MANY_COUNTS = 30.0
 
 
 @functools.lru_cache(maxsize=32)
@@ -95,9 +96,7 @@ def smooth(image, scale, *, power=1):
     smoothed = np.empty(image.shape, dtype)
 
     def smooth_block(block, needed):
-        rows = image[needed].astype(dtype, copy=False)
-        first, last = block.start - needed.start, block.stop - needed.start
-        np.multiply(kernel(rows, first, last), peak, out=smoothed[block])
+        np.multiply(kernel(image, block), peak, out=smoothed[block])
 
     for_row_blocks(smooth_block, image.shape, kernel)
     return smoothed
@@ -155,27 +154,19 @@ def poisson_sigma(counts, background, scale, *, floor=0.0):
     """
     counts, background = np.asarray(counts), np.asarray(background)
     dtype = _precision(scale, counts, background)
-    kernels, peaks = zip(*(_power_of_kernel(scale, p, dtype) for p in (1, 2, 3)), strict=True)
     sigma = np.zeros(counts.shape, dtype)
+
+    kernels, peaks = zip(*(_power_of_kernel(scale, p, dtype) for p in (1, 2, 3)), strict=True)
+    values, peaks = np.stack([kernel.values for kernel in kernels]), np.array(peaks)
     # the upper tail of a Poisson variable is never fainter than a Gaussian one; the margin is
     # for what rounding and scipy's tails do
     least = dtype.type((0.98 * max(floor, 0.0)) ** 2 * peaks[1] / peaks[0] ** 2)
+    planes = inputs(counts, background)
 
     def fill(block, needed):
-        first, last = block.start - needed.start, block.stop - needed.start
-        expected = background[needed].astype(dtype, copy=False)
-        # the difference first: it is as exact in float32 as the counts are
-        excess = kernels[0]((counts[needed] - expected).astype(dtype, copy=False), first, last)
-        variance, third = (kernel(expected, first, last) for kernel in kernels[1:])
-        there = excess > 0
-        there &= excess * excess >= least * variance
-        there = np.flatnonzero(there)
-        there = there[third.ravel()[there] > 0]
-        sums = (
-            plane.ravel()[there].astype(np.float64) * peak
-            for plane, peak in zip((excess, variance, third), peaks, strict=True)
-        )
-        sigma[block].ravel()[there] = _tail_sigma(*sums)
+        few = significances(*planes, block.start, block.stop, values, peaks, least, sigma)
+        row, column = few[:2].astype(np.intp)
+        sigma[row, column] = _tail_of_few(*few[2:])
 
     for_row_blocks(fill, counts.shape, kernels[0])
     return sigma
@@ -253,36 +244,23 @@ def _tail_sigma(excess, variance, third):
     expected = variance * factor**2
     observed = excess * factor + expected
     sigma = np.empty_like(expected)
-    many = observed >= _MANY_COUNTS
-    # the expansion is in the distance from the mean relative to it, which must not vanish
-    many &= (observed - expected > 2e-3 * observed) & (expected > 1e-12 * observed)
-    sigma[many] = _tail_of_many(observed[many], expected[many])
-    few = ~many
-    observed, expected = observed[few], expected[few]
+    many = are_many(observed, expected)
+    sigma[many] = np.maximum(_tail_of_many(observed[many], expected[many]), 0)
+    sigma[~many] = _tail_of_few(observed[~many], expected[~many])
+    return sigma
+
+
+def _tail_of_few(observed, expected):
+    """
+    Return the Gaussian sigma of the upper tail of a Poisson variable, by the incomplete gamma
+    function.
+    """
     tail = special.gammainc(observed, expected)
-    exact = -special.ndtri(np.maximum(tail, 1e-300))
+    sigma = -special.ndtri(np.maximum(tail, 1e-300))
     # beyond the smallest double the tail follows the likelihood ratio (Li & Ma 1983, eq. 17
     # with a known background)
     far = tail <= 1e-200
     if far.any():
         n, mean = observed[far], expected[far]
-        exact[far] = np.sqrt(2 * np.maximum(n * np.log(n / mean) - n + mean, 0))
-    sigma[few] = exact
+        sigma[far] = np.sqrt(2 * np.maximum(n * np.log(n / mean) - n + mean, 0))
     return np.maximum(sigma, 0)
-
-
-def _tail_of_many(observed, expected):
-    """
-    Return the sigma of the tail where many counts are observed, in a fifth of the time.
-
-    Temme 1992, Math. Comp. 58, 755: the likelihood ratio and two terms in 1 / observed; right
-    to 2e-6 from 30 on.
-    """
-    distance = (expected - observed) / observed
-    eta = -np.sqrt(2 * (distance - np.log1p(distance)))
-    ratio = eta / distance
-    logarithm = np.log(ratio)
-    first = -logarithm / eta
-    slope = (logarithm - 1 + (1 + distance) * ratio**2) / eta**2
-    second = (slope + 1 / 12 - first**2 / 2) / eta
-    return -np.sqrt(observed) * (eta + (first + second / observed) / observed)

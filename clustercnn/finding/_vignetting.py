@@ -5,9 +5,16 @@ part of the detectors looked at each place. Plain arrays.
 """
 
 import numpy as np
-from scipy import ndimage
 
-from clustercnn.finding._planes import strips
+from clustercnn.finding._compiled import inputs
+from clustercnn.finding._rings import (
+    best_exposed,
+    falls_on_all_sides,
+    in_rings,
+    quantile,
+    radial,
+    seen_places,
+)
 
 __all__ = ['axis_of', 'profile_of', 'reach_of', 'vignetting_of']
 
@@ -19,8 +26,8 @@ _TOLERANCE = 0.12
 # an exposure that falls by less to the edge is flat
 _LEAST_FALL = 0.15
 _N_RINGS = 40
-# per cent of the exposed pixels between which the axis of one pointing lies
-_MIDDLE = (20, 80)
+# share of the exposed pixels on one side of the axis of a pointing
+_MIDDLE = (0.2, 0.8)
 
 
 def axis_of(response):
@@ -41,18 +48,14 @@ def axis_of(response):
     # the shape of the vignetting is much wider than a pixel of a large image
     step = max(1, min(response.shape) // 400)
     response = np.asarray(response[::step, ::step], np.float64)
-    seen = response > 0
     size = max(3, min(response.shape) // 16)
-    cover = ndimage.uniform_filter(seen.astype(np.float64), size, mode='constant')
-    mean = ndimage.uniform_filter(response, size, mode='constant')
-    mean = np.where(cover > 0.3, mean / np.maximum(cover, 1e-9), 0)
-    most = mean.max()
-    best = mean > 0.93 * most
-    if most <= 0 or best.sum() > 0.7 * (mean > 0).sum():
+    n, n_seen, x, y = best_exposed(*inputs(response), size, 0.3, 0.93)
+    if n_seen == 0 or n > 0.7 * n_seen:
+        seen = response > 0
         best = seen if seen.any() else np.ones_like(seen)
-    n = best.sum()
-    x, y = (best.sum(axis=axis) @ np.arange(best.shape[1 - axis]) / n for axis in (0, 1))
-    return float(x) * step, float(y) * step
+        n = best.sum()
+        x, y = (best.sum(axis=axis) @ np.arange(best.shape[1 - axis]) for axis in (0, 1))
+    return float(x / n) * step, float(y / n) * step
 
 
 def reach_of(response, axis):
@@ -92,62 +95,29 @@ def profile_of(response, axis):
 
     Returns
     -------
-    profile : 2-tuple of 1D `~numpy.ndarray` or None
+    profile : 2-tuple of 1D `~numpy.ndarray` of float64 or None
         Distances in pixels, and the exposure there; None where the exposure is flat, or no
         function of the distance from the axis.
     """
     step = max(1, min(response.shape) // 300)
-    y, x = (np.arange(0, size, step) for size in response.shape)
-    sample = np.asarray(response[::step, ::step], np.float64)
-    distance = np.hypot(y[:, None] - axis[1], x - axis[0])
-    seen = sample > 0
-    if seen.sum() < 20 * _N_RINGS:
+    value, dx, dy = seen_places(*inputs(response), step, *axis)
+    if len(value) < 20 * _N_RINGS:
         return None
-    rows, columns = np.nonzero(seen)
-    for place, where in ((axis[0], x[columns]), (axis[1], y[rows])):
-        low, high = np.percentile(where, _MIDDLE)
+    for offset in (dx, dy):
         # a scan, or a mosaic, that is exposed best at one end
-        if not low < place < high:
+        if not _MIDDLE[0] < np.mean(offset < 0) < _MIDDLE[1]:
             return None
-    value, distance = sample[seen], distance[seen]
-    if not _falls_on_all_sides(value, distance, x[columns] - axis[0], y[rows] - axis[1]):
+    # that of a scan falls across its track only
+    if not falls_on_all_sides(value, dx, dy, 1 - _LEAST_FALL / 2):
         return None
-    ring = np.minimum(distance / (distance.max() / _N_RINGS), _N_RINGS - 1).astype(np.uint8)
-    order = np.argsort(ring, kind='stable')
-    ends = np.cumsum(np.bincount(ring, minlength=_N_RINGS))[:-1]
-    middle, height = [], []
-    for far, values in zip(
-        np.split(distance[order], ends), np.split(value[order], ends), strict=True
-    ):
-        if len(far) >= 10:
-            middle.append(far.mean())
-            height.append(np.percentile(values, 90))
+    middle, height = in_rings(value, dx, dy, _N_RINGS, 0.9)
     height = np.maximum.accumulate(height[::-1])[::-1]
-    profile = np.interp(distance, middle, height)
+    profile = np.interp(np.hypot(dx, dy), middle, height)
     on_profile = np.abs(value / profile - 1) < _TOLERANCE
-    low, high = np.percentile(profile, [5, 95])
+    low, high = (quantile(profile, share) for share in (0.05, 0.95))
     if on_profile.mean() < _LEAST_PART or low > (1 - _LEAST_FALL) * high:
         return None
     return middle, height
-
-
-def _falls_on_all_sides(value, distance, dx, dy):
-    """
-    Return whether the exposure falls from the axis outwards in each quadrant.
-
-    That of a scan falls across its track only.
-    """
-    up, right = dy >= 0, dx >= 0
-    for here in (up & right, up & ~right, ~up & ~right, ~up & right):
-        if not here.any():
-            return False
-        far = distance / distance[here].max()
-        inner, outer = value[here & (far < 0.4)], value[here & (far > 0.7)]
-        if not len(inner) or not len(outer):
-            return False
-        if np.percentile(outer, 75) > (1 - _LEAST_FALL / 2) * np.percentile(inner, 75):
-            return False
-    return True
 
 
 def vignetting_of(response, axis):
@@ -169,10 +139,6 @@ def vignetting_of(response, axis):
     profile = profile_of(response, axis)
     if profile is None:
         return None
-    rows, columns = (np.arange(size, dtype=np.float32) for size in response.shape)
-    columns = columns - np.float32(axis[0])
     vignetting = np.empty(response.shape, np.float32)
-    for strip in strips(response.shape):
-        distance = np.hypot(rows[strip, None] - np.float32(axis[1]), columns)
-        vignetting[strip] = np.interp(distance, *profile)
+    radial(*axis, *profile, vignetting)
     return vignetting

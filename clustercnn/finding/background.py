@@ -9,8 +9,18 @@ import numpy as np
 from scipy import ndimage
 
 from clustercnn.exceptions import DataQualityWarning
+from clustercnn.finding._compiled import inputs
 from clustercnn.finding._convolve import BandedKernel
-from clustercnn.finding._planes import strips, sums_by_number, valid_counts
+from clustercnn.finding._passes import (
+    classify,
+    expect,
+    mark_near,
+    mixture,
+    sums_in_cells,
+    sums_of_numbers,
+    times_between_cells,
+)
+from clustercnn.finding._planes import strips, valid_counts
 from clustercnn.finding._starlet import poisson_sigma, smooth
 from clustercnn.finding._vignetting import axis_of, vignetting_of
 
@@ -27,6 +37,8 @@ _N_RINGS = 3
 _N_CLASSES = _N_LEVELS * _N_RINGS
 # of exposure, and of coverage
 _N_CELLS = 60
+# of expectation maximisation
+_MIXING_STEPS = 300
 # times the background
 _OUTSHINES = 1.0
 _SUSPECT_RATIO = 1.5
@@ -88,11 +100,11 @@ class BackgroundEstimator:
         self.valid = image.valid
         self.given = image.background
         self.counts = valid_counts(image)
-        self.exposure = np.float32(1) if image.exposure is None else image.exposure
-        response = self._response()
-        self.coverage, self.numbers, self.groups = _coverage(response)
+        self.exposure = self.valid if image.exposure is None else image.exposure
+        self.most = np.float32(max(self.exposure.max(initial=0, where=self.valid), 1e-30))
+        self.coverage, self.numbers, self.groups = _coverage(self._response())
         if self.coverage is not None:
-            self.totals = self._sums(self.valid, self.counts, response)
+            self.totals = self._sums(self.valid, self.counts)
         widest = min(min(image.shape) / 12, _WIDEST / image.pixel_scale.value)
         self.width = max(12.0, 8.0 * psf_pixels, widest)
         self.scale = _scale_of(psf_pixels)
@@ -118,7 +130,9 @@ class BackgroundEstimator:
         for _ in range(n_iterations):
             found = np.zeros(good.shape, bool)
             for scale in (self.scale, self.scale + 2):
-                found |= _grown(self._excess(background, scale), 2**scale)
+                sigma = poisson_sigma(self.counts, background, scale, floor=_MASK_SIGMA)
+                mark_near(sigma, _MASK_SIGMA, 2**scale, found)
+                del sigma
             before, good = good, self._enough(~found, good)
             if np.array_equal(before, good):
                 # and so would be all that follows
@@ -153,9 +167,9 @@ class BackgroundEstimator:
         mean = given[known].sum(dtype=np.float64) / response[known].sum(dtype=np.float64)
         # a millionth of the steadying of the image's own background, at its level
         ratio = _smooth_ratio(given / np.float32(mean), response, known, self.width, steady=2e-5)
-        for rows, factor in _between_cells(ratio, given.shape):
-            filled = np.float32(mean) * factor * response[rows]
-            np.copyto(given[rows], filled, where=empty[rows])
+        response *= np.float32(mean)
+        times_between_cells(response, *ratio)
+        np.copyto(given, response, where=empty)
         return given
 
     def over(self, model, background):
@@ -199,15 +213,7 @@ class BackgroundEstimator:
         Return the exposure relative to its best, 0 where nothing is valid; made anew, since
         planes of a mosaic are large.
         """
-        response = np.where(self.valid, self.exposure, 0)
-        response /= max(response.max(), np.float32(1e-30))
-        return response
-
-    def _excess(self, background, scale):
-        """
-        Return where there is an excess at a starlet scale.
-        """
-        return poisson_sigma(self.counts, background, scale, floor=_MASK_SIGMA) > _MASK_SIGMA
+        return np.where(self.valid, self.exposure / self.most, np.float32(0))
 
     def _enough(self, wanted, otherwise):
         """
@@ -220,58 +226,50 @@ class BackgroundEstimator:
         """
         Return the background fitted to the good pixels.
         """
-        response = self._response()
         if self.coverage is None:
+            background = self._response()
             n = max(counts[good].sum(dtype=np.float64), 0.0)
-            response *= np.float32(n / max(response[good].sum(dtype=np.float64), 1e-30))
+            background *= np.float32(n / max(background[good].sum(dtype=np.float64), 1e-30))
         else:
-            self._mix(response, self._good_sums(counts, response, good))
-        ratio = _smooth_ratio(counts, response, good, self.width)
-        for rows, factor in _between_cells(ratio, good.shape):
-            response[rows] *= factor
-        return response
+            rates, factors = self._mix(self._good_sums(counts, good))
+            planes = inputs(self.valid, self.exposure, self.coverage, self.numbers)
+            background = np.empty(counts.shape, np.float32)
+            expect(*planes, self.most, rates, factors, background)
+        times_between_cells(background, *_smooth_ratio(counts, background, good, self.width))
+        return background
 
-    def _good_sums(self, counts, response, good):
+    def _good_sums(self, counts, good):
         """
         Return sums of counts, response and coverage over the good pixels of each number.
         """
         if counts is not self.counts:
-            return self._sums(good, counts, response)
+            return self._sums(good, counts)
         # most pixels are good
-        sums = self._sums(self.valid & ~good, counts, response)
-        return [total - masked for total, masked in zip(self.totals, sums, strict=True)]
+        return self.totals - self._sums(self.valid & ~good, counts)
 
-    def _sums(self, used, counts, response):
+    def _sums(self, used, counts):
         """
         Return sums of counts, response and coverage over pixels of each number.
         """
-        return sums_by_number(
-            used.shape,
-            len(self.groups),
-            lambda rows: (used[rows], self.numbers[rows][used[rows]]),
-            counts,
-            response,
-            self.coverage,
-        )
+        sums = np.zeros((3, len(self.groups)))
+        planes = inputs(used, self.numbers, counts, self.exposure, self.coverage)
+        sums_of_numbers(*planes, self.most, sums)
+        return sums
 
-    def _mix(self, response, sums):
+    def _mix(self, sums):
         """
-        Turn the response into the sum of response and coverage that makes the counts most likely,
-        times a factor for each class.
+        Return the rates of response and coverage that make the counts most likely, and a factor for
+        each number, which is that of its class.
         """
-        cells, classes = self.groups // _N_CLASSES, self.groups % _N_CLASSES
+        cells = np.unique(self.groups // _N_CLASSES, return_inverse=True)[1]
+        classes = self.groups % _N_CLASSES
         rates = _mixture(*(np.bincount(cells, part) for part in sums))
         expected = rates[0] * sums[1] + rates[1] * sums[2]
         made, expected = (
             np.bincount(classes, part, minlength=_N_CLASSES) for part in (sums[0], expected)
         )
         ratio = np.maximum(made + _STEADY_COUNTS, 0.1) / (expected + _STEADY_COUNTS)
-        ratio = ratio[classes].astype(np.float32)
-        for rows in strips(response.shape):
-            part = response[rows]
-            part *= np.float32(rates[0])
-            part += np.float32(rates[1]) * self.coverage[rows]
-            part *= ratio[self.numbers[rows]]
+        return rates.astype(np.float32), ratio[classes].astype(np.float32)
 
 
 def suspect_places(image, *, psf_pixels):
@@ -337,19 +335,11 @@ def _coverage(response):
     vignetting = vignetting_of(response, axis_of(response))
     if vignetting is None:
         return None, None, None
-    coverage = response / vignetting
-    np.minimum(coverage, 1.0, out=coverage)
     edges = np.percentile(vignetting[response > 0], np.linspace(0, 100, _N_RINGS + 1)[1:-1])
+    # the vignetting is not needed any more
+    coverage, groups = vignetting, np.empty(response.shape, np.int32)
     there = np.zeros(_N_CELLS**2 * _N_CLASSES, bool)
-    groups = np.empty(response.shape, np.int32)
-    for rows in strips(response.shape):
-        first, second, level = (
-            np.minimum((plane[rows] * n).astype(np.int32), n - 1)
-            for plane, n in ((response, _N_CELLS), (coverage, _N_CELLS), (coverage, _N_LEVELS))
-        )
-        ring = sum((vignetting[rows] >= edge).astype(np.int32) for edge in edges)
-        groups[rows] = ((first * _N_CELLS + second) * _N_LEVELS + level) * _N_RINGS + ring
-        there[groups[rows]] = True
+    classify(*inputs(response), vignetting, edges, _N_CELLS, _N_LEVELS, groups, there)
     number_of = np.cumsum(there).astype(np.uint16) - np.uint16(1)
     numbers = np.empty(response.shape, np.uint16)
     for rows in strips(response.shape):
@@ -365,14 +355,10 @@ def _mixture(made, *sums):
     Poisson rates never lowers the likelihood (Richardson 1972; Lucy 1974, AJ 79, 745).
     """
     sums = np.array(sums)
-    totals = np.maximum(sums.sum(axis=1), 1e-30)
-    rates = 0.5 * max(made.sum(), 0.0) / totals
+    if made.sum() <= 0:
+        return np.zeros(len(sums))
     # a model taken away may leave less than nothing
-    made = np.maximum(made, 0)
-    share = sums / totals[:, None]
-    for _ in range(300):
-        rates = rates * (share @ (made / np.maximum(rates @ sums, 1e-30)))
-    return rates
+    return mixture(np.maximum(made, 0), sums, _MIXING_STEPS)
 
 
 def _smooth_ratio(counts, background, good, width, *, steady=20.0):
@@ -382,25 +368,12 @@ def _smooth_ratio(counts, background, good, width, *, steady=20.0):
     The Gaussian is much wider than the cells, into which the pixels are summed first.
     """
     step = max(1, int(width // 8))
-    made, expected = (
-        _gaussian(_summed(plane, good, step), width / step) for plane in (counts, background)
-    )
+    sums = sums_in_cells(*inputs(counts, background, good), step)
+    made, expected = (_gaussian(plane, width / step) for plane in sums)
     # a few counts' worth of the mean steadies places where little is left
     steady = steady / (4 * np.pi * (width / step) ** 2)
     ratio = np.maximum(made + steady, 0.1 * steady) / np.maximum(expected + steady, 1e-30)
     return ratio.astype(np.float32), step
-
-
-def _summed(plane, good, step):
-    """
-    Return the sums over squares of pixels, of those that are good.
-    """
-    ny, nx = (-(-size // step) for size in plane.shape)
-    padded = np.zeros((ny * step, nx * step), plane.dtype)
-    np.copyto(padded[: plane.shape[0], : plane.shape[1]], plane, where=good)
-    # strided sums are several times faster than those over a reshaped array
-    rows = sum(padded[k::step] for k in range(step))
-    return sum(rows[:, k::step] for k in range(step)).astype(np.float64)
 
 
 def _gaussian(plane, width):
@@ -409,51 +382,7 @@ def _gaussian(plane, width):
     """
     half = int(4 * width + 0.5)
     kernel = np.exp(-0.5 * (np.arange(-half, half + 1) / width) ** 2)
-    return BandedKernel(kernel / kernel.sum(), np.float64)(plane, 0, len(plane))
-
-
-def _between_cells(cells, shape):
-    """
-    Interpolate linearly from the middles of cells to pixels; yields rows, and their values.
-
-    ``cells`` are values, and the size of a cell in pixels.
-    """
-    values, step = cells
-    (low, high, down), (left, right, along) = (
-        _neighbours(size, n_cells, step) for size, n_cells in zip(shape, values.shape, strict=True)
-    )
-    for rows in strips(shape):
-        part = values[low[rows]]
-        part += (values[high[rows]] - part) * down[rows, None]
-        between = part.take(left, axis=1)
-        rise = (part.take(right, axis=1) - between) * along
-        between += rise
-        yield rows, between
-
-
-def _neighbours(size, n_cells, step):
-    """
-    Return, for each pixel, the cells whose middles it lies between, and how far on it is.
-    """
-    place = np.clip((np.arange(size) + 0.5) / step - 0.5, 0, n_cells - 1)
-    low = np.minimum(place.astype(int), max(n_cells - 2, 0))
-    return low, np.minimum(low + 1, n_cells - 1), (place - low).astype(np.float32)
-
-
-def _grown(mask, reach):
-    """
-    Return a mask with all that lies within a distance along either axis.
-    """
-    grown = np.pad(mask, reach)
-    for turned in (grown, grown.T):
-        width, wanted = 1, 2 * reach + 1
-        # each pixel tells of so many from it on
-        while width < wanted:
-            step = min(width, wanted - width)
-            turned[:-step] |= turned[step:]
-            width += step
-    ny, nx = mask.shape
-    return grown[:ny, :nx]
+    return BandedKernel(kernel / kernel.sum(), np.float64)(plane, slice(0, len(plane)))
 
 
 def _scale_of(psf_pixels):

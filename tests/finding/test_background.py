@@ -14,8 +14,9 @@ from clustercnn import SegmentationFinder, WaveletFinder
 from clustercnn.exceptions import DataQualityWarning
 from clustercnn.finding import estimate_background
 from clustercnn.finding._fitter import SourceFitter
+from clustercnn.finding._passes import mark_near, times_between_cells
 from clustercnn.finding._vignetting import axis_of, vignetting_of
-from clustercnn.finding.background import BackgroundEstimator, _between_cells, _grown
+from clustercnn.finding.background import BackgroundEstimator
 from clustercnn.testing import tiny_image
 
 SIZE = 240
@@ -214,7 +215,7 @@ def test_sums_without_the_masked_pixels_are_those_of_the_others():
     assert 5 < len(estimator.groups) < 5000
     good = estimator.valid & (np.random.default_rng(3).random((SIZE, SIZE)) > 0.1)
     response = np.asarray(image.exposure / image.exposure.max())
-    sums = estimator._good_sums(estimator.counts, response, good)
+    sums = estimator._good_sums(estimator.counts, good)
     for made, plane in zip(sums, (estimator.counts, response, estimator.coverage), strict=True):
         direct = ndimage.sum_labels(
             np.where(good, plane, 0), estimator.numbers, np.arange(len(estimator.groups))
@@ -226,13 +227,16 @@ def test_sums_without_the_masked_pixels_are_those_of_the_others():
 def test_a_grown_mask_is_the_largest_value_near(reach):
     mask = np.random.default_rng(reach).random((50, 71)) < 0.01
     direct = ndimage.maximum_filter(mask, 2 * reach + 1, mode='constant')
-    np.testing.assert_array_equal(_grown(mask, reach), direct)
+    marked = np.zeros(mask.shape, bool)
+    mark_near(mask.astype(np.float32), 0.5, reach, marked)
+    np.testing.assert_array_equal(marked, direct)
 
 
 def test_between_cells_values_change_linearly():
     rows, columns = np.indices((9, 12))
     values = (2 * rows - 3 * columns + 1).astype(np.float32)
-    made = np.concatenate([part for _, part in _between_cells((values, 5), (44, 60))])
+    made = np.ones((44, 60), np.float32)
+    times_between_cells(made, values, 5)
     y, x = np.indices((44, 60))
     # from the middle of the first cells to that of the last
     y, x = (np.clip((at + 0.5) / 5 - 0.5, 0, n - 1) for at, n in ((y, 9), (x, 12)))
