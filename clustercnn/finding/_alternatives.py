@@ -7,9 +7,15 @@ fitted jointly by Fisher scoring on the Cash statistic (Cash 1979, ApJ 228, 939)
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
+from clustercnn.finding._likelihood import (
+    normal_equations,
+    point_image,
+    statistic_of,
+)
 from clustercnn.finding._profiles import Window, times
 
 __all__ = [
@@ -56,7 +62,7 @@ class Blend:
 # right to 5e-4 from there on
 _NARROW, _NEAR = 0.9, 3.5
 _FAR = 5.5
-_NODES = {n: np.polynomial.legendre.leggauss(n) for n in (1, 2, 8)}
+_NODES = {n: np.polynomial.legendre.leggauss(n) for n in (2, 8)}
 # what a component must promise by its first derivative before it is fitted
 LEAST_PROMISE = 2.0
 # of a quadrupole, in chi-square of two degrees of freedom: that of one round source in seven
@@ -103,57 +109,25 @@ class PointShape:
             The image, and its change as the source moves along x and along y.
         """
         # on a small stamp there is little to save
-        planes = self._sampled(dx, dy, 1 if len(dx) > 4 * _FAR else 2)
-        levels = [(2, _FAR)] if len(dx) > 4 * _FAR else []
-        if min(self.radial, self.tangential) < _NARROW:
-            levels.append((8, _NEAR))
-        for n_nodes, reach in levels:
-            # offsets rise by one
-            rows, columns = (slice(*np.searchsorted(at, (-reach, reach))) for at in (dy, dx))
-            planes[:, rows, columns] = self._sampled(dx[columns], dy[rows], n_nodes)
+        far = _FAR if len(dx) > 4 * _FAR else np.inf
+        near = _NEAR if min(self.radial, self.tangential) < _NARROW else 0.0
+        planes = np.empty((3, len(dy), len(dx)))
+        point_image(
+            np.asarray(dx, float),
+            np.asarray(dy, float),
+            self.radial,
+            self.tangential,
+            self.slope,
+            math.cos(self.angle),
+            math.sin(self.angle),
+            self._norm(),
+            far,
+            near,
+            *_NODES[2],
+            *_NODES[8],
+            planes,
+        )
         return planes
-
-    def _sampled(self, dx, dy, n_nodes):
-        """
-        Return image and slopes from so many points along each side of a pixel.
-        """
-        cos, sin = np.cos(self.angle), np.sin(self.angle)
-        nodes, weights = _NODES[n_nodes]
-        x = (dx[:, None] + nodes / 2).ravel()[None, :]
-        y = (dy[:, None] + nodes / 2).ravel()[:, None]
-        along = (x * (cos / self.radial)) + y * (sin / self.radial)
-        across = (x * (-sin / self.tangential)) + y * (cos / self.tangential)
-        inverse = 1 / (1 + along**2 + across**2)
-        # the slope of XMM-Newton needs no general power
-        power = inverse * np.sqrt(inverse) if self.slope == 1.5 else inverse**self.slope
-        planes = np.empty((3, *power.shape))
-        profile = np.divide(power, 4 * self._norm(), out=planes[0])
-        gradient = _turned(along / self.radial, across / self.tangential, cos, sin)
-        steep = 2 * self.slope * profile * inverse
-        for plane, part in zip(planes[1:], gradient, strict=True):
-            np.multiply(steep, part, out=plane)
-        if n_nodes == 1:
-            self._bend(planes, (along, across), gradient, steep, inverse)
-            return 4 * planes
-        shape = len(planes), len(dy), n_nodes, len(dx) * n_nodes
-        rows = (weights @ planes.reshape(shape)).reshape(*shape[:2], len(dx), n_nodes)
-        return rows @ weights
-
-    def _bend(self, planes, place, gradient, steep, inverse):
-        """
-        Turn values in the middle of pixels into means over these, to the second derivative.
-        """
-        step = steep * inverse * ((self.slope + 1) / 12)
-        trace = self.radial**-2 + self.tangential**-2
-        squared = gradient[0] ** 2 + gradient[1] ** 2
-        planes[0] += step * squared - steep * (trace / 24)
-        # what the gradient is to the place this is to the gradient
-        cos, sin = np.cos(self.angle), np.sin(self.angle)
-        along, across = place
-        further = _turned(along / self.radial**3, across / self.tangential**3, cos, sin)
-        common = trace - 2 * (self.slope + 2) * squared * inverse
-        for plane, part, more in zip(planes[1:], gradient, further, strict=True):
-            plane -= step * (part * common + 2 * more)
 
     def _norm(self):
         """
@@ -161,14 +135,7 @@ class PointShape:
         """
         area = self.radial * self.tangential
         inside = (1 + self.reach**2 / area) ** (1 - self.slope)
-        return np.pi * area / (self.slope - 1) * (1 - inside)
-
-
-def _turned(along, across, cos, sin):
-    """
-    Return components along x and y of what has these along the radius and across.
-    """
-    return along * cos - across * sin, along * sin + across * cos
+        return math.pi * area / (self.slope - 1) * (1 - inside)
 
 
 class Stamp:
@@ -285,8 +252,7 @@ class Stamp:
         Return the improvement of the Cash statistic over background alone.
         """
         window = self.window
-        seen = np.log1p(source.ravel()[window.lit] / window.dark)
-        return 2 * float(window.photons @ seen - source.sum())
+        return statistic_of(source.ravel(), window.lit, window.photons, window.dark)
 
 
 def fit_blend(stamp, models, x, y, amplitude, *, reach):
@@ -323,12 +289,9 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
     source = _summed(amplitude, parts)
     value = stamp.statistic(source)
     for _ in range(_MOST_STEPS):
-        model = window.background + source
-        scale = np.stack([np.ones(n), amplitude, amplitude])
-        derivatives = (scale[..., None] * parts).reshape(3 * n, -1)
-        weighted = derivatives / model
-        information = weighted @ derivatives.T
-        score = times(weighted, window.counts - model)
+        information, score = normal_equations(
+            parts, amplitude, source, window.counts, window.background
+        )
         # close components are nearly degenerate
         information[np.diag_indices(3 * n)] *= 1 + 1e-3
         information[np.diag_indices(3 * n)] += 1e-9
@@ -357,8 +320,10 @@ def _components(stamp, models, place):
     """
     Return components and their slopes, of shape ``(3, n, n_pixels)``.
     """
-    made = [stamp.component(*one) for one in zip(models, *place.tolist(), strict=True)]
-    return np.stack([planes.reshape(3, -1) for planes in made], axis=1)
+    parts = np.empty((3, len(models), *stamp.counts.shape))
+    for number, one in enumerate(zip(models, *place.tolist(), strict=True)):
+        parts[:, number] = stamp.component(*one)
+    return parts.reshape(3, len(models), -1)
 
 
 def _summed(amplitude, parts):

@@ -6,14 +6,14 @@ Loops over pixels in machine code.
 import numba
 import numpy as np
 
-__all__ = ['compiled', 'inputs']
+__all__ = ['compiled', 'compiled_sums', 'inputs']
 
 # products and sums may be one operation; their order is that of the source, so that results do not
 # depend on how an image is divided
 _OPTIONS = {'nogil': True, 'fastmath': {'contract'}, 'error_model': 'numpy'}
 
 
-def compiled(function):
+def compiled(function, **options):
     """
     Compile a function of arrays and numbers when it is first called, and keep it on disk.
 
@@ -24,17 +24,37 @@ def compiled(function):
     ----------
     function : callable
         In the part of Python that numba knows; it runs without the interpreter's lock.
+    **options
+        For numba, in place of ours.
 
     Returns
     -------
     function : callable
         Does the same.
     """
+    options = _OPTIONS | options
     try:
-        return numba.njit(cache=True, **_OPTIONS)(function)
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError:
         # there is no place for it on this machine
-        return numba.njit(**_OPTIONS)(function)
+        return numba.njit(**options)(function)
+
+
+def compiled_sums(function):
+    """
+    Compile a function whose sums may be taken in any order, as those over a stamp.
+
+    Parameters
+    ----------
+    function : callable
+        As for `compiled`.
+
+    Returns
+    -------
+    function : callable
+        Does the same to rounding.
+    """
+    return compiled(function, fastmath={'contract', 'nsz', 'reassoc'})
 
 
 def inputs(*arrays):

@@ -4,6 +4,7 @@ The fit of one source over the models of all others, and what it adds to the ima
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from clustercnn.finding._alternatives import (
     is_round,
     promise,
 )
+from clustercnn.finding._likelihood import add_template
 from clustercnn.finding._planes import relative_exposure
 from clustercnn.finding._profiles import (
     OUTER_RADIUS,
@@ -193,8 +195,8 @@ class SourceFitter:
         """
         Return how much the PSF has grown at a place, in steps of a tenth.
         """
-        growth = self.psf.growth(np.hypot(x - self.axis[0], y - self.axis[1]))
-        return round(np.log(growth) / np.log(1.1))
+        growth = self.psf.growth(math.hypot(x - self.axis[0], y - self.axis[1]))
+        return round(math.log(growth) / math.log(1.1))
 
     def _bank(self, step):
         """
@@ -221,7 +223,7 @@ class SourceFitter:
         """
         pairs = []
         for centre, size in zip((y, x), self.response.shape, strict=True):
-            start = int(np.rint(centre)) - half
+            start = round(centre) - half
             low, high = max(start, 0), min(start + 2 * half + 1, size)
             pairs.append((slice(low, high), slice(low - start, high - start)))
         return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
@@ -268,6 +270,8 @@ class SourceFitter:
         fit : object
             Position, model, counts and what the models gained.
         """
+        # numbers of Python's own are several times faster than those of an array
+        x, y = float(x), float(y)
         # that of the start, so that one fit compares models of one PSF
         psf_step = self._step(x, y)
         bank, radii, fwhm = self._bank(psf_step)
@@ -298,8 +302,9 @@ class SourceFitter:
             for middle, step, first, size in zip(
                 before, steps, start, self.response.shape[::-1], strict=True
             ):
-                at = np.clip(middle + np.clip(step, -1, 1), first - reach, first + reach)
-                moved.append(float(np.clip(at, 0, size - 1)))
+                at = middle + min(max(step, -1), 1)
+                at = min(max(at, first - reach), first + reach)
+                moved.append(float(min(max(at, 0), size - 1)))
             x, y = moved
             if _grid_place(bank, x, y) == before and set(models) <= set(tried):
                 break
@@ -537,27 +542,19 @@ class SourceFitter:
     def _add(self, model, bank, number, x, y, amplitude):
         here, there = self._overlap(x, y, 2 * self.half)
         template = bank.at(*_phases(bank, x, y))[number]
-        part = model[here]
-        added = template[there] * self.response[here]
-        added *= np.float32(amplitude)
-        part += added
-        if amplitude < 0:
-            # what is left of a sum taken away may be a rounding error below nothing
-            np.maximum(part, 0, out=part)
+        add_template(model[here], template[there], self.response[here], float(amplitude))
 
 
 def _phases(bank, x, y):
-    return tuple(bank.phase(at - np.rint(at)) for at in (x, y))
+    return bank.phase(x - round(x)), bank.phase(y - round(y))
 
 
 def _grid_place(bank, x, y):
     """
     Return where the models nearest to a position are centred.
     """
-    return tuple(
-        float(np.rint(at) + phase * bank.step)
-        for at, phase in zip((x, y), _phases(bank, x, y), strict=True)
-    )
+    phase_x, phase_y = _phases(bank, x, y)
+    return round(x) + phase_x * bank.step, round(y) + phase_y * bank.step
 
 
 def _near(models, best):

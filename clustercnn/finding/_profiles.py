@@ -8,6 +8,8 @@ import functools
 import numpy as np
 from scipy import fft, special
 
+from clustercnn.finding._likelihood import newton_amplitudes, scored_position
+
 __all__ = [
     'OUTER_RADIUS',
     'TemplateBank',
@@ -29,6 +31,8 @@ OUTER_RADIUS = 12.0
 # pixels are divided into this many along each side: positions are right to a sixth of a pixel,
 # an odd number so that one place is the middle
 _PHASES = 3
+# of Newton, in the amplitude
+_MOST_STEPS = 30
 
 
 class TemplateBank:
@@ -97,7 +101,7 @@ class TemplateBank:
         phase : int
             In units of one over the number of steps a pixel.
         """
-        return int(np.rint(shift * _PHASES))
+        return round(shift * _PHASES)
 
     @property
     def step(self):
@@ -272,30 +276,18 @@ def fit_amplitudes(window, templates, *, start=None):
     error : 1D `~numpy.ndarray`
         One sigma, from the curvature.
     """
-    templates = templates.reshape(len(templates), -1)
-    norm = times(templates, window.response)
-    n, floor = window.photons, window.dark
-    shape = templates.take(window.lit, axis=1) * window.response[window.lit]
-    # once, rather than in each step
-    shape = shape.astype(np.float64)
     if start is None:
         start = np.full(len(templates), window.excess())
-    value = np.maximum(start, 1.0)
-    curvature = np.ones(len(templates))
-    for _ in range(30):
-        ratio = shape / (floor + value[:, None] * shape)
-        slope = norm - times(ratio, n)
-        curvature = np.maximum(times(ratio * ratio, n), 1e-12)
-        # half the value at most, so that the amplitude stays positive
-        step = np.minimum(np.maximum(slope / curvature, -2 * value), 0.5 * value)
-        following = np.maximum(value - step, 1e-6)
-        done = (np.abs(following - value) <= 1e-4 * value + 1e-5).all()
-        value = following
-        if done:
-            break
-    gain = times(np.log1p(value[:, None] * shape / floor), n)
-    statistic = 2 * (gain - value * norm)
-    return statistic, value, 1 / np.sqrt(curvature)
+    statistic, amplitude, curvature = newton_amplitudes(
+        templates.reshape(len(templates), -1),
+        window.lit,
+        window.photons,
+        window.dark,
+        window.response,
+        np.maximum(start, 1.0),
+        _MOST_STEPS,
+    )
+    return statistic, amplitude, 1 / np.sqrt(curvature)
 
 
 def position_step(window, template, slopes, amplitude):
@@ -322,29 +314,16 @@ def position_step(window, template, slopes, amplitude):
     information : tuple of float
         Inverse variances of x and y, in 1/pixel**2.
     """
-    planes = np.stack([template, *slopes]).reshape(3, -1)
-    planes = planes * (amplitude * window.response.astype(np.float64))
-    source, changes = planes[0], planes[1:]
-    lit = planes.take(window.lit, axis=1)
-    lost = changes.sum(axis=1)
-
-    def information(shift):
-        # within a phase the template changes linearly
-        moved = np.maximum(source + shift[0] * changes[0] + shift[1] * changes[1], 0)
-        return np.maximum(times(changes * changes, 1 / (window.background + moved)), 1e-12)
-
-    shift, reach = np.zeros(2), 1.0
-    known = information(shift)
-    for _ in range(6):
-        model = window.dark + np.maximum(lit[0] + shift[0] * lit[1] + shift[1] * lit[2], 0)
-        steps = (times(lit[1:], window.photons / model) - lost) / known
-        # where the PSF is not that of the model steps are too long; halving ends that
-        shift = shift + np.minimum(np.maximum(steps, -reach), reach)
-        shift = np.minimum(np.maximum(shift, -0.5), 0.5)
-        if np.abs(steps).max() < 0.01:
-            break
-        reach *= 0.5
-    return tuple(shift.tolist()), tuple(information(shift).tolist())
+    return scored_position(
+        template.ravel(),
+        np.stack(slopes).reshape(2, -1),
+        amplitude,
+        window.lit,
+        window.photons,
+        window.dark,
+        window.background,
+        window.response,
+    )
 
 
 def amplitude_error(radii, statistic, amplitude, error, best):

@@ -14,6 +14,8 @@ __all__ = ['are_many', 'convolve', 'significances', 'tail_of_many']
 _MANY_COUNTS = 30.0
 # rows and columns at a time, so that what they are made from stays in the second-level cache
 _ROWS, _COLUMNS = 64, 1024
+# pixels of a row that are passed over together
+_CHUNK = 64
 
 
 @compiled
@@ -275,26 +277,26 @@ def significances(counts, background, start, stop, kernels, peaks, least, sigma)
                 _along(wide[1], kernels[1], narrow[1])
                 _along(wide[2], kernels[2], narrow[2])
                 first, second, third = narrow[0], narrow[1], narrow[2]
-                n_there = 0
-                for k in range(width):
-                    n_there += (first[k] > 0) & (first[k] * first[k] >= least * second[k])
-                if n_there == 0:
-                    continue
-                for k in range(width):
-                    if not (first[k] > 0 and first[k] * first[k] >= least * second[k]):
-                        continue
-                    if third[k] <= 0:
-                        continue
-                    variance = second[k] * peaks[1]
-                    factor = variance / (third[k] * peaks[2])
-                    mean = variance * factor**2
-                    observed = first[k] * peaks[0] * factor + mean
-                    if are_many(observed, mean):
-                        sigma[row, left + k] = max(tail_of_many(observed, mean), 0)
-                        continue
-                    if n_few == few.shape[1]:
-                        few = _grown(few)
-                    few[0, n_few], few[1, n_few] = row, left + k
-                    few[2, n_few], few[3, n_few] = observed, mean
-                    n_few += 1
+                for begin in range(0, width, _CHUNK):
+                    end, n_there = min(begin + _CHUNK, width), 0
+                    for k in range(begin, end):
+                        n_there += (first[k] > 0) & (first[k] * first[k] >= least * second[k])
+                    # most often none
+                    for k in range(begin, end if n_there > 0 else begin):
+                        if not (first[k] > 0 and first[k] * first[k] >= least * second[k]):
+                            continue
+                        if third[k] <= 0:
+                            continue
+                        variance = second[k] * peaks[1]
+                        factor = variance / (third[k] * peaks[2])
+                        mean = variance * factor**2
+                        observed = first[k] * peaks[0] * factor + mean
+                        if are_many(observed, mean):
+                            sigma[row, left + k] = max(tail_of_many(observed, mean), 0)
+                            continue
+                        if n_few == few.shape[1]:
+                            few = _grown(few)
+                        few[0, n_few], few[1, n_few] = row, left + k
+                        few[2, n_few], few[3, n_few] = observed, mean
+                        n_few += 1
     return few[:, :n_few]

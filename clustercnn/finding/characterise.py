@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from clustercnn.core import CandidateCatalog, CandidateFlag
+from clustercnn.core.columns import FINDER_COLUMNS
 from clustercnn.finding._fitter import Expected, closest_distance
 from clustercnn.finding._planes import valid_counts
 from clustercnn.finding._profiles import tail_likelihood
@@ -95,7 +96,7 @@ def characterise(
     (1, Unit("ct"))
     """
     if len(x) == 0:
-        return CandidateCatalog.empty(meta=meta)
+        return _nothing(meta)
     order = np.argsort(-np.asarray(significance), kind='stable')
     x, y, significance = (np.asarray(values)[order] for values in (x, y, significance))
     scale = image.pixel_scale.value
@@ -132,7 +133,7 @@ def characterise(
     meta = dict(meta or {})
     meta['dropped'] = {**meta.get('dropped', {}), **reasons}
     if not fits:
-        return CandidateCatalog.empty(meta=meta)
+        return _nothing(meta)
     columns = {
         name: np.array([getattr(fit, name) for fit in fits])
         for name in ('x', 'y', 'pos_err', 'counts', 'counts_err', 'gain', 'core_counts')
@@ -186,6 +187,15 @@ def characterise(
         # at the place of the source, which may be far off axis
         psf_fwhm=np.array([fit.fwhm for fit in fits]) * scale,
     )
+
+
+def _nothing(meta):
+    """
+    Return a catalogue without rows, with the columns that one with rows has.
+    """
+    none = np.zeros(0)
+    columns = {definition.name: none for definition in FINDER_COLUMNS}
+    return CandidateCatalog.from_columns(ra=none, dec=none, meta=meta, **columns)
 
 
 def _fit_together(fitter, fits, counts, rest, *, moving=None):

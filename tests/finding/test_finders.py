@@ -85,6 +85,20 @@ def test_nothing_found_is_an_empty_catalogue(finder):
 
 
 @pytest.mark.parametrize('kind', [WaveletFinder, SegmentationFinder])
+def test_an_empty_catalogue_has_the_columns_of_one_that_is_not(kind):
+    image = tiny_image()
+    full, none = kind()(image), kind(threshold=1e3)(image)
+    assert len(full) > 0
+    assert len(none) == 0
+    assert none.column_names == full.column_names
+    assert 'psf_fwhm' in none.column_names
+    for name in full.column_names:
+        assert getattr(none[name], 'unit', None) == getattr(full[name], 'unit', None)
+        if name not in ('id', 'name'):
+            assert none[name].dtype == full[name].dtype
+
+
+@pytest.mark.parametrize('kind', [WaveletFinder, SegmentationFinder])
 @pytest.mark.parametrize('level', [0.02, 0.2, 2.0])
 def test_false_alarms_come_as_often_as_asked(level, kind):
     n_fields, asked = 16, 5
