@@ -10,7 +10,7 @@ from scipy import special
 
 from clustercnn.finding._compiled import inputs
 from clustercnn.finding._convolve import BandedKernel, b3_cascade, for_row_blocks
-from clustercnn.finding._sums import are_many, significances
+from clustercnn.finding._sums import are_many, convolved_at, significances
 from clustercnn.finding._sums import tail_of_many as _tail_of_many
 
 __all__ = [
@@ -200,22 +200,27 @@ def poisson_sigma_at(counts, background, model, scale, column, row):
 
 def smooth_at(image, scale, column, row):
     """
-    Return what `smooth` makes of one pixel.
+    Return what `smooth` makes of some pixels.
 
     Parameters
     ----------
     image : 2D `~numpy.ndarray`
         Finite; nothing is assumed beyond its border.
-    scale, column, row : int
-        Scale of the kernel and the pixel.
+    scale : int
+        Scale of the kernel.
+    column, row : int or 1D `~numpy.ndarray` of int
+        The pixels.
 
     Returns
     -------
-    value : float
+    value : float or 1D `~numpy.ndarray`
         In double precision.
     """
-    here, vertical, horizontal = _window(image.shape, scale, column, row)
-    return float(vertical @ image[here] @ horizontal)
+    kernel = scaling_kernel(scale)
+    places = np.atleast_1d(row, column)
+    (image,) = inputs(image)
+    values = convolved_at(image, kernel[len(kernel) // 2 :], *places)
+    return values.reshape(np.shape(row))[()]
 
 
 def _window(shape, scale, column, row):

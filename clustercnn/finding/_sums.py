@@ -8,7 +8,7 @@ import numpy as np
 
 from clustercnn.finding._compiled import compiled
 
-__all__ = ['are_many', 'convolve', 'significances', 'tail_of_many']
+__all__ = ['are_many', 'convolve', 'convolved_at', 'significances', 'tail_of_many']
 
 # from so many on the tail is that of an expansion
 _MANY_COUNTS = 30.0
@@ -165,6 +165,38 @@ def convolve(image, start, stop, kernel, out):
             for row in range(top, min(top + _ROWS, stop)):
                 _across(piece, row - top + reach, kernel, wide)
                 _along(wide, kernel, out[row - start, left:right])
+
+
+@compiled
+def convolved_at(image, kernel, rows, columns):
+    """
+    Return what `convolve` makes of some pixels.
+
+    Parameters
+    ----------
+    image : 2D `~numpy.ndarray`
+        The image; beyond its borders all is zero.
+    kernel : 1D `~numpy.ndarray` of float64
+        Its values from the middle on.
+    rows, columns : 1D `~numpy.ndarray` of int
+        The pixels.
+
+    Returns
+    -------
+    values : 1D `~numpy.ndarray` of float64
+        One for each.
+    """
+    ny, nx = image.shape
+    reach = len(kernel) - 1
+    values = np.zeros(len(rows))
+    for number in range(len(rows)):
+        middle, centre = rows[number], columns[number]
+        for row in range(max(middle - reach, 0), min(middle + reach + 1, ny)):
+            total = 0.0
+            for column in range(max(centre - reach, 0), min(centre + reach + 1, nx)):
+                total += kernel[abs(column - centre)] * image[row, column]
+            values[number] += kernel[abs(row - middle)] * total
+    return values
 
 
 @compiled

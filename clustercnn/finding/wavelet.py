@@ -118,10 +118,7 @@ class WaveletFinder(FinderSettings):
             values = sigma[rows, columns]
             # planes of a mosaic are large
             del sigma
-            exposed = np.array(
-                [smooth_at(valid, scale, *place) for place in zip(columns, rows, strict=True)]
-            )
-            exposed = exposed.reshape(len(rows)) >= 0.5
+            exposed = smooth_at(valid, scale, columns, rows) >= 0.5
             n_edge += int((~exposed).sum())
             peaks += [
                 (float(value), scale, int(column), int(row))
