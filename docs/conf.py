@@ -35,6 +35,7 @@ extensions = [
     'generated_tables',
     'label_tables',
     'model_tables',
+    'network_tables',
     'realism_tables',
     'one_place_a_name',
 ]
