@@ -63,7 +63,8 @@ class Classifier(Calibrated):
     n_epochs : int, optional
         Passes over the training set.
     batch_size : int, optional
-        Cutouts a training step.
+        Cutouts a training step; by default 64, and fewer for small sets, see
+        `~clustercnn.training.TrainingConfig`.
     learning_rate : float, optional
         Highest learning rate.
     ensemble : int, optional
@@ -112,7 +113,7 @@ class Classifier(Calibrated):
         schema=None,
         seed=0,
         n_epochs=30,
-        batch_size=64,
+        batch_size=None,
         learning_rate=2e-3,
         ensemble=1,
         validation_fraction=0.15,

@@ -22,8 +22,9 @@ class TrainingConfig:
     ----------
     n_epochs : int
         Passes over the training set.
-    batch_size : int
-        Cutouts a step.
+    batch_size : int or None
+        Cutouts a step. None: 64, or, so that a pass over a small set has some 32 steps,
+        32 below 2048 cutouts and 16 below 1024.
     learning_rate : float
         At its highest, after the warm-up.
     warmup : float
@@ -53,12 +54,12 @@ class TrainingConfig:
     Examples
     --------
     >>> from clustercnn.training import TrainingConfig
-    >>> TrainingConfig(n_epochs=3).batch_size
-    64
+    >>> TrainingConfig(n_epochs=3).steps_per_epoch(10_000)
+    157
     """
 
     n_epochs: int = 30
-    batch_size: int = 64
+    batch_size: int | None = None
     learning_rate: float = 2e-3
     warmup: float = 0.1
     weight_decay: float = 1e-3
@@ -71,7 +72,8 @@ class TrainingConfig:
     def __post_init__(self):
         put = object.__setattr__
         put(self, 'n_epochs', _check_integer('n_epochs', self.n_epochs, high=10**6))
-        put(self, 'batch_size', _check_integer('batch_size', self.batch_size, high=2**16))
+        if self.batch_size is not None:
+            put(self, 'batch_size', _check_integer('batch_size', self.batch_size, high=2**16))
         for name, high, open_low in (
             ('learning_rate', 10, True),
             ('warmup', 0.9, False),
@@ -95,6 +97,42 @@ class TrainingConfig:
             msg = f"'augmentation' must be an Augmentation, got {augmentation!r}"
             raise TypeError(msg)
         put(self, 'augmentation', augmentation)
+
+    def batch_for(self, n_items):
+        """
+        Return the number of cutouts a step for a training set of a size.
+
+        Parameters
+        ----------
+        n_items : int
+            Length of the training set.
+
+        Returns
+        -------
+        batch_size : int
+            At most the length of the set.
+        """
+        batch_size = self.batch_size
+        if batch_size is None:
+            # an epoch of a few steps is hardly any training, and small steps cost no more
+            batch_size = next((size for size in (64, 32) if n_items >= 32 * size), 16)
+        return min(batch_size, n_items)
+
+    def steps_per_epoch(self, n_items):
+        """
+        Return the number of steps of a pass over a training set of a size.
+
+        Parameters
+        ----------
+        n_items : int
+            Length of the training set.
+
+        Returns
+        -------
+        n_steps : int
+            The last one may be filled up.
+        """
+        return -(-n_items // self.batch_for(n_items))
 
 
 def _check_confusion(values):

@@ -88,10 +88,6 @@ def binary_auc(score, truth):
     return float((below + not_above).sum() / 2 / n_positive / n_negative)
 
 
-def _batch_size(config, n_items):
-    return min(config.batch_size, n_items)
-
-
 # compilation takes longer than many an epoch: runs that differ in seed or data only share;
 # the size of the batch is part of the key
 @functools.lru_cache(maxsize=8)
@@ -127,8 +123,8 @@ def make_steps(network, config, n_items):
     >>> make_steps(network, TrainingConfig(), 100) is make_steps(network, TrainingConfig(), 100)
     True
     """
-    batch_size = _batch_size(config, n_items)
-    return _training_steps(network, config, config.n_epochs * -(-n_items // batch_size), batch_size)
+    n_steps = config.n_epochs * config.steps_per_epoch(n_items)
+    return _training_steps(network, config, n_steps, config.batch_for(n_items))
 
 
 @functools.lru_cache(maxsize=8)
@@ -367,8 +363,7 @@ def train(
     [1, 2]
     """
     n_items = n_rows(dataset)
-    batch_size = _batch_size(config, n_items)
-    per_epoch = -(-n_items // batch_size)
+    batch_size, per_epoch = config.batch_for(n_items), config.steps_per_epoch(n_items)
     steps = make_steps(network, config, n_items) if steps is None else steps
     mean_weight = float(np.mean(dataset['weight'], dtype=np.float64))
     if not mean_weight > 0:

@@ -255,3 +255,13 @@ def test_batches_smaller_than_asked_for(network, calm, data):
     steps = make_steps(network, config, 5)
     result = train(network, config, data(5, seed=1), seed=1, steps=steps)
     assert len(result.history) == 1 and np.isfinite(result.history[0]['loss'])
+
+
+@pytest.mark.parametrize(
+    ('n_items', 'batch_size', 'n_steps'),
+    [(5, 5, 1), (100, 16, 7), (1023, 16, 64), (1024, 32, 32), (2048, 64, 32), (10_000, 64, 157)],
+)
+def test_small_sets_are_trained_in_small_batches(n_items, batch_size, n_steps):
+    config = TrainingConfig()
+    assert (config.batch_for(n_items), config.steps_per_epoch(n_items)) == (batch_size, n_steps)
+    assert TrainingConfig(batch_size=50).batch_for(n_items) == min(50, n_items)
