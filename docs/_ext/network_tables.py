@@ -115,6 +115,7 @@ class NetworkAblation(Measured):
 _WAYS = {
     'random forest': 'random forest on 16 x 16 pixels',
     'fusion': "``'fusion'``, default settings",
+    'fusion, batches of 64': "``'fusion'``, ``batch_size=64``",
     'cn': "``'cn'``, default settings",
     'torch': 'plain network in PyTorch',
 }

@@ -148,15 +148,15 @@ def random_forest(pictures, train, test, seed):
     return forest.predict_proba(pixels[test]), {}
 
 
-def package(network):
+def package(network, **options):
     """
-    Return the function that trains a network of the package with default settings.
+    Return the function that trains a network of the package, with default settings but for options.
     """
 
     def classify(pictures, train, test, seed):
         stack = CutoutStack.from_arrays(pictures.bands, pixel_scale=pictures.pixel_scale * u.arcsec)
         labels = LabelSet.from_labels(stack.ids, pictures.names, schema=pictures.classes)
-        classifier = Classifier(network=network, seed=seed)
+        classifier = Classifier(network=network, seed=seed, **options)
         classifier.fit(stack[train], labels[train], groups=pictures.groups[train], progress=False)
         facts = {
             'parameters': classifier.n_parameters,
@@ -181,10 +181,11 @@ SETS = {'mirabest': mirabest, 'perseus': perseus}
 WAYS = {
     'random forest': random_forest,
     'fusion': package('fusion'),
+    'fusion, batches of 64': package('fusion', batch_size=64),
     'cn': package('cn'),
     'torch': plain_torch,
 }
-# by default; 'cn' takes several times longer
+# by default; the others take as long again, 'cn' several times longer
 USUAL = ('random forest', 'fusion', 'torch')
 
 
@@ -203,7 +204,11 @@ def one_fold(name, way, number, pictures, keep):
     train, test = folds(pictures)[number]
     # what was kept for another division of the set is of no use
     division = hashlib.sha256(np.ascontiguousarray(test, '<i8').tobytes()).hexdigest()[:12]
-    path = None if keep is None else keep / f'{name}-{way.replace(" ", "-")}-{number}-{division}'
+    path = (
+        None
+        if keep is None
+        else keep / f'{name}-{way.replace(" ", "-").replace(",", "")}-{number}-{division}'
+    )
     if path is not None and path.with_suffix('.json').exists():
         stored = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))
         return test, np.array(stored['probability']), stored['facts']
