@@ -22,6 +22,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -204,13 +205,10 @@ def one_fold(name, way, number, pictures, keep):
     train, test = folds(pictures)[number]
     # what was kept for another division of the set is of no use
     division = hashlib.sha256(np.ascontiguousarray(test, '<i8').tobytes()).hexdigest()[:12]
-    path = (
-        None
-        if keep is None
-        else keep / f'{name}-{way.replace(" ", "-").replace(",", "")}-{number}-{division}'
-    )
-    if path is not None and path.with_suffix('.json').exists():
-        stored = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))
+    slug = '-'.join(re.findall(r'\w+', way))
+    path = None if keep is None else keep / f'{name}-{slug}-{number}-{division}.json'
+    if path is not None and path.exists():
+        stored = json.loads(path.read_text(encoding='utf-8'))
         return test, np.array(stored['probability']), stored['facts']
     start = time.process_time()
     probability, facts = WAYS[way](pictures, train, test, SEED)
@@ -219,7 +217,7 @@ def one_fold(name, way, number, pictures, keep):
     facts |= {'share': share.tolist(), 'processor_seconds': time.process_time() - start}
     if path is not None:
         keep.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path.with_suffix('.json'), overwrite=True) as temporary:
+        with atomic_path(path, overwrite=True) as temporary:
             content = {'probability': probability.tolist(), 'facts': facts}
             temporary.write_text(json.dumps(content), encoding='utf-8')
     return test, probability, facts
