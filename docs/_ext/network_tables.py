@@ -45,7 +45,8 @@ class NetworkImages(Measured):
                     _span(entry['balanced_accuracy']),
                     '' if more is None else _span(more, sign='+'),
                     f'{min(entry["by_fold"]):.3f} to {max(entry["by_fold"]):.3f}',
-                    f'{entry["likeliest_class"]["balanced_accuracy"]:.3f}',
+                    f'{entry["accuracy"]:.3f}',
+                    f'{entry["beyond_frequency"]:.3f}',
                 )
             )
         heads = (
@@ -54,12 +55,13 @@ class NetworkImages(Measured):
             'balanced accuracy',
             'more than the forest',
             'by fold',
-            'likeliest class',
+            'accuracy',
+            'by ratio',
         )
         classes = ', '.join(f'{n} {name}' for name, n in found['classes'].items())
         ny, nx = found['shape']
         return [
-            *table(heads, rows, widths='24 12 22 22 12 8'),
+            *table(heads, rows, widths='22 11 21 21 11 7 7'),
             f'{found["pictures"]} pictures of {nx} x {ny} pixels, bands '
             f'{", ".join(found["bands"])}: {classes.replace("_", " ")}.',
             '',

@@ -212,7 +212,6 @@ def one_fold(name, way, number, pictures, keep):
         return test, np.array(stored['probability']), stored['facts']
     start = time.process_time()
     probability, facts = WAYS[way](pictures, train, test, SEED)
-    # whatever saw them: balanced accuracy asks for the class that is likely beyond its frequency
     share = np.bincount(pictures.codes[train], minlength=len(pictures.classes)) / len(train)
     facts |= {'share': share.tolist(), 'processor_seconds': time.process_time() - start}
     if path is not None:
@@ -251,8 +250,10 @@ def measured(pictures, found):
     """
     n_classes = len(pictures.classes)
     rows = np.concatenate([test for test, _, _ in found.values()])
-    plain = np.concatenate([p.argmax(axis=1) for _, p, _ in found.values()])
-    decided = np.concatenate(
+    by_fold = {number: p.argmax(axis=1) for number, (_, p, _) in found.items()}
+    decided = np.concatenate(list(by_fold.values()))
+    # the class that is likely beyond its frequency, which balanced accuracy asks for
+    beyond = np.concatenate(
         [(p / np.array(facts['share'])).argmax(axis=1) for _, p, facts in found.values()]
     )
     true, groups = pictures.codes[rows], pictures.groups[rows]
@@ -269,13 +270,11 @@ def measured(pictures, found):
             *np.percentile(values, [2.5, 97.5]).tolist(),
         ],
         'by_fold': [
-            balanced((p / np.array(facts['share'])).argmax(axis=1), pictures.codes[test], n_classes)
-            for test, p, facts in found.values()
+            balanced(by_fold[number], pictures.codes[test], n_classes)
+            for number, (test, _, _) in found.items()
         ],
-        'likeliest_class': {
-            'balanced_accuracy': balanced(plain, true, n_classes),
-            'accuracy': float(np.mean(plain == true)),
-        },
+        'accuracy': float(np.mean(decided == true)),
+        'beyond_frequency': balanced(beyond, true, n_classes),
         'recall': {
             name: float(cells[code, code] / max(cells[code].sum(), 1))
             for code, name in enumerate(pictures.classes)
