@@ -349,6 +349,9 @@ def main():
         print('PyTorch is not installed: its row is left out', flush=True)
         ways.remove('torch')
     results = {'seed': SEED, 'n_folds': N_FOLDS, 'sets': {}}
+    if options.output.exists():
+        # sets that are not measured now stay
+        results['sets'] |= json.loads(options.output.read_text(encoding='utf-8'))['sets']
     for name in options.sets:
         pictures = SETS[name](Path(options.data))
         found = {way: {} for way in ways}
