@@ -1,45 +1,168 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Cutouts a second in training, on the default geometry: X-ray 64 x 64, optical 128 x 128::
+Training side by side with PyTorch, same architecture, batch, precision and optimiser::
 
-    python benchmarks/bench_train.py [--json FILE] [--repeats 5] [--batch 64]
+    python benchmarks/bench_train.py [--json FILE] [--rounds 5] [--batch 32]
 
-A row a network; the step includes filling the batch, augmentation and planes.
-Compilation is timed apart. The peer's columns are empty where there is none.
+A step is loss, gradient, limit on its norm and AdamW, with dropout and penalty as in our training;
+planes are ready on both sides. PyTorch runs as it is and compiled, each with channels first and
+last; the fastest of the four is the peer. Sides take turns in one process on all cores it may use;
+the first call, which compiles, is told apart. Logits of a training step without dropout are first
+shown to be the same. The last rows are our whole step, from raw cutouts, with augmentation.
 """
 
 import argparse
-import json
-import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-
-from clustercnn.network import (
-    FEATURES,
-    BandArrays,
-    BandSpec,
-    InputSpec,
-    build_network,
-    make_dataset,
-    take,
+import optax
+from contest import (
+    INPUTS,
+    N_CLASSES,
+    Contestant,
+    add_options,
+    compared,
+    contest,
+    fastest,
+    keep_to,
+    make_case,
+    make_params,
+    make_planes,
+    n_cores,
+    optional,
+    print_rows,
+    write,
 )
+
+from clustercnn.network import FEATURES, BandArrays, build_network, make_dataset, take
 from clustercnn.training import Steps, TrainingConfig
 
-INPUTS = InputSpec(
-    bands=(
-        BandSpec(name='xray', kind='xray', shape=(64, 64), pixel_scale=4.0),
-        BandSpec(name='optical', kind='optical', shape=(128, 128), pixel_scale=2.0),
-    ),
-    features=tuple(FEATURES),
-)
+WANTED = {'cn': (1.0, 1.5), 'mobilenet': (0.7, 1.2), 'fusion': (1.0, 1.5)}
+CONFIG = TrainingConfig(batch_size=32)
+N_STEPS = 1000
 
 
-def make_data(n_items, *, seed=1):
+class Ours:
     """
-    Return a labelled data set of noise.
+    Steps of our network, one after the other.
+
+    Parameters
+    ----------
+    network : clustercnn.network.Network
+        The network.
+    params : dict
+        Its parameters.
+    planes : dict
+        Ready.
+    codes : 1D numpy.ndarray
+        Classes.
     """
-    rng = np.random.default_rng(seed)
+
+    def __init__(self, network, params, planes, codes):
+        steps = Steps(network, config=CONFIG, n_steps=N_STEPS)
+        ones = jnp.ones(len(codes))
+        self.batch = {
+            'planes': jax.tree.map(jnp.asarray, planes),
+            'target': jax.nn.one_hot(codes, N_CLASSES),
+            'weight': ones,
+            '_mask': ones,
+        }
+
+        def step(state, batch, key):
+            trained, statistics, memory = state
+            value, _, statistics, gradient = steps.gradient(trained, statistics, batch, key)
+            updates, memory = steps.optimizer.update(gradient, memory, trained)
+            return (optax.apply_updates(trained, updates), statistics, memory), value
+
+        @jax.jit
+        def logits(trained, statistics, batch):
+            return network.apply_training(
+                trained, statistics, batch['planes'], key=None, mask=batch['_mask']
+            )[0]
+
+        trained, statistics = network.divide(jax.tree.map(jnp.asarray, params))
+        self.logits = np.asarray(logits(trained, statistics, self.batch))
+        self.step = jax.jit(step, donate_argnums=0)
+        self.key = jax.random.key(1)
+        # copies: what is given to a step is gone
+        self.state = jax.tree.map(jnp.array, (trained, statistics, steps.optimizer.init(trained)))
+
+    def __call__(self):
+        self.key, key = jax.random.split(self.key)
+        self.state, loss = self.step(self.state, self.batch, key)
+        return float(loss)
+
+
+def torch_sides(network, params, planes, codes, logits):
+    """
+    Return a contestant for each way to run PyTorch, after comparing the logits.
+    """
+    torch = optional('torch')
+    if torch is None:
+        return []
+    from torch_networks import make_twin, to_torch
+
+    torch.set_num_threads(n_cores())
+    sides = []
+    for channels_last in (False, True):
+        for compiled in (False, True):
+            twin = make_twin(network, params).train()
+            if channels_last:
+                twin = twin.to(memory_format=torch.channels_last)
+            given = to_torch(planes, channels_last=channels_last)
+            layout = 'channels last' if channels_last else 'channels first'
+            name = f'PyTorch, {layout}, {"compiled" if compiled else "eager"}'
+            twin.dropout.eval()
+            with torch.no_grad():
+                theirs = twin(given).numpy()
+            np.testing.assert_allclose(theirs, logits, rtol=2e-3, atol=1e-3, err_msg=name)
+            twin.dropout.train()
+            model = torch.compile(twin) if compiled else twin
+            kernels = [p for p in twin.parameters() if p.ndim > 1]
+            others = [p for p in twin.parameters() if p.ndim <= 1]
+            groups = [
+                {'params': kernels, 'weight_decay': CONFIG.weight_decay},
+                {'params': others, 'weight_decay': 0.0},
+            ]
+            optimizer = torch.optim.AdamW(groups, lr=CONFIG.learning_rate, fused=True)
+            wanted = torch.from_numpy(codes)
+
+            def call(model=model, twin=twin, optimizer=optimizer, given=given, wanted=wanted):
+                optimizer.zero_grad(set_to_none=True)
+                loss = torch.nn.functional.cross_entropy(model(given), wanted) + twin.penalty()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(twin.parameters(), CONFIG.clip_norm)
+                optimizer.step()
+                return float(loss)
+
+            sides.append(Contestant(name, call))
+    return sides
+
+
+def rows_of(name, options):
+    """
+    Return the rows of one network.
+    """
+    network, case = make_case(name)
+    params, (planes, codes) = make_params(network), make_planes(network, options.batch)
+    ours = Ours(network, params, planes, codes)
+    peers = torch_sides(network, params, planes, codes, ours.logits)
+    ours = Contestant('ours', ours)
+    contest([ours, *peers], n_rounds=options.rounds, seconds=options.seconds)
+    wanted, aim = WANTED[name]
+    row = compared(
+        f'{case}, training', ours, fastest(peers), amount=options.batch, wanted=wanted, aim=aim
+    )
+    row['others'] = {one.name: one.rates(options.batch) for one in peers}
+    return [row]
+
+
+def make_data(n_items):
+    """
+    Return a labelled data set of noise on the default geometry.
+    """
+    rng = np.random.default_rng(1)
     made = make_dataset(
         INPUTS,
         {
@@ -53,66 +176,43 @@ def make_data(n_items, *, seed=1):
         },
         features={name: rng.uniform(1, 100, n_items) for name in FEATURES},
     )
-    target = np.eye(4, dtype=np.float32)[rng.integers(0, 4, n_items)]
+    target = np.eye(N_CLASSES, dtype=np.float32)[rng.integers(0, N_CLASSES, n_items)]
     return made | {'target': target, 'weight': np.ones(n_items, np.float32)}
 
 
-def summary(case, n_items, seconds, compilation):
+class WholeStep:
     """
-    Return a row of the table.
+    Steps of our training from raw cutouts: batch, augmentation, planes, network.
+
+    Parameters
+    ----------
+    name : str
+        The network.
+    batch_size : int
+        Cutouts a step.
     """
-    rates = sorted(n_items / s for s in seconds)
-    return {
-        'case': case,
-        'ours': round(float(np.median(rates)), 1),
-        'ours_min_max': [round(rates[0], 1), round(rates[-1], 1)],
-        'compile_s': round(compilation, 1),
-        'peer': None,
-        'peer_name': None,
-        'ratio': None,
-    }
+
+    def __init__(self, name, batch_size):
+        network = build_network(name, INPUTS, n_classes=N_CLASSES)
+        self.steps = Steps(network, config=CONFIG, n_steps=N_STEPS)
+        self.state = self.steps.initial_state(1)
+        self.dataset, self.batch_size = make_data(2 * batch_size), batch_size
+        self.rng = np.random.default_rng(1)
+
+    def __call__(self):
+        rows = self.rng.permutation(2 * self.batch_size)[: self.batch_size]
+        batch = take(self.dataset, rows, self.batch_size)
+        self.state, metrics = self.steps.train(self.state, batch)
+        return float(metrics['loss'])
 
 
-def print_rows(rows, path):
+def whole_row(name, options):
     """
-    Print the table, and write it where asked for.
+    Return the row of the whole step of one network.
     """
-    print(f'{"case":42} {"ours [1/s]":>10} {"min - max":>17} {"compile [s]":>11} {"peer":>6}')
-    for row in rows:
-        low, high = row['ours_min_max']
-        spread = f'{low} - {high}'
-        print(
-            f'{row["case"]:42} {row["ours"]:10} {spread:>17} {row["compile_s"]:11} '
-            f'{row["peer"] or "-":>6}'
-        )
-    if path:
-        with open(path, 'w') as stream:
-            json.dump(rows, stream, indent=2)
-
-
-def measure(name, *, batch_size, n_repeats, n_steps):
-    """
-    Return the row of one network.
-    """
-    network = build_network(name, INPUTS, n_classes=4)
-    config = TrainingConfig(batch_size=batch_size)
-    steps = Steps(network, config=config, n_steps=1000)
-    dataset = make_data(2 * batch_size)
-    state = steps.initial_state(1)
-    started = time.perf_counter()
-    state, _ = steps.train(state, take(dataset, np.arange(batch_size), batch_size))
-    jax.block_until_ready(state)
-    compilation = time.perf_counter() - started
-    rng, seconds = np.random.default_rng(1), []
-    for _ in range(n_repeats):
-        started = time.perf_counter()
-        for _ in range(n_steps):
-            rows = rng.permutation(2 * batch_size)[:batch_size]
-            state, metrics = steps.train(state, take(dataset, rows, batch_size))
-        jax.block_until_ready(metrics)
-        seconds.append((time.perf_counter() - started) / n_steps)
-    case = f'{name}, training, batch {batch_size}'
-    return summary(case, batch_size, seconds, compilation)
+    ours = Contestant('ours', WholeStep(name, options.batch))
+    contest([ours], n_rounds=options.rounds, seconds=options.seconds)
+    return compared(f'{name}, whole step from raw cutouts', ours, None, amount=options.batch)
 
 
 def main():
@@ -120,17 +220,14 @@ def main():
     Run the benchmark.
     """
     parser = argparse.ArgumentParser(description=__doc__.split('::')[0])
-    parser.add_argument('--json', help='file for the rows')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--steps', type=int, default=3, help='steps a repeat')
-    parser.add_argument('--batch', type=int, default=64)
-    parser.add_argument('--networks', nargs='+', default=['fusion', 'cn', 'mobilenet'])
+    add_options(parser, networks=WANTED)
     options = parser.parse_args()
-    rows = [
-        measure(name, batch_size=options.batch, n_repeats=options.repeats, n_steps=options.steps)
-        for name in options.networks
-    ]
-    print_rows(rows, options.json)
+    keep_to(options.cores)
+    rows = [row for name in options.networks for row in rows_of(name, options)]
+    rows += [whole_row(name, options) for name in options.networks if name != 'mobilenet']
+    print_rows(rows)
+    if options.json:
+        write(options.json, 'train', rows, batch=options.batch, rounds=options.rounds)
 
 
 if __name__ == '__main__':

@@ -28,18 +28,20 @@ from clustercnn.training import vote_shares
 __all__ = [
     'FEWEST_FOR_VALIDATION',
     'arrays_of',
+    'check_classes',
     'check_kinds',
     'check_settings',
+    'choose_folds',
     'choose_validation',
     'class_prior',
     'empty_prediction',
     'features_of',
     'has_no_picture',
+    'initial_parameters',
     'inputs_of',
     'join_labels',
     'labelled_dataset',
     'missing_bands',
-    'published_weights',
     'raw_features',
     'rows_of',
     'without_pictures',
@@ -65,6 +67,27 @@ def check_settings(network, seed, ensemble, validation_fraction):
     if not 0 <= validation_fraction <= 0.5:
         msg = f"'validation_fraction' must be from 0 to 0.5, got {validation_fraction!r}"
         raise ValueError(msg)
+
+
+def check_classes(label_set, schema, config):
+    """
+    Return the classes of a training, which labels, classifier and settings must agree on.
+    """
+    schema = label_set.schema if schema is None else schema
+    if schema != label_set.schema:
+        msg = (
+            f'the labels have the classes {label_set.schema.classes} (positive '
+            f'{label_set.schema.positive}), the classifier {schema.classes} (positive '
+            f'{schema.positive}); make the classifier with schema=None or convert the labels'
+        )
+        raise ValueError(msg)
+    if config.confusion is not None and len(config.confusion) != schema.n_classes:
+        msg = (
+            f"'confusion' has {len(config.confusion)} rows, but there are {schema.n_classes} "
+            f'classes: {", ".join(schema.classes)}'
+        )
+        raise ValueError(msg)
+    return schema
 
 
 def check_kinds(stack, label_set, what):
@@ -206,6 +229,31 @@ def choose_validation(codes, groups, *, fraction, seed):
     return chosen
 
 
+def choose_folds(codes, groups, *, n_folds, seed):
+    """
+    Return the number of the fold of each item, groups whole and classes evenly spread.
+
+    The largest groups are placed first, each where its classes are rarest.
+    """
+    names, member = np.unique(groups, return_inverse=True)
+    if len(names) < n_folds:
+        msg = f'{n_folds} folds need as many groups, and there are {len(names)}'
+        raise ValueError(msg)
+    _, codes = np.unique(codes, return_inverse=True)
+    held = np.zeros((len(names), codes.max() + 1))
+    np.add.at(held, (member, codes), 1)
+    share = held / held.sum(axis=0)
+    order = np.random.default_rng([seed, 3]).permutation(len(names))
+    order = order[np.argsort(-held.sum(axis=1)[order], kind='stable')]
+    filled = np.zeros((n_folds, share.shape[1]))
+    fold = np.zeros(len(names), np.intp)
+    for group in order:
+        # in this sum of squares a class counts as much as another, however rare
+        fold[group] = np.argmin(((filled + share[group]) ** 2 - filled**2).sum(axis=1))
+        filled[fold[group]] += share[group]
+    return fold[member]
+
+
 def missing_bands(inputs, stack):
     """
     Return the names of a model's bands that a stack lacks; raise if it cannot do without.
@@ -247,15 +295,20 @@ def raw_features(inputs, stack):
     return np.stack(columns, axis=1) if columns else np.zeros((len(stack), 0), np.float32)
 
 
-def published_weights(network, path):
+def initial_parameters(network, path, origin):
     """
-    Return the function that gives the parameters of a seed to start from, None for random ones.
+    Return the function that gives a member, by number and seed, what it starts from.
+
+    That is None for random parameters, those of a file of published weights, or those of
+    the same member of a model that is trained further.
     """
+    if origin is not None:
+        return lambda number, seed: origin['members'][number]
     if path is None:
-        return lambda seed: None
+        return lambda number, seed: None
     arrays = read_weights(path)
 
-    def start(seed):
+    def start(number, seed):
         try:
             return import_mobilenet(network, network.init(seed), arrays)
         except ValueError as error:

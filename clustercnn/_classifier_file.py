@@ -47,7 +47,7 @@ _WANTED = {
 }
 
 
-def complete(description, *, weights=None):
+def complete(description, *, weights=None, origin=None):
     """
     Add versions and an empty card to a description.
 
@@ -57,6 +57,8 @@ def complete(description, *, weights=None):
         What the training knows.
     weights : str or path-like, optional
         File of the weights it started from, whose name and SHA-256 go on the card.
+    origin : dict, optional
+        Model it started from, whose data go on the card.
 
     Returns
     -------
@@ -79,6 +81,14 @@ def complete(description, *, weights=None):
         content = Path(weights).read_bytes()
         found = hashlib.sha256(content).hexdigest()
         card = {'initial weights': f'{Path(weights).name}, SHA-256 {found}'}
+    if origin is not None:
+        first = origin['description']
+        card = first['card'] | {
+            'fine-tuned': (
+                f'from a model of {first["counts"]["used"]} cutouts, digest '
+                f'{first["data_digest"]}; what else this card says holds for that one'
+            )
+        }
     return description | {'versions': versions, 'card': card}
 
 

@@ -12,21 +12,23 @@ from clustercnn import _classifier_file as model_file
 from clustercnn._classifier_calibration import Calibrated
 from clustercnn._classifier_data import (
     arrays_of,
+    check_classes,
     check_kinds,
     check_settings,
     choose_validation,
     class_prior,
     empty_prediction,
     features_of,
+    initial_parameters,
     inputs_of,
     join_labels,
     labelled_dataset,
     missing_bands,
-    published_weights,
     raw_features,
 )
 from clustercnn._classifier_measure import apply_network, measure, strangeness
 from clustercnn._classifier_onnx import BACKENDS, RuntimeSession, as_onnx
+from clustercnn._classifier_variants import Variants
 from clustercnn._utils.files import atomic_path
 from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn.core import CutoutStack, LabelSchema, PredictionSet
@@ -46,7 +48,7 @@ __all__ = ['Classifier']
 _MODELS = Path(__file__).parent / 'models'
 
 
-class Classifier(Calibrated):
+class Classifier(Calibrated, Variants):
     """
     A network, or an ensemble of equal ones, that gives class probabilities.
 
@@ -146,6 +148,7 @@ class Classifier(Calibrated):
         )
         self._model = None
         self._runtime = None
+        self._origin = None
 
     def __getstate__(self):
         # a session of another runtime stays in its process
@@ -233,37 +236,31 @@ class Classifier(Calibrated):
         """
         check_kinds(stack, label_set, 'training')
         config = self.training_config
-        schema = label_set.schema if self.schema is None else self.schema
-        if schema != label_set.schema:
-            msg = (
-                f'the labels have the classes {label_set.schema.classes} (positive '
-                f'{label_set.schema.positive}), the classifier {schema.classes} (positive '
-                f'{schema.positive}); make the classifier with schema=None or convert the labels'
-            )
-            raise ValueError(msg)
-        if config.confusion is not None and len(config.confusion) != schema.n_classes:
-            msg = (
-                f"'confusion' has {len(config.confusion)} rows, but there are {schema.n_classes} "
-                f'classes: {", ".join(schema.classes)}'
-            )
-            raise ValueError(msg)
+        schema = check_classes(label_set, self.schema, config)
         rows, labels, counts = join_labels(stack, label_set, 'training', config)
         if validation is None and groups is not None and len(groups) != len(stack):
             msg = f"'groups' must have one value a cutout, {len(stack)}, got {len(groups)}"
             raise ValueError(msg)
-        inputs = inputs_of(stack)
-        network = build_network(
-            self.network, inputs, n_classes=schema.n_classes, options=self._network_options
-        )
+        if self._origin is None:
+            network = build_network(
+                self.network,
+                inputs_of(stack),
+                n_classes=schema.n_classes,
+                options=self._network_options,
+            )
+        else:
+            network = self._origin['network']
+        inputs = network.inputs
         kept = rows
         if validation is not None:
             held_stack, held_set = validation
             check_kinds(held_stack, held_set, 'validation')
-            missing = [name for name in inputs.band_names if name not in held_stack.band_names]
+            used = [name for name in inputs.band_names if name in stack.band_names]
+            missing = [name for name in used if name not in held_stack.band_names]
             if missing:
                 msg = (
                     f'the validation stack has the bands {held_stack.band_names}, but training '
-                    f'uses {inputs.band_names}'
+                    f'uses {tuple(used)}'
                 )
                 raise ValueError(msg)
             if schema != held_set.schema:
@@ -309,7 +306,9 @@ class Classifier(Calibrated):
             'members': params,
             'references': measured.references,
             'statistics': measured.statistics,
-            'description': model_file.complete(description, weights=self._weights),
+            'description': model_file.complete(
+                description, weights=self._weights, origin=self._origin
+            ),
         }
         self._runtime = None
         return self
@@ -318,7 +317,7 @@ class Classifier(Calibrated):
         if checkpoint is not None:
             Path(checkpoint).mkdir(parents=True, exist_ok=True)
         steps = make_steps(network, self.training_config, n_rows(dataset))
-        start = published_weights(network, self._weights)
+        start = initial_parameters(network, self._weights, self._origin)
         members = []
         for number in range(self.ensemble):
             label = 'train' if self.ensemble == 1 else f'train {number + 1}/{self.ensemble}'
@@ -332,7 +331,7 @@ class Classifier(Calibrated):
                         self.training_config,
                         dataset,
                         seed=seed,
-                        initial=start(seed),
+                        initial=start(number, seed),
                         positive=schema.positive_codes,
                         validation=held,
                         checkpoint=path,

@@ -13,7 +13,7 @@ from clustercnn._utils.files import atomic_path
 from clustercnn.core import BandStack, CutoutStack
 from clustercnn.exceptions import TableReadError
 
-__all__ = ['read_stack', 'write_stack']
+__all__ = ['read_stack', 'stack_length', 'write_stack']
 
 _KIND = 'clustercnn cutouts'
 _VERSION = 1
@@ -72,9 +72,10 @@ class _SafeFile:
     An HDF5 file of which nothing is followed to elsewhere and nothing huge is believed.
     """
 
-    def __init__(self, path, file):
+    def __init__(self, path, file, rows=slice(None)):
         self._path = path
         self._file = file
+        self._rows = rows
 
     def has(self, group, name):
         return group.id.links.exists(name.encode())
@@ -102,7 +103,7 @@ class _SafeFile:
 
     def read(self, group, name, *, kinds='iufb', n_rows=None):
         """
-        Return the content of a dataset, which must be as large as it says.
+        Return the wanted rows of a dataset, which must be as large as it says.
         """
         import h5py
 
@@ -120,7 +121,7 @@ class _SafeFile:
         if dataset.nbytes > _LARGEST_UNPACKED and dataset.nbytes > 1000 * stored:
             reason = f"'{dataset.name}' claims {dataset.nbytes} bytes but stores {stored}"
             raise TableReadError(self._path, reason)
-        return dataset[()]
+        return dataset[self._rows]
 
     def in_order(self, group):
         """
@@ -135,7 +136,7 @@ class _SafeFile:
         return sorted(orders, key=orders.get)
 
 
-def read_stack(path):
+def read_stack(path, *, rows=slice(None)):
     """
     Read a stack of cutouts.
 
@@ -143,6 +144,8 @@ def read_stack(path):
     ----------
     path : str or path-like
         The file.
+    rows : slice, optional
+        Which cutouts; nothing of the others is read. All by default.
 
     Returns
     -------
@@ -154,6 +157,52 @@ def read_stack(path):
     TableReadError
         If it is not such a file, or keeps its data elsewhere.
     """
+    return _opened(path, lambda file: _read_stack(path, file, rows))
+
+
+def stack_length(path):
+    """
+    Return the number of cutouts in a file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    length : int
+        Its length.
+
+    Raises
+    ------
+    TableReadError
+        If it is not such a file, or keeps its data elsewhere.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from clustercnn.io.hdf5 import stack_length, write_stack
+    >>> from clustercnn.testing import tiny_stack
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'cutouts.h5'
+    ...     write_stack(tiny_stack(5), path)
+    ...     stack_length(path)
+    5
+    """
+
+    def length(file):
+        import h5py
+
+        _check_kind(path, file)
+        shape = _SafeFile(path, file).member(file, 'ids', h5py.Dataset).shape
+        return shape[0] if shape else 0
+
+    return _opened(path, length)
+
+
+def _opened(path, function):
     import h5py
 
     if not Path(path).is_file():
@@ -161,7 +210,7 @@ def read_stack(path):
         raise TableReadError(path, words)
     try:
         with h5py.File(path, 'r') as file:
-            return _read_stack(path, file)
+            return function(file)
     except TableReadError:
         raise
     except Exception as error:
@@ -172,21 +221,27 @@ def read_stack(path):
         raise TableReadError(path, ' '.join(reason.split())) from error
 
 
-def _read_stack(path, file):
-    safe = _SafeFile(path, file)
+def _check_kind(path, file):
     if file.attrs.get('kind') != _KIND:
         reason = 'is an HDF5 file, but not one of cutouts; make them with clustercnn cut'
         raise TableReadError(path, reason)
     if file.attrs.get('version', 0) > _VERSION:
         reason = f'has layout {file.attrs["version"]}, newer than this program; update clustercnn'
         raise TableReadError(path, reason)
+
+
+def _read_stack(path, file, rows):
+    _check_kind(path, file)
+    safe = _SafeFile(path, file, rows)
     ids = [bytes(name).decode() for name in safe.read(file, 'ids', kinds='O')]
+    # whole arrays are compared with whole arrays, whatever part of them is wanted
+    n_rows = file['ids'].shape[0]
     bands = []
     groups = safe.group(file, 'bands')
     for name in safe.in_order(groups):
         group = safe.group(groups, name)
         planes = {
-            plane: safe.read(group, plane, n_rows=len(ids))
+            plane: safe.read(group, plane, n_rows=n_rows)
             for plane in _PLANES
             if safe.has(group, plane)
         }
@@ -200,13 +255,13 @@ def _read_stack(path, file):
         )
     positions = None
     if safe.has(file, 'ra'):
-        ra, dec = (safe.read(file, name, n_rows=len(ids)) for name in ('ra', 'dec'))
+        ra, dec = (safe.read(file, name, n_rows=n_rows) for name in ('ra', 'dec'))
         positions = SkyCoord(ra, dec, unit='deg')
     features = {}
     group = safe.group(file, 'features')
     for name in safe.in_order(group):
         full_name = str(group[name].attrs.get('name', name))
-        features[full_name] = safe.read(group, name, n_rows=len(ids))
+        features[full_name] = safe.read(group, name, n_rows=n_rows)
     return CutoutStack(
         ids=ids,
         bands=bands,

@@ -109,6 +109,8 @@ class CN(nnx.Module):
     130594
     """
 
+    HEAD = ('hidden', 'logits')
+
     def __init__(self, config, inputs, n_classes, *, rng):
         finest = min(inputs.bands, key=lambda spec: spec.pixel_scale)
         padding, pools, last = cn_plan(

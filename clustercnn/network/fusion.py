@@ -167,6 +167,8 @@ class Fusion(nnx.Module):
     True
     """
 
+    HEAD = ('numbers', 'hidden', 'logits')
+
     def __init__(self, config, inputs, n_classes, *, rng):
         for number, spec in enumerate(inputs.bands):
             setattr(self, f'stem{number}', Stem(config, spec, rng=rng))

@@ -10,7 +10,6 @@ reshaped array. Formulations are chosen here and nowhere else, and tested to agr
 
 import contextlib
 import contextvars
-import functools
 import math
 
 import jax
@@ -18,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
+
+from clustercnn.network.formulations import conv_of_few, shifted_depthwise
 
 __all__ = [
     'EPSILON',
@@ -30,6 +31,7 @@ __all__ = [
     'dropout',
     'fold',
     'native_formulations',
+    'on_cpu',
     'pool',
 ]
 
@@ -37,6 +39,9 @@ EPSILON = 1e-5
 """
 What is added to variances before they are divided by.
 """
+
+# a vector register holds this many float32
+_FEW = 16
 
 _ALWAYS_NATIVE = contextvars.ContextVar('always_native', default=False)
 
@@ -68,7 +73,22 @@ def native_formulations():
         _ALWAYS_NATIVE.reset(token)
 
 
-def _on_cpu():
+def on_cpu():
+    """
+    Tell whether formulations for a CPU are wanted.
+
+    Returns
+    -------
+    answer : bool
+        Whether JAX runs on one and `native_formulations` is not in force.
+
+    Examples
+    --------
+    >>> from clustercnn.network.layers import native_formulations, on_cpu
+    >>> with native_formulations():
+    ...     on_cpu()
+    False
+    """
     return jax.default_backend() == 'cpu' and not _ALWAYS_NATIVE.get()
 
 
@@ -114,79 +134,6 @@ def _explicit_padding(x, kernel, padding, stride):
     return tuple((n // 2, n - n // 2) for n in extra)
 
 
-def _windows(x, kernel, stride, shape):
-    """
-    Yield for each tap of a kernel its place and what it sees of a padded map.
-    """
-    for row in range(kernel.shape[0]):
-        for column in range(kernel.shape[1]):
-            stop_y, stop_x = row + (shape[0] - 1) * stride + 1, column + (shape[1] - 1) * stride + 1
-            yield row, column, x[:, row:stop_y:stride, column:stop_x:stride]
-
-
-def _output_shape(x, kernel, pads, stride):
-    return tuple(
-        (n + low + high - size) // stride + 1
-        for n, size, (low, high) in zip(x.shape[1:3], kernel.shape[:2], pads, strict=True)
-    )
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _shifted_depthwise(x, kernel, pads, stride):
-    """
-    Sum of shifted maps, a multiply-add a tap.
-    """
-    shape = _output_shape(x, kernel, pads, stride)
-    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    return sum(
-        window * kernel[row, column, 0]
-        for row, column, window in _windows(padded, kernel, stride, shape)
-    )
-
-
-def _shifted_forward(x, kernel, pads, stride):
-    return _shifted_depthwise(x, kernel, pads, stride), (x, kernel)
-
-
-def _shifted_backward(pads, stride, saved, gradient):
-    """
-    Gradients, in shifted maps as well: what JAX would derive adds padded maps instead.
-    """
-    x, kernel = saved
-    # settled in memory once, else each of the uses below computes it anew
-    x, gradient = lax.optimization_barrier((x, gradient))
-    height, width = gradient.shape[1:3]
-    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-
-    def add(totals, one):
-        windows = _windows(one[0][None], kernel, stride, (height, width))
-        return [
-            total + window[0] * one[1]
-            for total, (_, _, window) in zip(totals, windows, strict=True)
-        ], None
-
-    # maps are added over the pictures and summed once: XLA's sums over all of a batch
-    # take several times longer on a CPU
-    nothing = [jnp.zeros(gradient.shape[1:], x.dtype)] * (kernel.shape[0] * kernel.shape[1])
-    totals, _ = lax.scan(add, nothing, (padded, gradient))
-    of_kernel = jnp.stack([total.sum((0, 1)) for total in totals]).reshape(kernel.shape)
-    # the transpose of a convolution is one of the gradient, spread out by the stride,
-    # with the kernel turned round
-    spread = [
-        (size - 1 - low, n + low - 1 - (n_out - 1) * stride, stride - 1)
-        for n, size, n_out, (low, _) in zip(
-            x.shape[1:3], kernel.shape[:2], (height, width), pads, strict=True
-        )
-    ]
-    zero = jnp.zeros((), gradient.dtype)
-    dilated = lax.pad(gradient, zero, ((0, 0, 0), *spread, (0, 0, 0)))
-    none = ((0, 0), (0, 0))
-    return _shifted_depthwise(dilated, kernel[::-1, ::-1], none, 1), of_kernel
-
-
-_shifted_depthwise.defvjp(_shifted_forward, _shifted_backward)
-
-
 def pool(x, *, formulation=None):
     """
     Maximum over 2 x 2 pixels; an odd last row or column is dropped.
@@ -211,11 +158,11 @@ def pool(x, *, formulation=None):
     [[5.0, 7.0], [13.0, 15.0]]
     """
     if formulation is None:
-        formulation = 'reshape' if _on_cpu() else 'window'
+        formulation = 'reshape' if on_cpu() else 'window'
     return {'reshape': _reshaped_pool, 'window': _window_pool}[formulation](x)
 
 
-def conv(x, kernel, *, padding='same', stride=1):
+def conv(x, kernel, *, padding='same', stride=1, formulation=None):
     """
     Convolution.
 
@@ -231,6 +178,9 @@ def conv(x, kernel, *, padding='same', stride=1):
         differ where the stride is two and the size even.
     stride : int, optional
         Pixels from one place of the filter to the next.
+    formulation : {'native', 'columns'}, optional
+        How the gradient is computed; by the backend and the number of items by default. The
+        second, for strides of one, makes matrix products of it.
 
     Returns
     -------
@@ -247,7 +197,12 @@ def conv(x, kernel, *, padding='same', stride=1):
     """
     if kernel.shape[:2] == (1, 1) and stride == 1:
         return x @ kernel[0, 0]
-    return _native_conv(x, kernel, padding, stride)
+    if formulation is None:
+        few = on_cpu() and stride == 1 and x.shape[0] < _FEW
+        formulation = 'columns' if few else 'native'
+    if formulation == 'native':
+        return _native_conv(x, kernel, padding, stride)
+    return conv_of_few(x, kernel, _explicit_padding(x, kernel, padding, stride))
 
 
 def depthwise(x, kernel, *, padding='same', stride=1, formulation=None):
@@ -281,11 +236,11 @@ def depthwise(x, kernel, *, padding='same', stride=1, formulation=None):
     [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
     """
     if formulation is None:
-        formulation = 'shifted' if _on_cpu() else 'native'
+        formulation = 'shifted' if on_cpu() else 'native'
     if formulation == 'native':
         return _native_conv(x, kernel, padding, stride, n_groups=x.shape[-1])
     pads = _explicit_padding(x, kernel, padding, stride)
-    return _shifted_depthwise(x, kernel, pads, stride)
+    return shifted_depthwise(x, kernel, pads, stride)
 
 
 def fold(x, factor):

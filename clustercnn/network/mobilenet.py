@@ -252,6 +252,8 @@ class MobileNet(nnx.Module):
     2226434
     """
 
+    HEAD = ('logits',)
+
     def __init__(self, config, inputs, n_classes, *, rng):
         self.sources = tuple(_channel_sources(config, inputs))
         n_in = _filters(_FIRST_WIDTH, config.width)

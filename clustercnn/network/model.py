@@ -17,6 +17,7 @@ from flax import nnx
 
 from clustercnn.network.augment import dihedral
 from clustercnn.network.config import InputSpec, from_dict, registered, to_dict
+from clustercnn.network.tiles import items_per_tile
 from clustercnn.network.transforms import make_planes
 
 __all__ = ['Network', 'build_network', 'flatten', 'unflatten']
@@ -105,11 +106,45 @@ class Network:
         return tuple(flatten(self._split[2]))
 
     @property
+    def head_names(self):
+        """
+        Names of the layers after the last maps, tuple of str.
+        """
+        return registered(self.name)[1].HEAD
+
+    @property
     def dihedral(self):
         """
         Whether predictions are averaged over flips and turns by default.
         """
         return registered(self.name)[2]
+
+    @functools.cached_property
+    def tile(self):
+        """
+        How many items a CPU should look at at a time, see `clustercnn.network.tiles`.
+        """
+
+        def shape(*sizes):
+            return jax.ShapeDtypeStruct((1, *sizes), jnp.float32)
+
+        bands, n_features = self.inputs.bands, len(self.inputs.features)
+        n_planes = self.config.preprocessing.n_planes
+        planes = {
+            'pictures': {spec.name: shape(*spec.shape, n_planes(spec.kind)) for spec in bands},
+            'coverage': {spec.name: shape(*spec.shape, 1) for spec in bands},
+            'present': {spec.name: shape() for spec in bands},
+            'features': shape(n_features),
+            'known': shape(n_features),
+        }
+        return items_per_tile(self.apply, self.template, planes)
+
+    @property
+    def n_views(self):
+        """
+        How many flips and turns of the pictures there are: 8, or 4 if any is not square.
+        """
+        return 8 if all(spec.shape[0] == spec.shape[1] for spec in self.inputs.bands) else 4
 
     def init(self, seed):
         """
@@ -295,8 +330,7 @@ class Network:
         logits, features : 2D `~jax.Array`
             As `apply`. Pictures that are not square are flipped only.
         """
-        square = all(spec.shape[0] == spec.shape[1] for spec in self.inputs.bands)
-        n_turns = 8 if square else 4
+        n_turns = self.n_views
 
         def turn(value, kind):
             if kind not in ('pictures', 'coverage'):

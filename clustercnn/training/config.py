@@ -43,6 +43,9 @@ class TrainingConfig:
         Noise of the labels or votes: the probability that the class of the column is said where
         that of the row is true, rows in the order of the schema. The network then learns what is
         true (`probability_loss`); by default what is said counts as true.
+    frozen : {None, 'stem'}
+        What keeps its initial parameters: nothing, or all that makes the last maps of the
+        pictures, with its running statistics; the layers after it are trained all the same.
     augmentation : Augmentation
         Random changes of the training cutouts.
 
@@ -67,6 +70,7 @@ class TrainingConfig:
     monitor: str = 'loss'
     target: str = 'probability'
     confusion: tuple | None = None
+    frozen: str | None = None
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
 
     def __post_init__(self):
@@ -87,6 +91,9 @@ class TrainingConfig:
             raise ValueError(msg)
         if self.target not in ('probability', 'votes'):
             msg = f"'target' must be 'probability' or 'votes', got {self.target!r}"
+            raise ValueError(msg)
+        if self.frozen not in (None, 'stem'):
+            msg = f"'frozen' must be None or 'stem', got {self.frozen!r}"
             raise ValueError(msg)
         if self.confusion is not None:
             put(self, 'confusion', _check_confusion(self.confusion))

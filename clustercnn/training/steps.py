@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from clustercnn.network import augment
+from clustercnn.network.tiles import in_tiles, sum_over_tiles
 from clustercnn.training.losses import label_loss
 
 __all__ = ['Steps', 'make_optimizer']
@@ -132,6 +133,74 @@ class Steps:
             'key': jax.random.key_data(jax.random.key(seed)),
         }
 
+    def _on_frozen(self, tree, function):
+        """
+        Apply a function to what keeps its parameters.
+        """
+        if self.config.frozen is None:
+            return tree
+        head = self.network.head_names
+        return {
+            name: value if name in head else jax.tree.map(function, value)
+            for name, value in tree.items()
+        }
+
+    def gradient(self, trained, statistics, batch, key):
+        """
+        Return what a step of training is made of.
+
+        Parameters
+        ----------
+        trained, statistics : dict
+            From `~clustercnn.network.Network.divide`.
+        batch : dict
+            From `~clustercnn.network.take`; with ``'planes'`` where they are ready.
+        key : `~jax.Array`
+            Random key of the dropout.
+
+        Returns
+        -------
+        value : `~jax.Array`
+            The objective: mean weighted loss and penalty.
+        total : `~jax.Array`
+            Sum of the weighted losses.
+        statistics : dict
+            The new ones.
+        gradient : dict
+            Of the objective, as ``trained``.
+        """
+        network, n_items = self.network, len(batch['_mask'])
+        # frozen layers are normalised as in prediction
+        measures = bool(statistics) and self.config.frozen is None
+
+        def of_tile(number, tile):
+            # what is made from data alone is settled once, not repeated in the gradient
+            planes = tile.get('planes') or jax.lax.optimization_barrier(network.preprocess(tile))
+            weight = tile['weight'] * tile['_mask']
+
+            def objective(trained):
+                trained = self._on_frozen(trained, jax.lax.stop_gradient)
+                logits, measured = network.apply_training(
+                    trained,
+                    statistics,
+                    planes,
+                    key=jax.random.fold_in(key, number),
+                    mask=tile['_mask'] if measures else None,
+                )
+                total = (weight * label_loss(logits, tile, self.config)).sum()
+                return total / n_items, (total, measured)
+
+            (value, rest), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
+            return value, rest, gradient
+
+        # what is normalised by its batch needs all of it
+        size = n_items if measures else network.tile
+        value, (total, measured), gradient = sum_over_tiles(of_tile, batch, size)
+        penalty, of_penalty = jax.value_and_grad(
+            lambda trained: jnp.asarray(network.penalty(network.join(trained, statistics)))
+        )(trained)
+        return value + penalty, total, measured, jax.tree.map(jnp.add, gradient, of_penalty)
+
     def _train(self, state, batch):
         """
         One step; a batch whose loss or gradient is not finite leaves the state alone.
@@ -141,23 +210,11 @@ class Steps:
         key_augment, key_dropout = jax.random.split(key)
         network = self.network
         changed = augment(key_augment, batch, network.inputs, self.config.augmentation)
-        # what is made from data alone is settled once, not repeated in the gradient
-        planes = jax.lax.optimization_barrier(network.preprocess(changed))
-        weight = batch['weight'] * batch['_mask']
-
         trained, statistics = network.divide(state['params'])
-
-        def objective(trained):
-            logits, measured = network.apply_training(
-                trained, statistics, planes, key=key_dropout, mask=batch['_mask']
-            )
-            each = label_loss(logits, batch, self.config)
-            loss = (weight * each).sum() / len(weight)
-            total = (weight * each).sum()
-            return loss + network.penalty(network.join(trained, statistics)), (total, measured)
-
-        (value, (total, measured)), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
+        value, total, measured, gradient = self.gradient(trained, statistics, changed, key_dropout)
         updates, optimizer = self.optimizer.update(gradient, state['optimizer'], trained)
+        # weights do not decay either where they are frozen
+        updates = self._on_frozen(updates, jnp.zeros_like)
         params = network.join(optax.apply_updates(trained, updates), measured)
         finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
         new = {
@@ -167,14 +224,19 @@ class Steps:
             'key': state['key'],
         }
         new = jax.lax.cond(finite, lambda: new, lambda: state)
-        return new, {'loss': total, 'weight': weight.sum(), 'finite': finite}
+        weight = (batch['weight'] * batch['_mask']).sum()
+        return new, {'loss': total, 'weight': weight, 'finite': finite}
 
     def _evaluate(self, params, batch):
         """
         Sum of the weighted loss, sum of the weights, and logits.
         """
         self.n_traces['evaluate'] += 1
-        logits, _ = self.network.apply(params, self.network.preprocess(batch))
+        logits, _ = in_tiles(
+            lambda tile: self.network.apply(params, self.network.preprocess(tile)),
+            batch,
+            self.network.tile,
+        )
         weight = batch['weight'] * batch['_mask']
         each = label_loss(logits, batch, self.config)
         return {
@@ -188,7 +250,12 @@ class Steps:
         Logits and what the last layer saw.
         """
         self.n_traces['predict'] += 1
-        planes = jax.lax.optimization_barrier(self.network.preprocess(batch))
+        network = self.network
+        apply, size = network.apply, network.tile
         if self.dihedral:
-            return self.network.apply_averaged(params, planes)
-        return self.network.apply(params, planes)
+            apply, size = network.apply_averaged, max(1, size // network.n_views)
+
+        def of_tile(tile):
+            return apply(params, jax.lax.optimization_barrier(network.preprocess(tile)))
+
+        return in_tiles(of_tile, batch, size)

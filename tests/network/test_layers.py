@@ -23,9 +23,10 @@ def normal(seed, shape):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+@pytest.mark.parametrize('formulation', ['native', 'columns'])
 @pytest.mark.parametrize('padding', ['same', 'valid'])
-@pytest.mark.parametrize(('size', 'n_in', 'n_out'), [(3, 2, 7), (3, 16, 8), (1, 5, 4)])
-def test_conv(size, n_in, n_out, padding):
+@pytest.mark.parametrize(('size', 'n_in', 'n_out'), [(3, 2, 7), (3, 16, 8), (2, 3, 3), (1, 5, 4)])
+def test_conv(size, n_in, n_out, padding, formulation):
     x, kernel = normal(0, (2, 9, 8, n_in)), normal(1, (size, size, n_in, n_out))
     shrink = 0 if padding == 'same' else size - 1
     seed = normal(2, (2, 9 - shrink, 8 - shrink, n_out))
@@ -37,7 +38,7 @@ def test_conv(size, n_in, n_out, padding):
             return y, pull(seed)
 
         return (
-            forward_and_back(lambda a, b: conv(a, b, padding=padding)),
+            forward_and_back(lambda a, b: conv(a, b, padding=padding, formulation=formulation)),
             forward_and_back(lambda a, b: reference_conv(a, b, padding)),
         )
 

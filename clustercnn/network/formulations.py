@@ -1,0 +1,168 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Convolutions with formulations or gradients of their own, which are fast on a CPU.
+
+`clustercnn.network.layers` chooses between them and the native ones.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+__all__ = ['conv_of_few', 'shifted_depthwise']
+
+
+def _windows(x, kernel, stride, shape):
+    """
+    Yield for each tap of a kernel its place and what it sees of a padded map.
+    """
+    for row in range(kernel.shape[0]):
+        for column in range(kernel.shape[1]):
+            stop_y, stop_x = row + (shape[0] - 1) * stride + 1, column + (shape[1] - 1) * stride + 1
+            yield row, column, x[:, row:stop_y:stride, column:stop_x:stride]
+
+
+def _output_shape(x, kernel, pads, stride):
+    return tuple(
+        (n + low + high - size) // stride + 1
+        for n, size, (low, high) in zip(x.shape[1:3], kernel.shape[:2], pads, strict=True)
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def shifted_depthwise(x, kernel, pads, stride):
+    """
+    Convolve every channel with a filter of its own as a sum of shifted maps.
+
+    Parameters
+    ----------
+    x : 4D `~jax.Array`
+        Shape ``(n, ny, nx, n_channels)``.
+    kernel : 4D `~jax.Array`
+        Shape ``(height, width, 1, n_channels)``.
+    pads : 2-tuple of 2-tuple of int
+        Zeros before and after each axis.
+    stride : int
+        Pixels from one place of the filter to the next.
+
+    Returns
+    -------
+    y : 4D `~jax.Array`
+        Of as many channels.
+    """
+    shape = _output_shape(x, kernel, pads, stride)
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    return sum(
+        window * kernel[row, column, 0]
+        for row, column, window in _windows(padded, kernel, stride, shape)
+    )
+
+
+def _shifted_forward(x, kernel, pads, stride):
+    return shifted_depthwise(x, kernel, pads, stride), (x, kernel)
+
+
+def _shifted_backward(pads, stride, saved, gradient):
+    """
+    Gradients, in shifted maps as well: what JAX would derive adds padded maps instead.
+    """
+    x, kernel = saved
+    # settled in memory once, else each of the uses below computes it anew
+    x, gradient = lax.optimization_barrier((x, gradient))
+    height, width = gradient.shape[1:3]
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+
+    def add(totals, one):
+        windows = _windows(one[0][None], kernel, stride, (height, width))
+        return [
+            total + window[0] * one[1]
+            for total, (_, _, window) in zip(totals, windows, strict=True)
+        ], None
+
+    # maps are added over the pictures and summed once: XLA's sums over all of a batch
+    # take several times longer on a CPU
+    nothing = [jnp.zeros(gradient.shape[1:], x.dtype)] * (kernel.shape[0] * kernel.shape[1])
+    totals, _ = lax.scan(add, nothing, (padded, gradient))
+    of_kernel = jnp.stack([total.sum((0, 1)) for total in totals]).reshape(kernel.shape)
+    # the transpose of a convolution is one of the gradient, spread out by the stride,
+    # with the kernel turned round
+    spread = [
+        (size - 1 - low, n + low - 1 - (n_out - 1) * stride, stride - 1)
+        for n, size, n_out, (low, _) in zip(
+            x.shape[1:3], kernel.shape[:2], (height, width), pads, strict=True
+        )
+    ]
+    zero = jnp.zeros((), gradient.dtype)
+    dilated = lax.pad(gradient, zero, ((0, 0, 0), *spread, (0, 0, 0)))
+    none = ((0, 0), (0, 0))
+    return shifted_depthwise(dilated, kernel[::-1, ::-1], none, 1), of_kernel
+
+
+shifted_depthwise.defvjp(_shifted_forward, _shifted_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv_of_few(x, kernel, pads):
+    """
+    Convolve with stride one, with a gradient that is fast for a few items.
+
+    Parameters
+    ----------
+    x : 4D `~jax.Array`
+        Shape ``(n, ny, nx, n_channels)``.
+    kernel : 4D `~jax.Array`
+        Shape ``(height, width, n_channels, n_filters)``.
+    pads : 2-tuple of 2-tuple of int
+        Zeros before and after each axis.
+
+    Returns
+    -------
+    y : 4D `~jax.Array`
+        The library's own.
+
+    Notes
+    -----
+    The library's convolution for the gradient of the kernel sums over the items of the batch
+    in its innermost loop, which a few do not fill; a matrix product sums over pixels.
+    """
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), pads, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+    )
+
+
+def _few_forward(x, kernel, pads):
+    return conv_of_few(x, kernel, pads), (x, kernel)
+
+
+def _columns(padded, kernel, shape):
+    """
+    What each tap of a kernel sees of a padded map, as a row a pixel.
+    """
+    seen = [window for _, _, window in _windows(padded, kernel, 1, shape)]
+    return jnp.concatenate(seen, axis=-1).reshape(-1, len(seen) * padded.shape[-1])
+
+
+def _few_backward(pads, saved, gradient):
+    x, kernel = saved
+    height, width, n_in, n_out = kernel.shape
+    turned_pads = tuple(
+        (size - 1 - low, size - 1 - high)
+        for size, (low, high) in zip((height, width), pads, strict=True)
+    )
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    of_x = lax.conv_general_dilated(
+        gradient, turned, (1, 1), turned_pads, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+    )
+    # columns are made of whichever has fewer channels
+    if n_out < n_in:
+        padded = jnp.pad(gradient, ((0, 0), *turned_pads, (0, 0)))
+        columns = _columns(padded, kernel, x.shape[1:3])
+        product = (x.reshape(-1, n_in).T @ columns).reshape(n_in, height, width, n_out)
+        return of_x, product[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+    columns = _columns(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel, gradient.shape[1:3])
+    return of_x, (columns.T @ gradient.reshape(-1, n_out)).reshape(kernel.shape)
+
+
+conv_of_few.defvjp(_few_forward, _few_backward)

@@ -1,0 +1,159 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+A batch in tiles of a few items, on CPUs.
+
+The maps of a whole batch do not fit into a cache, and XLA asks the system for them anew in every
+call: the first touch of their pages costs more than the first convolution of the paper's network,
+which is 3.7 times faster one picture at a time (24.2 and 6.6 ms of a core for eight pictures of
+128 x 128). The maps of a tile are small, stay where they are and are used again.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from clustercnn.network.layers import on_cpu
+
+__all__ = ['in_tiles', 'items_per_tile', 'sum_over_tiles']
+
+# bytes of the largest map of a tile: some of them at once fit into the cache of a core's share
+_LARGEST_MAP = 4 << 20
+
+
+def _inner(value):
+    """
+    Return what is traced within a parameter of an operation.
+    """
+    if hasattr(value, 'eqns'):
+        return [value]
+    if hasattr(value, 'jaxpr'):
+        return [value.jaxpr]
+    return [one for item in value for one in _inner(item)] if isinstance(value, tuple) else []
+
+
+def _largest(jaxpr):
+    largest = 0
+    for equation in jaxpr.eqns:
+        sizes = [one.aval.size * one.aval.dtype.itemsize for one in equation.outvars]
+        inner = [_largest(one) for value in equation.params.values() for one in _inner(value)]
+        largest = max([largest, *sizes, *inner])
+    return largest
+
+
+def items_per_tile(function, *arguments):
+    """
+    Return how many items a tile should hold.
+
+    Parameters
+    ----------
+    function : callable
+        What is done with a batch.
+    *arguments : pytree of `~jax.ShapeDtypeStruct`
+        Its arguments for one item.
+
+    Returns
+    -------
+    size : int
+        At least 1; the largest array on the way is about 4 MB.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from clustercnn.network.tiles import items_per_tile
+    >>> items_per_tile(jnp.cos, jax.ShapeDtypeStruct((1, 512, 256), jnp.float32))
+    8
+    """
+    return max(1, _LARGEST_MAP // max(1, _largest(jax.make_jaxpr(function)(*arguments).jaxpr)))
+
+
+def _divided(batch, size):
+    """
+    Return tiles of equal size, the last one filled with zeros; None if one tile does.
+    """
+    n_items = jax.tree.leaves(batch)[0].shape[0]
+    if size >= n_items or not on_cpu():
+        return None
+    n_tiles = -(-n_items // size)
+    size = -(-n_items // n_tiles)
+
+    def divide(leaf):
+        filling = jnp.zeros((n_tiles * size - n_items, *leaf.shape[1:]), leaf.dtype)
+        return jnp.concatenate([leaf, filling]).reshape(n_tiles, size, *leaf.shape[1:])
+
+    return jax.tree.map(divide, batch)
+
+
+def in_tiles(function, batch, size):
+    """
+    Apply a function that looks at every item on its own, some items at a time.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a batch and returns a pytree of arrays with a row an item.
+    batch : pytree of `~jax.Array`
+        With a row an item.
+    size : int
+        Most items at a time; a GPU takes all at once.
+
+    Returns
+    -------
+    results : pytree of `~jax.Array`
+        As of the whole batch.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from clustercnn.network.tiles import in_tiles
+    >>> in_tiles(lambda x: 2 * x, jnp.arange(5), 2).tolist()
+    [0, 2, 4, 6, 8]
+    """
+    n_items = jax.tree.leaves(batch)[0].shape[0]
+    tiles = _divided(batch, size)
+    if tiles is None:
+        return function(batch)
+    return jax.tree.map(
+        lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n_items], lax.map(function, tiles)
+    )
+
+
+def sum_over_tiles(function, batch, size):
+    """
+    Sum what a function makes of the tiles of a batch, such as a gradient.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a number and a tile and returns a pytree of arrays of fixed shape, to which
+        items that are zero in all their arrays must add nothing.
+    batch : pytree of `~jax.Array`
+        With a row an item.
+    size : int
+        Most items at a time; a GPU takes all at once.
+
+    Returns
+    -------
+    total : pytree of `~jax.Array`
+        The sum.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from clustercnn.network.tiles import sum_over_tiles
+    >>> sum_over_tiles(lambda number, x: (x**2).sum(), jnp.arange(5), 2).item()
+    30
+    """
+    tiles = _divided(batch, size)
+    if tiles is None:
+        return function(0, batch)
+    first = jax.tree.map(lambda leaf: leaf[0], tiles)
+    nothing = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, 0, first)
+    )
+
+    def add(carried, tile):
+        number, total = carried
+        return (number + 1, jax.tree.map(jnp.add, total, function(number, tile))), None
+
+    (_, total), _ = lax.scan(add, (jnp.zeros((), jnp.int32), nothing), tiles)
+    return total
