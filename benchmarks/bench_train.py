@@ -134,7 +134,7 @@ def torch_sides(network, params, planes, codes, logits):
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(twin.parameters(), CONFIG.clip_norm)
                 optimizer.step()
-                return float(loss)
+                return loss.item()
 
             sides.append(Contestant(name, call))
     return sides

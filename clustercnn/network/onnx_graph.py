@@ -7,7 +7,6 @@ written in the operations below needs nothing here, and preprocessing and networ
 never written a second time.
 """
 
-import functools
 import re
 
 import jax
@@ -536,8 +535,7 @@ def make_onnx(function, inputs, *, documentation=None, metadata=None, name='clus
         key: jax.ShapeDtypeStruct((batch, *shape), jnp.float32) for key, shape in inputs.items()
     }
     with native_formulations():
-        closed = jax.make_jaxpr(function)(shapes)
-    out_shapes = jax.eval_shape(functools.partial(function), shapes)
+        closed, out_shapes = jax.make_jaxpr(function, return_shape=True)(shapes)
     graph = _Builder(onnx)
     # dictionaries are taken apart in the order of their sorted names
     arguments = [_Tensor(key, shapes[key].shape) for key in sorted(shapes)]
