@@ -3,9 +3,8 @@
 A batch in tiles of a few items, on CPUs.
 
 The maps of a whole batch do not fit into a cache, and XLA asks the system for them anew in every
-call: the first touch of their pages costs more than the first convolution of the paper's network,
-which is 3.7 times faster one picture at a time (24.2 and 6.6 ms of a core for eight pictures of
-128 x 128). The maps of a tile are small, stay where they are and are used again.
+call, so that every page of them is touched for the first time again and again. The maps of a tile
+are small, stay where they are and are used again.
 """
 
 import jax
