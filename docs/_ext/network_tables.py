@@ -37,7 +37,11 @@ class NetworkImages(Measured):
         for way, entry in found['methods'].items():
             more = entry.get('more_than_forest')
             n_folds = len(entry['folds'])
-            part = '' if n_folds == results['n_folds'] else f', {n_folds} folds only'
+            part = (
+                ''
+                if n_folds == results['n_folds']
+                else f', {n_folds} of {results["n_folds"]} folds'
+            )
             rows.append(
                 (
                     f'{_WAYS.get(way, way)}{part}',

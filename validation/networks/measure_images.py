@@ -228,7 +228,11 @@ def balanced(predicted, true, n_classes, weight=None):
     """
     cells = confusion_matrix(predicted, true, n_classes=n_classes, weight=weight)
     total = cells.sum(axis=1)
-    # a class that a bootstrap sample misses counts for nothing in it
+    if weight is not None and (total == 0).any():
+        # of a class that a bootstrap sample misses nothing new is known
+        whole = confusion_matrix(predicted, true, n_classes=n_classes)
+        cells = np.where((total == 0)[:, None], whole, cells)
+        total = cells.sum(axis=1)
     return float(np.mean(np.diag(cells)[total > 0] / total[total > 0]))
 
 
