@@ -7,6 +7,8 @@ call, so that every page of them is touched for the first time again and again. 
 are small, stay where they are and are used again.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -17,6 +19,9 @@ __all__ = ['in_tiles', 'items_per_tile', 'sum_over_tiles']
 
 # bytes of the largest map of a tile: some of them at once fit into the cache of a core's share
 _LARGEST_MAP = 4 << 20
+# with more items at a time some products of matrices on CPUs go through kernels in which the last
+# bits of a row depend on its place
+_MOST_ITEMS = 32
 
 
 def _inner(value):
@@ -53,7 +58,7 @@ def items_per_tile(function, *arguments):
     Returns
     -------
     size : int
-        At least 1; the largest array on the way is about 4 MB.
+        A power of two up to 32; the largest array on the way has at most 4 MB.
 
     Examples
     --------
@@ -62,7 +67,8 @@ def items_per_tile(function, *arguments):
     >>> items_per_tile(jnp.cos, jax.ShapeDtypeStruct((1, 512, 256), jnp.float32))
     8
     """
-    return max(1, _LARGEST_MAP // max(1, _largest(jax.make_jaxpr(function)(*arguments).jaxpr)))
+    largest = _largest(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return min(_MOST_ITEMS, 2 ** int(math.log2(max(1, _LARGEST_MAP // max(1, largest)))))
 
 
 def _divided(batch, size):
