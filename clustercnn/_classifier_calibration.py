@@ -1,7 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
 What a classifier says of its own reliability: temperature, thresholds of a purity, and
-sets of classes with a guaranteed coverage, all from candidates that it never trained on.
+sets of classes with a coverage, all from candidates that it never trained on.
 """
 
 import numpy as np
@@ -132,8 +132,10 @@ class Calibrated:
         Thresholds of ``p_cluster`` by purity wanted, from `calibrate`, a tuple of dict.
 
         Each has ``'purity'``, ``'threshold'``, and ``'measured_purity'`` and
-        ``'completeness'`` as value, lower and upper end of the 95 % interval. They hold at
-        the class prior of the calibration; a purity that no threshold gave is missing.
+        ``'completeness'`` as value, lower and upper end of the 95 % interval, of the very
+        candidates that the threshold was chosen on, so that the purity is a little too good.
+        They hold at the class prior of the calibration, not after `PredictionSet.at_prior`; a
+        purity that no threshold gave is missing.
         """
         return tuple(self._fitted()['description']['calibration'].get('thresholds', ()))
 
@@ -183,13 +185,14 @@ class Calibrated:
         Raises
         ------
         ValueError
-            If the coverage is not between 0 and 1, or the classifier was never calibrated.
+            If the coverage is not between 0 and 1, the predictions hold at another prior, or
+            the classifier was never calibrated.
 
         Notes
         -----
         Split conformal sets with a limit for each class (Sadinle, Lei & Wasserman 2019,
-        J. Am. Stat. Assoc. 114, 223): whatever the network is, they cover if the candidates
-        are like those of the calibration, whose shares of classes do not matter.
+        J. Am. Stat. Assoc. 114, 223): whatever the network is, they cover, about, if the
+        candidates are like those of the calibration, whose shares of classes do not matter.
         """
         limits = self._fitted()['description']['calibration'].get('conformal')
         if limits is None:
@@ -197,5 +200,12 @@ class Calibrated:
             raise ValueError(msg)
         if not isinstance(prediction, PredictionSet) or prediction.schema != self.schema:
             msg = "'prediction' must be a PredictionSet with the classes of this classifier"
+            raise ValueError(msg)
+        shares = zip(self.schema.classes, self.metadata['class_prior'], strict=True)
+        if not all(
+            np.isclose(float(prediction.meta.get(f'prior_{name}', share)), share)
+            for name, share in shares
+        ):
+            msg = 'these predictions hold at another prior than those of the calibration'
             raise ValueError(msg)
         return conformal_sets(prediction.probability, limits, coverage=coverage)

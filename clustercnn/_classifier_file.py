@@ -18,7 +18,7 @@ from clustercnn.training import n_statistics, read_arrays, write_arrays
 __all__ = ['MOST_MEMBERS', 'complete', 'read_model', 'write_model']
 
 MOST_MEMBERS = 64
-_VERSION = 1
+_VERSION = 2
 _REFERENCE = ('axes', 'axes_unit', 'centres', 'mean', 'rest', 'unit')
 _STATISTICS = ('mean', 'precision', 'quantiles', 'unit')
 _WANTED = {
@@ -139,7 +139,10 @@ def _checked(path, description):
         raise _bad(path, 'is not a model of clustercnn')
     if description.get('version') != _VERSION:
         version = description.get('version')
-        reason = f'has version {version!r} of the format, expected {_VERSION}; update clustercnn'
+        reason = (
+            f'has version {version!r} of the format, expected {_VERSION}; update clustercnn, or '
+            'train anew if the file is older'
+        )
         raise _bad(path, reason)
     odd = sorted(set(_WANTED) ^ set(description))
     if odd:
@@ -158,6 +161,27 @@ def _checked(path, description):
     if not 0.01 <= description['temperature'] <= 100:
         raise _bad(path, "'temperature' is out of range")
     return description
+
+
+def _check_calibration(path, calibration, n_classes):
+    if not calibration:
+        return
+    fits = False
+    try:
+        rows = [
+            [row['purity'], row['threshold'], *row['measured_purity'], *row['completeness']]
+            for row in calibration['thresholds']
+        ]
+        numbers = np.array(rows, float).reshape(len(rows), 8)
+        coverage, limit = (
+            np.array(calibration['conformal'][name], float) for name in ('coverage', 'limit')
+        )
+        fits = limit.shape == (n_classes, len(coverage))
+        fits &= all(np.isfinite(values).all() for values in (numbers, coverage, limit))
+    except (TypeError, KeyError, ValueError):
+        pass
+    if not fits:
+        raise _bad(path, "'calibration' does not make sense")
 
 
 def _reference(path, arrays, prefix):
@@ -230,6 +254,7 @@ def read_model(path):
         template = network.template
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise _bad(path, f'its description does not make sense ({error})') from error
+    _check_calibration(path, description['calibration'], schema.n_classes)
     if network.name != description['name'] or network.n_classes != schema.n_classes:
         raise _bad(path, 'its network and its classes do not fit together')
     members, references, used = [], [], set()

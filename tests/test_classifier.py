@@ -357,6 +357,19 @@ def in_arrays(name, value):
         (put('kind', value='checkpoint'), 'is not a model of clustercnn'),
         (put('version', value=99), 'has version 99 of the format'),
         (put('shell', value='rm'), "missing or unknown entries: 'shell'"),
+        (put('ood_unit', value=0.0), "'ood_unit' must be above 0"),
+        (put('calibration', value={'thresholds': 5}), "'calibration' does not make sense"),
+        (
+            put('calibration', value={'thresholds': [{'purity': 'x'}]}),
+            "'calibration' does not make sense",
+        ),
+        (
+            put(
+                'calibration',
+                value={'thresholds': [], 'conformal': {'coverage': [0.9], 'limit': [[0.1]]}},
+            ),
+            "'calibration' does not make sense",
+        ),
         (put('temperature', value=0.0), "'temperature' is out of range"),
         (put('temperature', value='1'), "'temperature' must be a float"),
         (put('n_members', value=10**9), "'n_members' must be 1 to"),
@@ -378,6 +391,9 @@ def in_arrays(name, value):
         (in_arrays('extra', np.zeros(3)), "no network needs, such as 'extra'"),
         (in_arrays('reference0.0.unit', np.float32(-1)), 'must be positive'),
         (in_arrays('reference0.0.axes', np.zeros((1, 1), np.float32)), 'unexpected shape'),
+        (in_arrays('statistics.xray.mean', np.zeros(3, np.float32)), 'unexpected shape'),
+        (in_arrays('statistics.xray.unit', np.float32(-1)), 'must be positive'),
+        (in_arrays('statistics.xray.precision', None), "'statistics.xray.precision' is missing"),
         (in_arrays('reference1.1.mean', None), "'reference1.1.mean' is missing"),
     ],
 )

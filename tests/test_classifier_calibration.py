@@ -170,7 +170,9 @@ def test_another_prior_gives_calibrated_probabilities():
     np.testing.assert_array_equal(same.probability, moved.probability)
 
 
-@pytest.mark.parametrize('prior', [1.2, -0.1, np.nan, {'cluster': 0.2}, {'cluster': 1, 'point': 1}])
+@pytest.mark.parametrize(
+    'prior', [1.2, -0.1, np.nan, '0.1', None, {'cluster': 0.2}, {'cluster': 1, 'point': 1}]
+)
 def test_priors_that_make_no_sense(prior):
     prediction = PredictionSet(
         ids=['a'],
@@ -180,6 +182,51 @@ def test_priors_that_make_no_sense(prior):
     )
     with pytest.raises(ValueError, match="'prior' must"):
         prediction.at_prior(prior)
+
+
+def test_spreads_stay_possible():
+    prediction = PredictionSet(
+        ids=['a', 'b', 'c'],
+        probability=[[0.01, 0.99], [0.0, 1.0], [0.5, 0.5]],
+        schema=('cluster', 'point'),
+        std=[0.1, 0.1, 0.1],
+        meta={'prior_cluster': 0.01, 'prior_point': 0.99},
+    )
+    same, moved = prediction.at_prior(0.01), prediction.at_prior(0.5)
+    assert same.std[2] == pytest.approx(0.1)
+    assert ((moved.std >= 0) & (moved.std <= 0.5)).all()
+
+
+def test_a_class_without_a_share_cannot_get_one():
+    prediction = PredictionSet(
+        ids=['a'],
+        probability=[[1.0, 0.0]],
+        schema=('cluster', 'point'),
+        meta={'prior_cluster': 1.0, 'prior_point': 0.0},
+    )
+    with pytest.raises(ValueError, match="nothing is known of the class 'point'"):
+        prediction.at_prior({'cluster': 0.5, 'point': 0.5})
+
+
+def test_sets_of_predictions_at_another_prior_are_refused(calibrated):
+    prediction = calibrated.predict(tiny_stack(4))
+    with pytest.raises(ValueError, match='hold at another prior'):
+        calibrated.conformal_sets(prediction.at_prior(0.01))
+
+
+def test_weights_tied_to_difficulty_keep_the_coverage():
+    rng = np.random.default_rng(4)
+    covered = []
+    for _ in range(200):
+        hard = rng.random(200) < 0.1
+        score = np.where(hard, rng.uniform(0.2, 0.9, 200), rng.uniform(0.8, 1.0, 200))
+        probability = np.stack([score, 1 - score], axis=1)
+        limits = conformal_limits(probability, np.zeros(200, int), weight=np.where(hard, 20.0, 1.0))
+        lowest = limits['limit'][0][limits['coverage'].index(0.95)]
+        # the hard ones stand for 20 each
+        of_hard, of_easy = np.clip((0.9 - lowest) / 0.7, 0, 1), np.clip((1 - lowest) / 0.2, 0, 1)
+        covered.append((0.1 * 20 * of_hard + 0.9 * of_easy) / (0.1 * 20 + 0.9))
+    assert np.mean(covered) >= 0.945
 
 
 def test_predictions_without_a_prior_cannot_move():

@@ -37,7 +37,8 @@ def add_parser(commands):
         '--prior',
         type=fraction,
         metavar='SHARE',
-        help="share of clusters among these candidates (default: that of the model's training)",
+        help="share of clusters among these candidates (default: that of the model's training, "
+        'at which alone the thresholds of its card hold)',
     )
     parser.add_argument(
         '-o',

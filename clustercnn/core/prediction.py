@@ -4,6 +4,7 @@ What a prediction is: probabilities over the classes of a schema.
 """
 
 import dataclasses
+import numbers
 from typing import ClassVar
 
 import numpy as np
@@ -187,14 +188,14 @@ class PredictionSet:
         -------
         prediction : PredictionSet
             Probabilities times new over old shares, of sum one (Saerens, Latinne & Decaestecker
-            2002, Neural Computation 14, 21, equation 2.4). The spread over the ensemble moves
-            with the slope of that; distances and logits stay.
+            2002, Neural Computation 14, 21, equation 2.4). The spread over the ensemble is half
+            of where one sigma up and down are moved to; distances and logits stay.
 
         Raises
         ------
         ValueError
             If the predictions do not carry the prior that they hold at, ``meta['prior_<class>']``,
-            or the new one is not a probability.
+            the new one is not a probability, or gives a share to a class that had none.
 
         Notes
         -----
@@ -225,28 +226,52 @@ class PredictionSet:
                 raise ValueError(msg)
             new = np.array([float(prior[name]) for name in classes])
         else:
+            share = float(prior) if isinstance(prior, numbers.Real) else np.nan
             is_positive = np.isin(np.arange(len(classes)), positive)
             side = np.where(is_positive, old[positive].sum(), old[~is_positive].sum())
-            new = old / np.where(side > 0, side, 1) * np.where(is_positive, prior, 1 - prior)
+            new = old / np.where(side > 0, side, 1) * np.where(is_positive, share, 1 - share)
         if not (np.isfinite(new).all() and (new >= 0).all() and abs(new.sum() - 1) < 1e-3):
             msg = f"'prior' must be from 0 to 1, or shares of sum one, got {prior!r}"
             raise ValueError(msg)
-        probability = self.probability * (new / np.where(old > 0, old, 1))
-        total = probability.sum(axis=1, keepdims=True)
-        # nothing that the new prior allows: left as it was
-        probability = np.where(
-            total > 0, probability / np.where(total > 0, total, 1), self.probability
-        )
+        unseen = [name for name, was, now in zip(classes, old, new, strict=True) if now > was == 0]
+        if unseen:
+            msg = f'nothing is known of the class {unseen[0]!r}: its share was 0 in training'
+            raise ValueError(msg)
+        factor = new / np.where(old > 0, old, 1)
+
+        def moved(probability):
+            raised = probability * factor
+            total = raised.sum(axis=1, keepdims=True)
+            # nothing that the new prior allows: left as it was
+            return np.where(total > 0, raised / np.where(total > 0, total, 1), probability)
+
+        probability = moved(self.probability.astype(float))
         std = self.std
         if std is not None:
-            before = self.p_positive.astype(float)
-            after = probability[:, positive].sum(axis=1)
-            odds = before * (1 - before)
-            std = std * np.where(odds > 0, after * (1 - after) / np.where(odds > 0, odds, 1), 1)
+            one, other = (
+                moved(self._with_positive(self.p_positive + sign * std))[:, positive].sum(axis=1)
+                for sign in (-1, 1)
+            )
+            std = (other - one) / 2
         meta = dict(self.meta) | {
             f'prior_{name}': float(share) for name, share in zip(classes, new, strict=True)
         }
         return self.replace(probability=probability, std=std, meta=meta)
+
+    def _with_positive(self, p_positive):
+        """
+        Return the probabilities with another sum over the positive classes.
+        """
+        is_positive = np.isin(np.arange(self.schema.n_classes), self.schema.positive_codes)
+        wanted = np.clip(np.asarray(p_positive, float), 0, 1)[:, None]
+        sides = np.where(is_positive, wanted, 1 - wanted)
+        sums = np.where(
+            is_positive, self.p_positive[:, None], self.probability[:, ~is_positive].sum(1)[:, None]
+        )
+        # where a side had nothing its classes share alike
+        even = np.where(is_positive, 1 / is_positive.sum(), 1 / max((~is_positive).sum(), 1))
+        within = np.where(sums > 0, self.probability / np.where(sums > 0, sums, 1), even)
+        return sides * within
 
     def columns(self):
         """

@@ -134,8 +134,9 @@ def conformal_limits(probability, codes, *, weight=None):
     Notes
     -----
     The quantile of the probability of the true class within each class (Sadinle, Lei &
-    Wasserman 2019), with one more item of the mean weight that is never accepted: the
+    Wasserman 2019), with one more item of the largest weight that is never accepted: the
     correction of split conformal prediction for finite samples (Papadopoulos et al. 2002).
+    With unequal weights the coverage holds about, not exactly.
 
     Examples
     --------
@@ -151,7 +152,7 @@ def conformal_limits(probability, codes, *, weight=None):
         own = codes == code
         order = np.argsort(-probability[own, code], kind='stable')
         value, mass = probability[own, code][order], np.cumsum(weight[own][order])
-        total = mass[-1] * (1 + 1 / own.sum()) if own.any() else np.inf
+        total = mass[-1] + weight[own].max() if own.any() else np.inf
         first = [int(np.searchsorted(mass, share * total * (1 - 1e-12))) for share in _COVERAGES]
         limits.append([float(value[row]) if row < len(value) else 0.0 for row in first])
     return {'coverage': list(_COVERAGES), 'limit': limits}

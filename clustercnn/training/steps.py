@@ -196,6 +196,9 @@ class Steps:
         # what is normalised by its batch needs all of it
         size = n_items if measures else network.tile
         value, (total, measured), gradient = sum_over_tiles(of_tile, batch, size)
+        if not measures:
+            # the same in every tile, and not to be summed
+            measured = statistics
         penalty, of_penalty = jax.value_and_grad(
             lambda trained: jnp.asarray(network.penalty(network.join(trained, statistics)))
         )(trained)

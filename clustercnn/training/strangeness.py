@@ -18,6 +18,8 @@ _BLOCK = 8
 # cutouts that are worked on together, which bounds the memory
 _CHUNK = 256
 _SIDES = (0.025, 0.5, 0.975)
+# whose square double precision still holds
+_LARGEST = 1e100
 
 
 def image_statistics(dataset, inputs):
@@ -34,7 +36,8 @@ def image_statistics(dataset, inputs):
     Returns
     -------
     statistics : dict of str to 2D `~numpy.ndarray`
-        By band, shape ``(n, n_numbers)``, float64; rows of cutouts without the band are NaN.
+        By band, shape ``(n, n_numbers)``, float64; rows of cutouts without the band are NaN,
+        and so are single numbers for which no pixel is there.
 
     Notes
     -----
@@ -65,12 +68,16 @@ def image_statistics(dataset, inputs):
         parts = []
         for start in range(0, n, _CHUNK):
             rows = slice(start, start + _CHUNK)
-            part = {name: np.asarray(values[rows], np.float32) for name, values in band.items()}
+            # values that are far too large are among those to be found
+            part = {
+                name: np.clip(np.asarray(values[rows], np.float64), -_LARGEST, _LARGEST)
+                for name, values in band.items()
+            }
             with np.errstate(invalid='ignore', divide='ignore'):
-                values = np.stack(measure(part, spec.shape), axis=1).astype(np.float64)
-            values[(part['present'] == 0) | ~np.isfinite(values).all(axis=1)] = np.nan
+                values = np.stack(measure(part, spec.shape), axis=1)
+            values[part['present'] == 0] = np.nan
             parts.append(values)
-        result[spec.name] = np.concatenate(parts) if parts else np.zeros((0, 0))
+        result[spec.name] = np.concatenate([np.zeros((0, n_statistics(spec))), *parts])
     return result
 
 
@@ -212,7 +219,7 @@ def fit_statistics(values):
     Parameters
     ----------
     values : 2D array-like
-        Of one band, from `image_statistics`; rows with NaN are left out.
+        Of one band, from `image_statistics`; rows with any NaN are left out.
 
     Returns
     -------
@@ -271,7 +278,8 @@ def statistics_distance(values, reference):
     Returns
     -------
     distance : 1D `~numpy.ndarray` of float64
-        One for what is stranger than 95 % of the training images; zero where the band is missing.
+        One for what is stranger than 95 % of the training images; zero where the band is
+        missing. Single numbers that are NaN count as those of the middle of the training.
 
     Examples
     --------
@@ -282,8 +290,10 @@ def statistics_distance(values, reference):
     0.05
     """
     values = np.asarray(values, np.float64)
+    missing = ~np.isfinite(values).any(axis=1)
+    values = np.where(np.isnan(values), reference['quantiles'][1], values)
     offset = _scaled(values, reference['quantiles']) - reference['mean']
     precision = np.asarray(reference['precision'], np.float64)
     squared = np.einsum('ni,ij,nj->n', offset, precision, offset)
     distance = np.sqrt(np.maximum(squared, 0)) / float(reference['unit'])
-    return np.where(np.isfinite(distance), distance, 0.0)
+    return np.where(missing, 0.0, distance)

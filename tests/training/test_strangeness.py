@@ -120,6 +120,30 @@ def test_masked_pixels_count_for_nothing():
     np.testing.assert_array_equal(one, other)
 
 
+def test_a_masked_middle_hides_nothing(reference):
+    rng = np.random.default_rng(6)
+    picture = 1000 + 400 * ring((48, 48), 9, 2) + 20 * rng.standard_normal((4, 48, 48))
+    valid = np.ones(picture.shape, bool)
+    valid[:, 22:26, 22:26] = False
+    band = BandArrays(data=picture.astype('f4'), pixel_scale=1.0, valid=valid)
+    values = image_statistics(make_dataset(INPUTS, {'g': band}), INPUTS)['g']
+    assert np.isnan(values).any()
+    assert (statistics_distance(values, reference['g']) > 1).all()
+
+
+@pytest.mark.parametrize('factor', [1e10, 1e18, 1e30])
+def test_no_unit_is_too_wrong_to_be_seen(reference, factor):
+    counts = sources(4, np.random.default_rng(7)) * factor
+    distance = statistics_distance(statistics(counts)['xray'], reference['xray'])
+    assert (distance > 3).all() and np.isfinite(distance).all()
+
+
+def test_no_cutouts_have_no_distances(reference):
+    values = statistics(np.zeros((0, 32, 32)))['xray']
+    assert values.shape == (0, n_statistics(XRAY))
+    assert statistics_distance(values, reference['xray']).shape == (0,)
+
+
 @pytest.mark.parametrize('size', [4, 6, 8, 16, 33, 128])
 @pytest.mark.parametrize('kind', ['xray', 'optical'])
 def test_any_size_has_the_numbers_that_are_promised(size, kind):

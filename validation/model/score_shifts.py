@@ -11,6 +11,7 @@ optical band and the numbers of the finder each are worth. Intervals resample fi
 
 import argparse
 import concurrent.futures
+import functools
 import json
 import multiprocessing
 from pathlib import Path
@@ -64,6 +65,14 @@ SHIFTS = {
 }
 
 
+@functools.cache
+def shipped():
+    """
+    Return the shipped model, compiled once a process.
+    """
+    return Classifier.from_pretrained()
+
+
 def one_field(task):
     """
     Return labels and scores of one field.
@@ -74,7 +83,7 @@ def one_field(task):
     )
     if stack is None:
         return None
-    classifier = Classifier.from_pretrained()
+    classifier = shipped()
     scores = {'model': classifier.predict(stack).p_positive}
     scores['images alone'] = classifier.predict(stack.replace(features={})).p_positive
     xray = stack.replace(bands=[stack.bands['xray']])
