@@ -188,9 +188,9 @@ def compared(case, ours, peer, *, amount, unit='cutouts/s', wanted=None, aim=Non
 
 def fastest(contestants):
     """
-    Return the side with the least median time of all processors, None if there is no side.
+    Return the side with the least median time on the clock, None if there is no side.
     """
-    return min(contestants, key=lambda one: np.median(one.processor), default=None)
+    return min(contestants, key=lambda one: np.median(one.seconds), default=None)
 
 
 def optional(name):

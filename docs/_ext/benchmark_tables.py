@@ -40,14 +40,28 @@ class Benchmark(Generated):
         results = json.loads(self.path.read_text(encoding='utf-8'))
         rows = []
         for row in results['rows']:
-            compared = ('', '', '')
+            compared = ('', '', '', '')
             if row['peer'] is not None:
-                ratios = (row['ratio'], row['processor_ratio'])
-                peer = f'{row["peer_name"]}: {row["peer"]:.3g}'
-                compared = (peer, *(f'{ratio:.2g}' for ratio in ratios))
+                ratio = f'{row["ratio"]:.2g}'
+                if 'ratio_min_max' in row:
+                    ratio += ' ({:.2g} to {:.2g})'.format(*row['ratio_min_max'])
+                wanted = row.get('at_least')
+                compared = (
+                    f'{row["peer_name"]}: {row["peer"]:.3g}',
+                    ratio,
+                    f'{row["processor_ratio"]:.2g}',
+                    '' if wanted is None else f'{wanted:g}, aim {row["aim"]:g}',
+                )
             rows.append((row['case'], f'{row["ours"]:.3g} {row["unit"]}', *compared))
-        heads = ('case', f'ours, on {results["n_cores"]} cores', 'peer', 'ratio', 'processor')
-        return table(heads, rows, widths='36 20 26 9 9')
+        heads = (
+            'case',
+            f'ours, on {results["n_cores"]} cores',
+            'peer',
+            'ratio (least to most)',
+            'processor',
+            'wanted at least',
+        )
+        return table(heads, rows, widths='30 16 22 14 8 10')
 
 
 def setup(app):
