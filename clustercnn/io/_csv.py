@@ -16,6 +16,9 @@ __all__ = ['read_csv']
 
 # what is longer is no cell of a table of votes, but maybe what follows a stray quote
 _LONGEST_CELL = 100_000
+# every cell of a column takes as much memory as its longest: from which length on that may be too
+# much, and how many characters a column of such may hold
+_LONG_CELL, _MOST_CHARACTERS = 1000, 100_000_000
 # the limit of the module csv is that of all threads
 _LIMIT = threading.Lock()
 
@@ -38,8 +41,10 @@ def read_csv(path):
     Raises
     ------
     TableReadError
-        If a row has more cells than the header, a quote is not closed, a cell is huge, or a name
-        of a column is there twice; names row and column, rows counted from 1 without the header.
+        If a row has more cells than the header, a quote is not closed, a cell is huge or has a
+        NUL character, or a name of a column is there twice, those of unnamed ones included, which
+        are called by their number (``column 2``); names row and column, rows counted from 1
+        without the header.
     """
     with open(path, 'rb') as stream:
         begin = stream.read(2)
@@ -81,19 +86,40 @@ def _table_of(path, reader):
     texts = {}
     for place, name in enumerate(header):
         column = [cells[place] if place < len(cells) else '' for cells in rows]
+        _check_size(path, name, column)
         texts[name] = np.array(column, dtype=str if column else 'U1')
     return Table(texts)
 
 
+def _check_size(path, name, column):
+    longest = max(map(len, column), default=0)
+    if longest > _LONG_CELL and longest * len(column) > _MOST_CHARACTERS:
+        most = max(_LONG_CELL, _MOST_CHARACTERS // len(column))
+        number = next(row for row, cell in enumerate(column, start=1) if len(cell) == longest)
+        reason = (
+            f"row {number} has a cell of {longest} characters in the column '{name}', too many for "
+            f'a table of {len(column)} rows; expected at most {most}, shorten it or leave the '
+            'column out'
+        )
+        raise TableReadError(path, reason)
+
+
 def _names_of(path, cells):
     header = [cell.strip() for cell in cells]
-    double = [name for name in header if name and header.count(name) > 1]
-    if double:
-        raise TableReadError(path, f"has the column '{double[0]}' more than once; rename one")
+    damaged = [number for number, name in enumerate(header, start=1) if '\x00' in name]
+    if damaged:
+        reason = f'has a NUL character in the name of column {damaged[0]}'
+        raise TableReadError(path, f'{reason}; it is damaged, or text in UTF-16: save it as UTF-8')
     if len(header) == 1 and any(sign in header[0] for sign in ';\t'):
         reason = f'has one column, {header[0]!r}: separate the cells by commas'
         raise TableReadError(path, reason)
-    return [name or f'column {number}' for number, name in enumerate(header, start=1)]
+    named = [name or f'column {number}' for number, name in enumerate(header, start=1)]
+    double = [name for name in named if named.count(name) > 1]
+    if double:
+        unnamed = '' if header.count(double[0]) > 1 else ', once for a column without a name'
+        reason = f"has the column '{double[0]}' more than once{unnamed}; rename one"
+        raise TableReadError(path, reason)
+    return named
 
 
 def _check_row(path, header, cells, number):
@@ -109,3 +135,7 @@ def _check_row(path, header, cells, number):
             f"'{header[place]}'; expected at most {_LONGEST_CELL}, a quote may not be closed"
         )
         raise TableReadError(path, reason)
+    for place, cell in enumerate(cells):
+        if '\x00' in cell:
+            reason = f"row {number} has a NUL character in the column '{header[place]}'"
+            raise TableReadError(path, f'{reason}; the file is damaged, save it anew')

@@ -46,6 +46,19 @@ def test_tables_of_spreadsheets_are_read(content, tmp_path):
     assert labels.names() == ['cluster', 'point']
 
 
+def test_one_long_cell_takes_no_memory_for_all_rows(tmp_path):
+    path = tmp_path / 't.csv'
+    lines = ['item,note', *(f'{row},' for row in range(1500)), f'x,{"y" * 90_000}']
+    path.write_text('\n'.join(lines) + '\n')
+    reason = "row 1501 has a cell of 90000 characters in the column 'note', too many for a table"
+    with pytest.raises(TableReadError, match=reason) as caught:
+        read_table(path, 'csv')
+    assert 'of 1501 rows; expected at most 66622,' in str(caught.value)
+    # what it takes for fewer rows is read
+    path.write_text('\n'.join(lines[:1000] + lines[-1:]) + '\n')
+    assert len(read_table(path, 'csv')['note'][-1]) == 90_000
+
+
 def test_text_stays_text_and_short_rows_are_filled(tmp_path):
     path = tmp_path / 't.csv'
     path.write_text('id,x,y\n0042,1.10,\n7,"a ""b"", c"\n')
@@ -75,7 +88,16 @@ BAD = {
     'UTF-16': (GOOD.encode('utf-16'), 'is text in UTF-16; save it as UTF-8'),
     'a byte of zero': (
         GOOD.replace('point', 'po\x00int'),
-        "row 3 of the votes has a line break or another control character in the column 'label'",
+        "row 3 has a NUL character in the column 'label'",
+    ),
+    'a byte of zero in the header': (
+        GOOD.replace('annotator', 'anno\x00tator'),
+        'has a NUL character in the name of column 2',
+    ),
+    'UTF-16 without a mark': (GOOD.encode('utf-16-be'), 'text in UTF-16: save it as UTF-8'),
+    'a name that stands for none': (
+        GOOD.replace('item,annotator', 'item,,column 2'),
+        "has the column 'column 2' more than once, once for a column without a name",
     ),
     'cut short': (GOOD + 'c', "row 4 of the votes has nothing in the column 'annotator'"),
     'no header': ('\n\n', 'has no header'),
