@@ -21,7 +21,7 @@ __all__ = [
 # the correlation with which votes on one item count, of real crowds whose truth is known: median
 # and scatter of its logarithm, and the same of the correlation that is left in their votes;
 # validation/labels/measure_correlation.py
-TYPICAL, SCATTER = 0.59, 0.33
+TYPICAL, SCATTER = 0.64, 0.44
 TYPICAL_LEFT, SCATTER_LEFT = 0.042, 0.61
 _N_NODES = 25
 _MOST_ITEMS = 5000
@@ -179,7 +179,7 @@ def find_correlation(correlation, error):
     return expected_correlation(special.expit(dependent - independent))
 
 
-def soften(probability, votes, correlation):
+def soften(probability, votes, correlation, *, prior):
     """
     Return probabilities from votes that are correlated.
 
@@ -191,22 +191,28 @@ def soften(probability, votes, correlation):
         From `effective_votes`.
     correlation : Correlation
         Over which the mean is taken.
+    prior : 1D `~numpy.ndarray`
+        Share of each class, from which the probabilities were made.
 
     Returns
     -------
     probability : 2D `~numpy.ndarray`
-        The likeliest class stays. ``n`` votes with a correlation ``r`` tell as much as
-        ``n / (1 + (n - 1) r)``.
+        ``n`` votes with a correlation ``r`` tell as much as ``n / (1 + (n - 1) r)``: by that
+        their evidence is weaker, and what is expected without votes counts in full. Votes against
+        a class of two do not make it likelier than without votes. The likeliest class stays
+        unless a more frequent one takes its place.
     """
     softened = np.zeros_like(probability)
     for value, weight in zip(correlation.values, correlation.weight, strict=True):
-        softened += weight * _powered(probability, votes, value)
+        softened += weight * _powered(probability, votes, value, prior)
     return softened
 
 
-def _powered(probability, votes, value):
+def _powered(probability, votes, value, prior):
     power = 1 / (1 + np.maximum(votes - 1, 0) * value)
-    return special.softmax(power[:, None] * np.log(np.maximum(probability, 1e-300)), axis=1)
+    base = np.log(np.maximum(prior, 1e-300))
+    evidence = np.log(np.maximum(probability, 1e-300)) - base
+    return special.softmax(base + power[:, None] * evidence, axis=1)
 
 
 def learn_correlation(correlation, estimate, truth, votes):
@@ -236,11 +242,13 @@ def learn_correlation(correlation, estimate, truth, votes):
         rows = known[fold == number]
         others = truth.copy()
         others[rows] = -1
-        held = estimate(others).probability[rows]
+        result = estimate(others)
+        held = result.probability[rows]
         voted = np.isfinite(held).all(axis=1)
         held, rows = held[voted], rows[voted]
         for place, value in enumerate(correlation.values):
-            fitting = _powered(held, votes[rows], value)[np.arange(len(rows)), truth[rows]]
+            fitting = _powered(held, votes[rows], value, result.prior)
+            fitting = fitting[np.arange(len(rows)), truth[rows]]
             likelihood[place] += np.log(np.maximum(fitting, 1e-300)).sum()
     # votes never exclude that what misleads everybody leaves no trace in them
     before = correlation.weight + _LEAST_OPEN * expected_correlation().weight

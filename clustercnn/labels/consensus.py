@@ -86,13 +86,15 @@ def consensus(
     Notes
     -----
     The models take votes on one item for independent, given its class and the matrices. Those of
-    real crowds are not: a hard item misleads many, and twenty votes tell as much as two or three.
+    real crowds are not: a hard item misleads many, and twenty votes tell as much as one to three.
     Votes with a correlation ``r`` therefore count as ``n / (1 + (n - 1) r)``, ``n`` being their
-    number by Kish (1965, Survey Sampling) where some tell more than others; the likeliest class
-    stays. Whether votes are correlated at all shows in what they have in common beyond the model.
-    How far is not told by votes, since what all take for right is taken for right: the mean is
-    taken over the correlations that real crowds with known truth need, until known items
-    (``truth``), each held out in turn, say which of them fit. The expected one is in the
+    number by Kish (1965, Survey Sampling) where some tell more than others; the estimated shares
+    of the classes count in full. The likeliest class stays unless a more frequent one takes its
+    place, where the weaker evidence does not outweigh the shares. Whether votes are correlated at
+    all shows in what they have in common beyond the model. How far is not told by votes, since
+    what all take for right is taken for right: the mean is taken over the correlations that real
+    crowds with known truth need, until known items (``truth``), each held out in turn, say which
+    of them fit. The expected one is in the
     metadata, ``correlation``. The model ``'difficulty'`` has one of its own, and is corrected
     where items are known only.
 
@@ -203,7 +205,7 @@ def consensus(
                 correlation = find_correlation(*vote_correlation(index, who, said, result))
             if meta.get('n_known'):
                 correlation = learn_correlation(correlation, estimate, known, worth)
-            softened = soften(probability, worth, correlation)
+            softened = soften(probability, worth, correlation, prior=result.prior)
             probability = np.where(known[:, None] >= 0, probability, softened)
             meta['correlation'] = correlation.mean
     else:

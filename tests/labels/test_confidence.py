@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.table import Table
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 from clustercnn import LabelSet, evaluation, labels
 from clustercnn.labels._confidence import (
@@ -17,6 +17,7 @@ from clustercnn.labels._confidence import (
     SCATTER_LEFT,
     TYPICAL,
     TYPICAL_LEFT,
+    Correlation,
     effective_votes,
     expected_correlation,
     find_correlation,
@@ -116,12 +117,14 @@ def test_votes_of_equals_count_by_number_and_idle_ones_not_at_all():
 
 def test_softened_is_the_mean_over_what_the_correlation_may_be():
     probability = np.array([[0.97, 0.02, 0.01], [np.nan] * 3])
-    votes = np.array([10.0, 0.0])
-    found = soften(probability, votes, expected_correlation(0.7))
+    votes, prior = np.array([10.0, 0.0]), np.array([0.2, 0.5, 0.3])
+    found = soften(probability, votes, expected_correlation(0.7), prior=prior)
 
     def mixed(logarithm):
         power = 1 / (1 + 9 * TYPICAL * np.exp(SCATTER * logarithm))
-        return stats.norm.pdf(logarithm) * 0.97**power / (probability[0] ** power).sum()
+        # Bayes' theorem with likelihoods to that power
+        made = prior * (probability[0] / prior) ** power
+        return stats.norm.pdf(logarithm) * made[0] / made.sum()
 
     exact = 0.3 * 0.97 + 0.7 * integrate.quad(mixed, -8, 8)[0]
     assert found[0, 0] == pytest.approx(exact, abs=1e-4)
@@ -129,8 +132,79 @@ def test_softened_is_the_mean_over_what_the_correlation_may_be():
     assert np.isnan(found[1]).all()
     # one vote is as good as it is
     np.testing.assert_allclose(
-        soften(probability[:1], votes[1:], expected_correlation(1)), probability[:1]
+        soften(probability[:1], votes[1:], expected_correlation(1), prior=prior), probability[:1]
     )
+
+
+def test_only_a_more_frequent_class_takes_the_place_of_the_likeliest():
+    rng = np.random.default_rng(4)
+    prior = np.array([0.7, 0.25, 0.05])
+    probability = special.softmax(np.log(prior) + rng.normal(0, 3, (4000, 3)), axis=1)
+    found = soften(probability, np.full(4000, 8.0), expected_correlation(1), prior=prior)
+    before, after = probability.argmax(axis=1), found.argmax(axis=1)
+    moved = before != after
+    assert 0 < moved.sum() < 2000
+    assert (prior[after] > prior[before])[moved].all()
+    # with even shares none does
+    even = np.full(3, 1 / 3)
+    found = soften(probability, np.full(4000, 8.0), expected_correlation(1), prior=even)
+    np.testing.assert_array_equal(found.argmax(axis=1), before)
+
+
+def rare(seed, *, error, spread=0, n_items=1500, n_people=40, n_votes=20):
+    """
+    Return truth and votes of a simulated crowd, a class of 3 %; errors may belong to the item.
+    """
+    rng = np.random.default_rng([seed, 7])
+    truth = (rng.random(n_items) < 0.03).astype(int)
+    item = np.repeat(np.arange(n_items), n_votes)
+    who = np.concatenate([rng.choice(n_people, n_votes, replace=False) for _ in range(n_items)])
+    own = np.full(n_items, error)
+    if spread:
+        own = rng.beta(spread * error, spread * (1 - error), n_items)
+    wrong = rng.random(len(item)) < own[item]
+    return truth, item, who, np.where(wrong, 1 - truth[item], truth[item])
+
+
+def test_votes_against_a_rare_class_do_not_make_it_likelier():
+    _, item, who, said = rare(1, error=0.1, spread=10)
+    names = np.array(['no', 'yes'])
+    votes = Table({'item': item, 'annotator': who, 'label': names[said]})
+    found = labels.consensus(votes, schema=('no', 'yes'))
+    assert found.meta['correlation'] > 0.5
+    nobody = np.bincount(item, said) == 0
+    assert nobody.sum() > 100
+    prior = labels.dawid_skene(item, who, said, n_classes=2).prior[1]
+    assert found.soft()[nobody, 1].max() < prior / 2
+    assert prior < 0.1
+    # whatever the correlation is
+    probability = np.array([[1 - 1e-9, 1e-9], [0.98, 0.02]])
+    for value in (0.1, 1.0, 10.0):
+        one = Correlation(values=np.array([value]), weight=np.ones(1))
+        soft = soften(probability, np.full(2, 20.0), one, prior=np.array([0.97, 0.03]))
+        assert (soft[:, 1] < 0.03).all()
+
+
+def test_independent_votes_on_a_rare_class_stay_as_good_as_they_are():
+    soft, raw, truths = [], [], []
+    for seed in range(4):
+        truth, item, who, said = rare(seed, error=0.25, n_votes=10)
+        names = np.array(['no', 'yes'])
+        votes = Table({'item': item, 'annotator': who, 'label': names[said]})
+        soft.append(labels.consensus(votes, schema=('no', 'yes')).soft())
+        raw.append(labels.dawid_skene(item, who, said, n_classes=2).probability)
+        truths.append(truth)
+    truth = np.concatenate(truths)
+    rows = np.arange(len(truth))
+    losses, errors = [], []
+    for probability in (np.concatenate(soft), np.concatenate(raw)):
+        right = probability.argmax(axis=1) == truth
+        losses.append(-np.log(probability[rows, truth]).mean())
+        errors.append(evaluation.expected_calibration_error(probability.max(axis=1), right))
+    # the model is the true one: nothing can be better, and doubt of it must cost next to nothing
+    assert losses[1] > 0.02
+    assert losses[0] < 1.01 * losses[1]
+    assert errors[0] < errors[1] + 0.0005
 
 
 def test_what_is_left_of_it_tells_whether_votes_are_independent():
@@ -155,11 +229,6 @@ def test_confidence_means_what_it_says_of_hard_items_and_of_plain_ones():
             found.append(soft.soft().max(axis=1))
             raw.append(labels.dawid_skene(item, who, said, n_classes=3).probability.max(axis=1))
             right.append(soft.hard() == truth)
-            # softening changes no label
-            np.testing.assert_array_equal(
-                soft.hard(),
-                labels.dawid_skene(item, who, said, n_classes=3).probability.argmax(axis=1),
-            )
         right = np.concatenate(right)
         error = evaluation.expected_calibration_error(np.concatenate(found), right)
         before = evaluation.expected_calibration_error(np.concatenate(raw), right)

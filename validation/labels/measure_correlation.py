@@ -15,10 +15,14 @@ from pathlib import Path
 
 import numpy as np
 from crowds import coded, real_crowds
-from scipy import special
 
 from clustercnn import evaluation, labels
-from clustercnn.labels._confidence import effective_votes, vote_correlation
+from clustercnn.labels._confidence import (
+    Correlation,
+    effective_votes,
+    soften,
+    vote_correlation,
+)
 
 HERE = Path(__file__).resolve().parent
 CORRELATIONS = np.geomspace(0.05, 20, 121)
@@ -26,20 +30,21 @@ CORRELATIONS = np.geomspace(0.05, 20, 121)
 _SIGMA = 1.4826
 
 
-def losses(probability, votes, truth, correlations):
+def softened(probability, votes, prior, value):
+    """
+    Return the probabilities with one correlation.
+    """
+    one = Correlation(values=np.array([value]), weight=np.ones(1))
+    return soften(probability, votes, one, prior=prior)
+
+
+def losses(probability, votes, prior, truth):
     """
     Return the mean of -ln of the probability of the truth for each correlation.
     """
-    logarithm = np.log(np.maximum(probability, 1e-300))
     rows = np.arange(len(truth))
-    return np.array(
-        [
-            -special.log_softmax(logarithm / (1 + (votes - 1) * value)[:, None], axis=1)[
-                rows, truth
-            ].mean()
-            for value in correlations
-        ]
-    )
+    made = (softened(probability, votes, prior, value)[rows, truth] for value in CORRELATIONS)
+    return np.array([-np.log(np.maximum(found, 1e-300)).mean() for found in made])
 
 
 def measure(truth, item, who, said, n_classes):
@@ -51,7 +56,7 @@ def measure(truth, item, who, said, n_classes):
     votes = np.maximum(effective_votes(item, who, result, n_items=len(truth)), 1)
     known = (truth >= 0) & np.isfinite(result.probability).all(axis=1)
     probability, votes, truth = result.probability[known], votes[known], truth[known]
-    loss = losses(probability, votes, truth, CORRELATIONS)
+    loss = losses(probability, votes, result.prior, truth)
     right = probability.argmax(axis=1) == truth
     return {
         'items': int(known.sum()),
@@ -63,7 +68,7 @@ def measure(truth, item, who, said, n_classes):
         'ece_if_independent': float(
             evaluation.expected_calibration_error(probability.max(axis=1), right)
         ),
-    }, (probability, votes, right)
+    }, (probability, votes, result.prior, truth)
 
 
 def middle(values):
@@ -75,12 +80,12 @@ def middle(values):
     return float(np.exp(centre)), float(_SIGMA * np.median(np.abs(logarithm - centre)))
 
 
-def softened_error(probability, votes, right, value):
+def softened_error(probability, votes, prior, truth, value):
     """
     Return the calibration error with a correlation.
     """
-    power = 1 / (1 + (votes - 1) * value)
-    soft = special.softmax(power[:, None] * np.log(np.maximum(probability, 1e-300)), axis=1)
+    soft = softened(probability, votes, prior, value)
+    right = soft.argmax(axis=1) == truth
     return float(evaluation.expected_calibration_error(soft.max(axis=1), right))
 
 
