@@ -89,8 +89,8 @@ def consensus(
     real crowds are not: a hard item misleads many, and twenty votes tell as much as one to three.
     Votes with a correlation ``r`` therefore count as ``n / (1 + (n - 1) r)``, ``n`` being their
     number by Kish (1965, Survey Sampling) where some tell more than others; the estimated shares
-    of the classes count in full. The likeliest class stays unless a more frequent one takes its
-    place, where the weaker evidence does not outweigh the shares. Whether votes are correlated at
+    of the classes count in full unless they would outweigh the weaker evidence: the likeliest
+    class stays. Whether votes are correlated at
     all shows in what they have in common beyond the model. How far is not told by votes, since
     what all take for right is taken for right: the mean is taken over the correlations that real
     crowds with known truth need, until known items (``truth``), each held out in turn, say which

@@ -117,7 +117,7 @@ def test_votes_of_equals_count_by_number_and_idle_ones_not_at_all():
 
 def test_softened_is_the_mean_over_what_the_correlation_may_be():
     probability = np.array([[0.97, 0.02, 0.01], [np.nan] * 3])
-    votes, prior = np.array([10.0, 0.0]), np.array([0.2, 0.5, 0.3])
+    votes, prior = np.array([10.0, 0.0]), np.array([0.5, 0.3, 0.2])
     found = soften(probability, votes, expected_correlation(0.7), prior=prior)
 
     def mixed(logarithm):
@@ -136,19 +136,21 @@ def test_softened_is_the_mean_over_what_the_correlation_may_be():
     )
 
 
-def test_only_a_more_frequent_class_takes_the_place_of_the_likeliest():
+def test_labels_stay_whatever_the_shares_of_the_classes_are():
     rng = np.random.default_rng(4)
-    prior = np.array([0.7, 0.25, 0.05])
-    probability = special.softmax(np.log(prior) + rng.normal(0, 3, (4000, 3)), axis=1)
-    found = soften(probability, np.full(4000, 8.0), expected_correlation(1), prior=prior)
-    before, after = probability.argmax(axis=1), found.argmax(axis=1)
-    moved = before != after
-    assert 0 < moved.sum() < 2000
-    assert (prior[after] > prior[before])[moved].all()
-    # with even shares none does
-    even = np.full(3, 1 / 3)
-    found = soften(probability, np.full(4000, 8.0), expected_correlation(1), prior=even)
-    np.testing.assert_array_equal(found.argmax(axis=1), before)
+    probability = special.softmax(rng.normal(0, 3, (4000, 3)), axis=1)
+    likeliest = probability.argmax(axis=1)
+    one = expected_correlation(1)
+    for prior in ([0.7, 0.25, 0.05], [0.4, 0.35, 0.25], [1 / 3] * 3):
+        prior = np.array(prior)
+        found = soften(probability, np.full(4000, 8.0), one, prior=prior)
+        np.testing.assert_array_equal(found.argmax(axis=1), likeliest)
+        # where the label is the most frequent class the shares count in full
+        plain = 1 / (1 + 7 * one.values[1:, None, None])
+        plain = special.softmax(np.log(prior) + plain * np.log(probability / prior), axis=2)
+        plain = np.tensordot(one.weight[1:], plain, 1)
+        frequent = likeliest == 0
+        np.testing.assert_allclose(found[frequent], plain[frequent], rtol=1e-9)
 
 
 def rare(seed, *, error, spread=0, n_items=1500, n_people=40, n_votes=20):
@@ -227,8 +229,11 @@ def test_confidence_means_what_it_says_of_hard_items_and_of_plain_ones():
             votes = Table({'item': item, 'annotator': who, 'label': np.array(list('abc'))[said]})
             soft = labels.consensus(votes, schema=tuple('abc'))
             found.append(soft.soft().max(axis=1))
-            raw.append(labels.dawid_skene(item, who, said, n_classes=3).probability.max(axis=1))
+            plain = labels.dawid_skene(item, who, said, n_classes=3).probability
+            raw.append(plain.max(axis=1))
             right.append(soft.hard() == truth)
+            # softening changes no label
+            np.testing.assert_array_equal(soft.hard(), plain.argmax(axis=1))
         right = np.concatenate(right)
         error = evaluation.expected_calibration_error(np.concatenate(found), right)
         before = evaluation.expected_calibration_error(np.concatenate(raw), right)
