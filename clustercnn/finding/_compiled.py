@@ -3,14 +3,44 @@
 Loops over pixels in machine code.
 """
 
+import logging
+
 import numba
 import numpy as np
+from numba.core.caching import FunctionCache
 
 __all__ = ['compiled', 'compiled_sums', 'inputs']
 
 # products and sums may be one operation; their order is that of the source, so that results do not
 # depend on how an image is divided
 _OPTIONS = {'nogil': True, 'fastmath': {'contract'}, 'error_model': 'numpy'}
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class _Cache(FunctionCache):
+    """
+    Machine code on disk, without which everything runs, only later: what cannot be read is
+    made again, and what cannot be kept is not.
+    """
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # noqa: BLE001  unpickling raises anything
+            _LOGGER.info('%s: compiled code cannot be read (%r)', self.cache_path, error)
+        try:
+            # an index cut short would stop what is made now from being kept
+            self.flush()
+        except Exception as error:  # noqa: BLE001  unpickling raises anything
+            _LOGGER.info('%s: nor can its index be replaced (%r)', self.cache_path, error)
+        return None
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:  # noqa: BLE001  unpickling raises anything
+            _LOGGER.info('%s: compiled code cannot be kept (%r)', self.cache_path, error)
 
 
 def compiled(function, **options):
@@ -32,12 +62,12 @@ def compiled(function, **options):
     function : callable
         Does the same.
     """
-    options = _OPTIONS | options
+    dispatcher = numba.njit(**(_OPTIONS | options))(function)
     try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:
-        # there is no place for it on this machine
-        return numba.njit(**options)(function)
+        dispatcher._cache = _Cache(function)  # noqa: SLF001  numba has no other way
+    except (OSError, RuntimeError) as error:
+        _LOGGER.info('there is no place for compiled code on this machine (%r)', error)
+    return dispatcher
 
 
 def compiled_sums(function):

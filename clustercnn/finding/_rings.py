@@ -131,16 +131,19 @@ def quantile(values, share):
         return float(least)
     # sorted roughly by counting, and only those that matter in earnest
     scale = (_N_BINS - 1e-6) / (float(most) - float(least))
+    if scale == np.inf:
+        # as good as equal, and too near each other to be counted
+        return float(least)
     ends = np.zeros(_N_BINS, np.int64)
     for value in values:
-        ends[int((value - least) * scale)] += 1
+        ends[min(int((value - least) * scale), _N_BINS - 1)] += 1
     ends = np.cumsum(ends)
     first = np.searchsorted(ends, low, side='right')
     last = np.searchsorted(ends, min(low + 1, len(values) - 1), side='right')
     before = ends[first - 1] if first > 0 else 0
     chosen, n = np.empty(ends[last] - before), 0
     for value in values:
-        if first <= int((value - least) * scale) <= last:
+        if first <= min(int((value - least) * scale), _N_BINS - 1) <= last:
             chosen[n] = value
             n += 1
     chosen.sort()
@@ -208,9 +211,12 @@ def in_rings(values, dx, dy, n_rings, share):
     Returns
     -------
     distances, heights : 1D `~numpy.ndarray`
-        Mean distance and quantile in each ring with at least ten values.
+        Mean distance and quantile in each ring with at least ten values; none where all
+        values lie on the axis.
     """
     distance = np.sqrt(dx**2 + dy**2)
+    if len(distance) == 0 or not distance.max() > 0:
+        return np.empty(0), np.empty(0)
     width = distance.max() / n_rings
     ring = np.minimum(distance / width, n_rings - 1).astype(np.int64)
     ends = np.zeros(n_rings + 1, np.int64)

@@ -3,6 +3,10 @@
 Compiled loops against NumPy and SciPy.
 """
 
+import errno
+import importlib.util
+import sys
+
 import numba
 import numpy as np
 import pytest
@@ -35,13 +39,62 @@ def stamp(seed, *, n_models=3, side=21):
 
 
 def test_compilation_goes_on_where_nothing_can_be_kept(monkeypatch):
-    def without_a_place(*, cache=False, **options):
-        if cache:
-            raise RuntimeError('cannot cache function')
-        return lambda function: function
+    def without_a_place(function):
+        raise RuntimeError('cannot cache function')
 
-    monkeypatch.setattr(_compiled.numba, 'njit', without_a_place)
-    assert compiled(len)([1, 2]) == 2
+    monkeypatch.setattr(_compiled, '_Cache', without_a_place)
+    assert compiled(lambda value: value + 1)(1) == 2
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """
+    Return a function that says whether another process would find machine code, and its folder.
+    """
+    folder = tmp_path / 'cache'
+    monkeypatch.setattr(numba.config, 'CACHE_DIR', str(folder))
+    source = tmp_path / 'module.py'
+    source.write_text('def twice(value):\n    return 2 * value\n')
+    spec = importlib.util.spec_from_file_location('module', source)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, 'module', module)
+    spec.loader.exec_module(module)
+
+    def found():
+        function = compiled(module.twice)
+        assert function(2.0) == 4
+        hits, misses = (
+            sum(counter.values())
+            for counter in (function.stats.cache_hits, function.stats.cache_misses)
+        )
+        assert hits + misses == 1
+        return hits == 1
+
+    return found, folder
+
+
+@pytest.mark.parametrize('suffix', ['nbi', 'nbc'])
+def test_a_broken_cache_is_made_again(cached, suffix):
+    found, folder = cached
+    assert [found(), found()] == [False, True]
+    (file,) = folder.rglob(f'module.twice-*.{suffix}')
+    for content in (b'', file.read_bytes()[:-9], b'nonsense'):
+        file.write_bytes(content)
+        assert [found(), found()] == [False, True]
+
+
+def test_a_full_disk_keeps_nothing_and_stops_nothing(cached, monkeypatch):
+    def full(*args):
+        raise OSError(errno.EDQUOT, 'Disk quota exceeded')
+
+    found, folder = cached
+    monkeypatch.setattr(numba.core.caching.IndexDataCacheFile, 'save', full)
+    assert [found(), found()] == [False, False]
+    # neither read nor replaced
+    monkeypatch.setattr(numba.core.caching.IndexDataCacheFile, 'load', full)
+    monkeypatch.setattr(numba.core.caching.IndexDataCacheFile, 'flush', full)
+    assert not found()
+    assert not list(folder.rglob('module.twice-*'))
 
 
 def test_inputs_of_all_kinds_are_of_one():
@@ -61,6 +114,21 @@ def test_quantiles_are_those_of_numpy(n, share):
     rng = np.random.default_rng(n)
     for values in (rng.random(n), rng.integers(0, 3, n).astype(float), rng.lognormal(0, 9, n)):
         assert quantile(values, share) == pytest.approx(np.quantile(values, share), rel=1e-12)
+
+
+def test_quantiles_of_short_and_of_tiny_numbers_stay_in_their_bins():
+    # the difference is rounded up to one that is beyond the last bin
+    values = np.array([1.4415962, 2, 3, 9.486495], np.float32)
+    for share in (0.0, 0.4, 1.0):
+        assert quantile(values, share) == pytest.approx(np.quantile(values, share), rel=1e-6)
+    assert quantile(np.array([0.0, 5e-324, 1e-323]), 0.5) == pytest.approx(0, abs=1e-300)
+
+
+def test_nothing_but_the_axis_has_no_rings():
+    for n in (0, 12):
+        zeros = np.zeros(n)
+        distances, heights = in_rings(np.ones(n), zeros, zeros, 9, 0.9)
+        assert len(distances) == len(heights) == 0
 
 
 @pytest.mark.parametrize('size', [3, 4, 7, 20])
