@@ -27,19 +27,19 @@ class _Cache(FunctionCache):
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
-        except Exception as error:  # noqa: BLE001  unpickling raises anything
+        except Exception as error:  # noqa: BLE001 - unpickling raises anything
             _LOGGER.info('%s: compiled code cannot be read (%r)', self.cache_path, error)
         try:
             # an index cut short would stop what is made now from being kept
             self.flush()
-        except Exception as error:  # noqa: BLE001  unpickling raises anything
+        except Exception as error:  # noqa: BLE001 - unpickling raises anything
             _LOGGER.info('%s: nor can its index be replaced (%r)', self.cache_path, error)
         return None
 
     def save_overload(self, sig, data):
         try:
             super().save_overload(sig, data)
-        except Exception as error:  # noqa: BLE001  unpickling raises anything
+        except Exception as error:  # noqa: BLE001 - unpickling raises anything
             _LOGGER.info('%s: compiled code cannot be kept (%r)', self.cache_path, error)
 
 
@@ -64,7 +64,7 @@ def compiled(function, **options):
     """
     dispatcher = numba.njit(**(_OPTIONS | options))(function)
     try:
-        dispatcher._cache = _Cache(function)  # noqa: SLF001  numba has no other way
+        dispatcher._cache = _Cache(function)  # noqa: SLF001 - numba has no other way
     except (OSError, RuntimeError) as error:
         _LOGGER.info('there is no place for compiled code on this machine (%r)', error)
     return dispatcher

@@ -4,6 +4,7 @@ Labelled cutouts of simulated fields, made by the real finder: what models learn
 """
 
 import concurrent.futures
+import hashlib
 import json
 import multiprocessing
 from pathlib import Path
@@ -12,6 +13,8 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Table
 
+from clustercnn import __version__
+from clustercnn._utils.files import atomic_path
 from clustercnn._utils.progress import progress
 from clustercnn.core import BandStack, CutoutStack, LabelSet
 from clustercnn.cutouts import DEFAULT_GEOMETRY, CutoutMaker
@@ -100,7 +103,15 @@ def make_field_sample(seed, *, mission=None, randomised=None, config=None, n_poi
         Labels of the same identifiers.
     matched : `~astropy.table.Table`
         Truth of each detection.
+
+    Raises
+    ------
+    ValueError
+        If both ``randomised`` and ``config`` are given.
     """
+    if randomised is not None and config is not None:
+        msg = "'randomised' chooses settings and 'config' gives them; give one of the two"
+        raise ValueError(msg)
     mission = mission_of(seed) if mission is None else mission
     if config is None:
         if randomised is None:
@@ -133,6 +144,41 @@ def make_field_sample(seed, *, mission=None, randomised=None, config=None, n_poi
     return stack.replace(ids=ids), label_set, matched[keep]
 
 
+def _origin_of(options):
+    """
+    Return what the samples of fields made now and with these options have in common.
+    """
+    options = make_field_sample.__kwdefaults__ | options
+
+    def plain(value):
+        return value.item() if isinstance(value, np.generic) else value.to_dict()
+
+    text = json.dumps(options, sort_keys=True, default=plain)
+    return {'version': __version__, 'options': hashlib.sha256(text.encode()).hexdigest()[:16]}
+
+
+def _check_origin(path, origin):
+    """
+    Raise unless the sample of a field was made by this version and with these options.
+    """
+    try:
+        found = json.loads(path.read_text())
+        found = {name: found[name] for name in ('n', *origin)}
+    except (ValueError, TypeError, KeyError):
+        found = {}
+    if all(found.get(name) == value for name, value in origin.items()):
+        return
+    was = 'it does not say by what'
+    if found:
+        was = f'by clustercnn {found["version"]} with options {found["options"]}'
+    msg = (
+        f'{path}: the sample of this field was made otherwise: {was}, now by clustercnn '
+        f'{origin["version"]} with options {origin["options"]}; choose another folder, or remove '
+        f'this one to make all fields again'
+    )
+    raise ValueError(msg)
+
+
 def _make_and_write(seed, folder, options):
     target = Path(folder) / f'{seed}.json'
     if target.exists():
@@ -143,7 +189,9 @@ def _make_and_write(seed, folder, options):
         label_set.write(Path(folder) / f'{seed}.ecsv', overwrite=True)
         matched.write(Path(folder) / f'{seed}.truth.ecsv', format='ascii.ecsv', overwrite=True)
     # written last: a field without this file is made again
-    target.write_text(json.dumps({'n': 0 if stack is None else len(stack)}))
+    content = {'n': 0 if stack is None else len(stack)} | _origin_of(options)
+    with atomic_path(target, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(content))
 
 
 def _complete(stack):
@@ -189,11 +237,20 @@ def write_sample(folder, *, seeds, n_workers=2, quiet=None, **options):
     -------
     n_cutouts : int
         Number of cutouts of all these fields.
+
+    Raises
+    ------
+    ValueError
+        If a field in the folder was made by another version or with other options.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     seeds = [int(seed) for seed in seeds]
-    missing = [seed for seed in seeds if not (folder / f'{seed}.json').exists()]
+    there = [seed for seed in seeds if (folder / f'{seed}.json').exists()]
+    origin = _origin_of(options)
+    for seed in there:
+        _check_origin(folder / f'{seed}.json', origin)
+    missing = [seed for seed in seeds if seed not in set(there)]
     if missing:
         # fork would deadlock once jax has started its threads
         context = multiprocessing.get_context('spawn')
