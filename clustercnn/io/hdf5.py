@@ -145,7 +145,7 @@ def read_stack(path, *, rows=slice(None)):
     path : str or path-like
         The file.
     rows : slice, optional
-        Which cutouts; nothing of the others is read. All by default.
+        Which cutouts, in the order of the file; nothing of the others is read. All by default.
 
     Returns
     -------
@@ -154,9 +154,21 @@ def read_stack(path, *, rows=slice(None)):
 
     Raises
     ------
+    ValueError
+        If the rows are anything but a slice with a step from 1.
     TableReadError
         If it is not such a file, or keeps its data elsewhere.
     """
+    try:
+        step = rows.indices(0)[2]
+    except (AttributeError, TypeError, ValueError):
+        step = 0
+    if step < 1:
+        msg = (
+            f"'rows' must be a slice of whole numbers with a step from 1, got {rows!r}; choose "
+            f'others from the stack that was read: stack[rows]'
+        )
+        raise ValueError(msg)
     return _opened(path, lambda file: _read_stack(path, file, rows))
 
 
