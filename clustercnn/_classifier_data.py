@@ -31,6 +31,7 @@ __all__ = [
     'check_classes',
     'check_kinds',
     'check_settings',
+    'check_start',
     'choose_folds',
     'choose_validation',
     'class_prior',
@@ -88,6 +89,15 @@ def check_classes(label_set, schema, config):
         )
         raise ValueError(msg)
     return schema
+
+
+def check_start(config, weights, origin):
+    """
+    Raise if parameters shall be kept that nobody has learnt.
+    """
+    if config.frozen is not None and weights is None and origin is None:
+        msg = "'frozen' keeps what was learnt before: use fine_tune, or give 'weights'"
+        raise TrainingError(msg)
 
 
 def check_kinds(stack, label_set, what):

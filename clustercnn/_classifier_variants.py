@@ -6,6 +6,8 @@ cross-validation, and prediction from files of any length.
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
+from os import PathLike
 
 import numpy as np
 
@@ -95,6 +97,8 @@ class Variants:
         -----
         All other settings are those of the first training, and every member of an ensemble
         goes on from its own parameters. What the new data lack, such as a band, stays missing.
+        The new classifier, fitted again or cross-validated, starts from this model again; read
+        from a file, it no longer has it.
         """
         model = self._fitted()
         check_kinds(stack, label_set, 'training')
@@ -117,19 +121,16 @@ class Variants:
             training_options={k: v for k, v in settings.items() if k not in first},
             **{name: settings[name] for name in first},
         )
+        # and keeps it: cross-validated, every fold starts from this model as well
         vars(tuned).update(_origin=model)
-        try:
-            return tuned.fit(
-                stack,
-                label_set,
-                validation=validation,
-                groups=groups,
-                checkpoint=checkpoint,
-                progress=progress,
-            )
-        finally:
-            # fitted again, it would start from scratch as any other
-            vars(tuned).update(_origin=None)
+        return tuned.fit(
+            stack,
+            label_set,
+            validation=validation,
+            groups=groups,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
 
     def cross_validate(self, stack, label_set, *, n_folds=5, groups=None, progress=None):
         """
@@ -160,10 +161,13 @@ class Variants:
         ------
         ValueError
             If labels and cutouts do not fit, or there are fewer groups than folds.
+        TrainingError
+            If parameters shall be frozen that were never learnt, see `~clustercnn.Classifier.fit`.
 
         Notes
         -----
-        Trained with this classifier's settings, whose own model stays as it is.
+        Trained with this classifier's settings, whose own model stays as it is. One that was made
+        by `fine_tune` is fine-tuned in each fold, from the same model.
         """
         if isinstance(n_folds, bool) or int(n_folds) != n_folds or n_folds < 2:
             msg = f"'n_folds' must be a whole number from 2, got {n_folds!r}"
@@ -197,7 +201,7 @@ class Variants:
 
         Parameters
         ----------
-        paths : iterable of str or path-like
+        paths : str, path-like, or iterable of these
             HDF5 files of cutouts.
         n_at_a_time : int, optional
             Cutouts in memory at once, twice: the next ones are read meanwhile.
@@ -206,24 +210,33 @@ class Variants:
         progress : bool or None, optional
             Whether to show a bar; None: on a terminal.
 
-        Yields
-        ------
-        prediction : PredictionSet
-            Of the next cutouts, in the order of the files: what `predict` says of them.
+        Returns
+        -------
+        predictions : iterator of PredictionSet
+            Each of the next cutouts, in the order of the files: what `predict` says of them.
 
         Raises
         ------
+        ValueError
+            If the number of cutouts is not a whole number from 1.
         TableReadError
             If a file cannot be read; all are looked at before the first is classified.
         """
         self._fitted()
+        if not isinstance(n_at_a_time, Integral) or n_at_a_time is True or n_at_a_time < 1:
+            msg = f"'n_at_a_time' must be a whole number from 1, got {n_at_a_time!r}"
+            raise ValueError(msg)
+        if isinstance(paths, str | PathLike):
+            paths = [paths]
         pieces = [
             (path, slice(start, min(start + n_at_a_time, length)))
             for path in paths
             for length in (stack_length(path),)
             for start in range(0, length, n_at_a_time)
         ]
+        return self._predictions_of(pieces, backend=backend, progress=progress)
 
+    def _predictions_of(self, pieces, *, backend, progress):
         def read(piece):
             path, rows = piece
             return read_stack(path, rows=rows)

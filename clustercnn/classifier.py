@@ -15,6 +15,7 @@ from clustercnn._classifier_data import (
     check_classes,
     check_kinds,
     check_settings,
+    check_start,
     choose_validation,
     class_prior,
     empty_prediction,
@@ -231,11 +232,12 @@ class Classifier(Calibrated, Variants):
         ValueError
             If labels and cutouts, or the bands of the two stacks, do not fit.
         TrainingError
-            If there is nothing to learn from, a loss is not finite, or the checkpoint
-            belongs to another training.
+            If there is nothing to learn from, or to keep frozen, a loss is not finite, or the
+            checkpoint belongs to another training.
         """
         check_kinds(stack, label_set, 'training')
         config = self.training_config
+        check_start(config, self._weights, self._origin)
         schema = check_classes(label_set, self.schema, config)
         rows, labels, counts = join_labels(stack, label_set, 'training', config)
         if validation is None and groups is not None and len(groups) != len(stack):

@@ -74,6 +74,29 @@ def test_an_untrained_one_cannot_be_tuned():
         Classifier(**OPTIONS).fine_tune(tiny_stack(16), tiny_labels(16))
 
 
+def test_what_nobody_has_learnt_cannot_be_kept(fitted, tuned, tmp_path):
+    stack, labels = tiny_stack(16), tiny_labels(16)
+    settings = Classifier(**OPTIONS, training_options={'frozen': 'stem'})
+    tuned.save(tmp_path / 'tuned.safetensors')
+    for one in (settings, Classifier.load(tmp_path / 'tuned.safetensors')):
+        with pytest.raises(TrainingError, match="'frozen' keeps what was learnt before: use fine_"):
+            one.fit(stack, labels)
+        with pytest.raises(TrainingError, match="'frozen' keeps"):
+            one.cross_validate(stack, labels, n_folds=2)
+
+
+def test_the_folds_of_a_tuned_one_are_tuned_from_the_same_model(fitted, tuned):
+    stack, labels = tiny_stack(24, seed=9), tiny_labels(24)
+    prediction, fold = tuned.cross_validate(stack, labels, n_folds=2)
+    options = {'n_epochs': 3, 'learning_rate': 1e-3}
+    for number in range(2):
+        kept, here = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        by_hand = fitted.fine_tune(stack[kept], labels[kept], **options)
+        np.testing.assert_array_equal(
+            prediction.probability[here], by_hand.predict(stack[here]).probability
+        )
+
+
 def test_folds_keep_groups_and_spread_classes():
     rng = np.random.default_rng(1)
     groups = rng.integers(0, 40, 400)
@@ -127,8 +150,32 @@ def test_a_missing_file_is_named_before_anything_is_classified(fitted, tmp_path)
         next(fitted.predict_files([tmp_path / 'one.h5', tmp_path / 'none.h5']))
 
 
+def test_one_file_is_no_list_of_letters(fitted, tmp_path):
+    path = tmp_path / 'one.h5'
+    tiny_stack(5).write(path)
+    for one in (path, str(path)):
+        (part,) = fitted.predict_files(one)
+        assert part.ids == tiny_stack(5).ids
+
+
+@pytest.mark.parametrize('number', [0, -3, 2.5, True, '16', None])
+def test_numbers_of_cutouts_are_whole_and_refused_at_once(fitted, number):
+    with pytest.raises(ValueError, match="'n_at_a_time' must be a whole number from 1"):
+        fitted.predict_files([], n_at_a_time=number)
+
+
 def test_rows_of_a_file(tmp_path):
     stack, path = tiny_stack(9), tmp_path / 'cutouts.h5'
     stack.write(path)
     assert stack_length(path) == 9
     assert_identical(read_stack(path, rows=slice(3, 7)), stack[3:7])
+    assert_identical(read_stack(path, rows=slice(-4, None, 2)), stack[[5, 7]])
+    assert len(read_stack(path, rows=slice(20, 30))) == 0
+
+
+@pytest.mark.parametrize(
+    'rows', [3, [1, 2], None, 'all', slice(None, None, -1), slice(0, 4, 0), slice(0.5, 3)]
+)
+def test_wrong_rows_are_not_the_fault_of_the_file(rows):
+    with pytest.raises(ValueError, match="'rows' must be a slice of whole numbers"):
+        read_stack('none.h5', rows=rows)
