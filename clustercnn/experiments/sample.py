@@ -90,21 +90,41 @@ class ExperimentSample:
 
     def digest(self):
         """
-        Return a fingerprint of pictures and labels.
+        Return a fingerprint of all that networks see and learn, and of what they are tested on.
 
         Returns
         -------
         digest : str
-            Differs if any of them does.
+            Differs if any plane, number, label, group or name does.
         """
         code = hashlib.sha256()
         for band in self.stack.bands.values():
-            code.update(np.ascontiguousarray(band.data))
-        code.update('\n'.join(self.stack.ids).encode())
-        for labels in (*self.label_sets.values(), self.truth):
-            code.update('\n'.join(labels.ids).encode())
-            code.update(np.ascontiguousarray(labels.probability))
+            _add(code, band.name, str(band.unit), float(band.pixel_scale.to_value('arcsec')))
+            for name in ('data', 'mask', 'exposure', 'background', 'psf_fwhm'):
+                _add(code, name, getattr(band, name))
+        _add(code, self.stack.ids)
+        for name, values in self.stack.features.items():
+            _add(code, name, values)
+        _add(code, 'groups', self.groups)
+        for name, labels in (*self.label_sets.items(), ('truth', self.truth)):
+            _add(code, name, labels.schema.classes, labels.schema.positive, labels.ids)
+            _add(code, 'probability', labels.probability, 'weight', labels.weight)
+        for name, ids in self.tests.items():
+            _add(code, name, tuple(ids))
         return code.hexdigest()
+
+
+def _add(code, *values):
+    """
+    Add arrays and texts to a fingerprint, each with its shape or length so that none runs into
+    the next.
+    """
+    for value in values:
+        if isinstance(value, np.ndarray):
+            code.update(repr((value.shape, value.dtype.str)).encode())
+            code.update(np.ascontiguousarray(value))
+        else:
+            code.update(repr(value).encode())
 
 
 def _first(ids, known, number, what):
@@ -315,13 +335,17 @@ def _quality(labels, classes):
     Return how often labels are right, of all classes and of cluster or not.
     """
     true = np.array([classes[name] for name in labels.ids])
-    said = np.array(labels.names())
+    named = labels.binary() > 0.5
+    # of equals the first, which is the cluster: half for it is not for it
+    highest = labels.probability.max(axis=1, keepdims=True)
+    tied = (labels.probability == highest).sum(axis=1) > 1
     return {
         'n': len(labels),
-        'right_class': float((said == true).mean()),
-        'right_side': float(((said == 'cluster') == (true == 'cluster')).mean()),
+        'n_ties': int(tied.sum()),
+        'right_class': float((np.array(labels.names()) == true).mean()),
+        'right_side': float((named == (true == 'cluster')).mean()),
         'clusters': int((true == 'cluster').sum()),
-        'named_clusters': int((said == 'cluster').sum()),
+        'named_clusters': int(named.sum()),
     }
 
 

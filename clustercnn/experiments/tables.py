@@ -205,7 +205,8 @@ def describe_sample(results):
         lines.append(
             f'{name}: {part["n"]} to learn from, {part["clusters"]} clusters; the label says '
             f'rightly whether it is a cluster for {_percent(part["right_side"])} %, the right '
-            f'class for {_percent(part["right_class"])} %.'
+            f'class for {_percent(part["right_class"])} %; {part["n_ties"]} have two likeliest '
+            'classes.'
         )
     return lines
 

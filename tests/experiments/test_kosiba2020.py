@@ -15,12 +15,13 @@ from astropy.table import Table
 from PIL import Image
 
 from clustercnn.cli import main
-from clustercnn.core import BandStack, CutoutStack
+from clustercnn.core import BandStack, CutoutStack, LabelSet
 from clustercnn.exceptions import TrainingError
 from clustercnn.experiments import Kosiba2020Config, run_kosiba2020, runs, sky
 from clustercnn.experiments.analysis import ROC_GRID
-from clustercnn.experiments.sample import simulated_sample
+from clustercnn.experiments.sample import ExperimentSample, _quality, simulated_sample
 from clustercnn.experiments.tables import TABLES
+from clustercnn.testing import tiny_labels, tiny_stack
 
 CLASSES = ('cluster', 'point', 'galaxy', 'other')
 SMALL = {
@@ -291,6 +292,75 @@ def test_other_labels_are_not_taken_for_those_learnt_from(whole, made_up_sky, mo
                 path.unlink()
         for path in (whole / 'sky').iterdir():
             path.rename(path.with_name(path.name.removeprefix('kept-')))
+
+
+def few(**changes):
+    """
+    Return a sample of six made-up candidates with some of its parts changed.
+    """
+    stack, labels = tiny_stack(), tiny_labels()
+    parts = {
+        'kind': 'simulated',
+        'stack': stack,
+        'groups': np.arange(6) // 2,
+        'label_sets': {'E': labels},
+        'truth': labels,
+        'tests': {'spectroscopic': stack.ids},
+        'columns': {},
+        'people': (),
+        'facts': {},
+    }
+    return ExperimentSample(**{**parts, **changes})
+
+
+def changed_band(**changes):
+    stack = tiny_stack()
+    bands = [stack.band('xray').replace(**changes), stack.band('optical')]
+    return stack.replace(bands=bands)
+
+
+def test_the_fingerprint_knows_all_that_is_learnt_from():
+    stack, labels = tiny_stack(), tiny_labels()
+    data = stack['xray']
+    fewer = stack.select(stack.ids[:5])
+    samples = [
+        few(),
+        few(stack=changed_band(data=data + 1)),
+        few(stack=changed_band(exposure=np.full(data.shape, 5.0))),
+        few(stack=changed_band(background=np.full(data.shape, 5.0))),
+        few(stack=changed_band(exposure=None, background=None)),
+        few(stack=changed_band(mask=data > data.mean())),
+        few(stack=changed_band(psf_fwhm=np.full(6, 7.0))),
+        few(stack=changed_band(pixel_scale=5.000000001 * u.arcsec)),
+        few(stack=changed_band(pixel_scale=5.000000002 * u.arcsec)),
+        few(stack=stack.replace(features={'counts': np.arange(6.0)})),
+        few(stack=stack.replace(features={'extent': np.arange(6.0)})),
+        few(groups=None),
+        few(groups=np.arange(6)),
+        few(label_sets={'Z': labels}),
+        few(label_sets={'E': labels.replace(weight=np.arange(1, 7.0))}),
+        few(label_sets={'E': labels.replace(probability=labels.probability[::-1])}),
+        few(truth=labels.replace(probability=labels.probability[::-1])),
+        few(stack=fewer, groups=np.arange(5) // 2),
+        few(tests={'spectroscopic': stack.ids[:3], 'large': stack.ids[3:]}),
+        few(tests={'spectroscopic': stack.ids[:4], 'large': stack.ids[4:]}),
+    ]
+    digests = [sample.digest() for sample in samples]
+    assert len(set(digests)) == len(samples)
+    assert few().digest() == digests[0]
+    # what only the page tells changes no training
+    assert few(facts={'n': 3}).digest() == digests[0]
+
+
+def test_half_for_a_cluster_is_not_for_it():
+    probability = [[0.5, 0.5, 0, 0], [0.6, 0.4, 0, 0], [0.4, 0.2, 0.2, 0.2], [0, 0.5, 0.5, 0]]
+    labels = LabelSet(ids=list('abcd'), probability=probability)
+    found = _quality(labels, {'a': 'point', 'b': 'cluster', 'c': 'cluster', 'd': 'galaxy'})
+    # the class is the first of equals, the side is not
+    assert found == {
+        'n': 4, 'n_ties': 2, 'right_class': 0.5, 'right_side': 0.75,
+        'clusters': 2, 'named_clusters': 1,
+    }  # fmt: skip
 
 
 def test_settings_that_do_not_fit_are_refused():
