@@ -208,17 +208,20 @@ class _Test:
         together = [(scores.mean(axis=0) > THRESHOLD) == self.positive for scores in pairs]
         p_values = [mcnemar_exact(a, b) for a, b in zip(*single, strict=True)]
         errors = [float(1 - right.mean()) for right in single]
+        errors_of_mean = [float(1 - right.mean()) for right in together]
         return {
             'one': one,
             'other': other,
             'n_runs': number,
             'errors': errors,
-            'ratio': errors[0] / errors[1] if errors[1] > 0 else None,
+            'ratio': _ratio(*errors),
             'ratio_by_field': self._ratio_interval(*single),
             'mean_of_runs': {
                 'only_one_right': int((together[0] & ~together[1]).sum()),
                 'only_other_right': int((together[1] & ~together[0]).sum()),
                 'p': mcnemar_exact(*together),
+                'errors': errors_of_mean,
+                'ratio': _ratio(*errors_of_mean),
             },
             'run_by_run': {'median_p': float(np.median(p_values)), 'largest_p': max(p_values)},
         }
@@ -226,16 +229,23 @@ class _Test:
     def _ratio_interval(self, one, other):
         """
         Return the interval of the ratio of mean errors, resampling fields, or objects.
+
+        The end is infinite where too many samples hold no error of the other; a sample without
+        errors of either allows any ratio.
         """
         wrong, wrong_other = 1 - one.mean(axis=0), 1 - other.mean(axis=0)
-        ratios = []
+        lows, highs = [], []
         for times in resampled_weights(
             self.n, n_resamples=_N_RESAMPLES, seed=self.seed, groups=self.groups
         ):
-            below = (times * wrong_other).sum()
-            if below > 0:
-                ratios.append((times * wrong).sum() / below)
-        return np.percentile(ratios, [2.5, 97.5]).tolist() if ratios else None
+            above, below = (times * wrong).sum(), (times * wrong_other).sum()
+            highs.append(above / below if below > 0 else np.inf)
+            lows.append(highs[-1] if above > 0 or below > 0 else 0.0)
+        # between a number and infinity there is nothing to interpolate
+        return [
+            float(np.percentile(lows, 2.5, method='lower')),
+            float(np.percentile(highs, 97.5, method='higher')),
+        ]
 
     def finder(self):
         """
@@ -286,6 +296,13 @@ class _Test:
         return found
 
 
+def _ratio(value, other):
+    """
+    Return the ratio of two errors, None if the other is none.
+    """
+    return value / other if other > 0 else None
+
+
 def _deviation(values):
     """
     Return the standard deviation over runs, None for a single one.
@@ -326,8 +343,6 @@ def _people(sample):
         positive = sample.truth.select(ids).binary() > 0.5
         # the share of one volunteer on average is a rate itself; labels are for or against
         called = share if person['kind'] == 'one volunteer' else (share > THRESHOLD).astype(float)
-        hits, false = called[positive].sum(), called[~positive].sum()
-        right = hits + (1 - called[~positive]).sum()
         n_test = len(sample.tests['spectroscopic'])
         found.append(
             {
@@ -335,15 +350,10 @@ def _people(sample):
                 'kind': person['kind'],
                 'n': len(ids),
                 'n_without_answer': n_test - len(ids),
-                'completeness': [
-                    float(hits / positive.sum()),
-                    *wilson_interval(hits, positive.sum()),
-                ],
-                'false_positive_rate': [
-                    float(false / (~positive).sum()),
-                    *wilson_interval(false, (~positive).sum()),
-                ],
-                'accuracy': [float(right / len(ids)), *wilson_interval(right, len(ids))],
+                # None for who answered for nothing of a side
+                'completeness': _share(called[positive]),
+                'false_positive_rate': _share(called[~positive]),
+                'accuracy': _share(np.where(positive, called, 1 - called)),
             }
         )
     return found

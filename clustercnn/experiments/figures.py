@@ -102,6 +102,8 @@ def draw_roc(results):
 def _draw_person(panel, person):
     marker, colour = _PEOPLE[person['kind']]
     x, y = person['false_positive_rate'], person['completeness']
+    if x is None or y is None:
+        return
     hollow = person['kind'] == 'volunteers' and 'majority' not in person['name']
     panel.errorbar(
         [x[0]],

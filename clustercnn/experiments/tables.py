@@ -16,6 +16,16 @@ def _interval(values, digits=1):
     return f'{low} to {high}'
 
 
+def _open_interval(values):
+    """
+    Write an interval whose ends are None where they are infinite.
+    """
+    low, high = values
+    if low is None:
+        return '-'
+    return f'above {low:.2f}' if high is None else f'{low:.2f} to {high:.2f}'
+
+
 def _p_value(value):
     return f'{value:.1e}' if value < 1e-3 else f'{value:.3f}'
 
@@ -65,8 +75,8 @@ def _bands(results):
 
 def _comparisons(results):
     heads = (
-        'test sample', 'one', 'other', 'errors [%]', 'ratio', 'ratio 95 %', 'only one right',
-        'only other right', 'p of mean scores', 'median p of runs',
+        'test sample', 'one', 'other', 'errors [%]', 'ratio', 'ratio 95 %', 'median p of runs',
+        'errors of mean scores [%]', 'only one right', 'only other right', 'p of mean scores',
     )  # fmt: skip
     rows = [
         (
@@ -75,13 +85,12 @@ def _comparisons(results):
             entry['other'],
             ' and '.join(_percent(value) for value in entry['errors']),
             '-' if entry['ratio'] is None else f'{entry["ratio"]:.2f}',
-            '-'
-            if entry['ratio_by_field'] is None
-            else '{:.2f} to {:.2f}'.format(*entry['ratio_by_field']),
+            _open_interval(entry['ratio_by_field']),
+            _p_value(entry['run_by_run']['median_p']),
+            ' and '.join(_percent(value) for value in entry['mean_of_runs']['errors']),
             str(entry['mean_of_runs']['only_one_right']),
             str(entry['mean_of_runs']['only_other_right']),
             _p_value(entry['mean_of_runs']['p']),
-            _p_value(entry['run_by_run']['median_p']),
         )
         for entry in results['comparisons']
     ]
@@ -94,7 +103,7 @@ def _people(results):
     )  # fmt: skip
 
     def cell(values):
-        return f'{_percent(values[0])} ({_interval(values[1:])})'
+        return '-' if values is None else f'{_percent(values[0])} ({_interval(values[1:])})'
 
     rows = [
         (
@@ -239,9 +248,11 @@ def headline(results):
                     f'sampling {100 * low:.1f} to {100 * high:.1f}'
                 )
         first = next((c for c in results['comparisons'] if c['test'] == key), None)
-        if first is not None and first['ratio'] is not None:
+        together = None if first is None else first['mean_of_runs']
+        if together is not None and together['ratio'] is not None:
             lines.append(
-                f'  {first["one"]} makes {first["ratio"]:.2f} times the errors of '
-                f'{first["other"]}, McNemar p = {_p_value(first["mean_of_runs"]["p"])}'
+                f'  {first["one"]} makes {together["ratio"]:.2f} times the errors of '
+                f'{first["other"]}, both by the mean scores of their runs, McNemar p = '
+                f'{_p_value(together["p"])}'
             )
     return lines

@@ -4,6 +4,7 @@ The comparison of Kosiba et al. (2020), on a sky of a few made-up candidates and
 pictures in the layout of the published set.
 """
 
+import dataclasses
 import io
 import json
 import zipfile
@@ -18,9 +19,9 @@ from clustercnn.cli import main
 from clustercnn.core import BandStack, CutoutStack, LabelSet
 from clustercnn.exceptions import TrainingError
 from clustercnn.experiments import Kosiba2020Config, run_kosiba2020, runs, sky
-from clustercnn.experiments.analysis import ROC_GRID
+from clustercnn.experiments.analysis import ROC_GRID, _people, _Test, analyse
 from clustercnn.experiments.sample import ExperimentSample, _quality, simulated_sample
-from clustercnn.experiments.tables import TABLES
+from clustercnn.experiments.tables import TABLES, _open_interval, headline
 from clustercnn.testing import tiny_labels, tiny_stack
 
 CLASSES = ('cluster', 'point', 'galaxy', 'other')
@@ -146,8 +147,12 @@ def test_every_part_is_there(pretended):
         assert curve['n_runs'] == len(curve['tests']['large']['accuracy']['runs'])
         for key in ('spectroscopic', 'large'):
             test = curve['tests'][key]
-            low, high = test['accuracy']['wilson']
-            assert low < test['accuracy']['mean'] < high or test['accuracy']['mean'] in (0, 1)
+            # Wilson's ends are where the mean is 1.96 standard deviations away
+            mean, ends = test['accuracy']['mean'], np.array(test['accuracy']['wilson'])
+            deviations = 1.959964 * np.sqrt(ends * (1 - ends) / results['tests'][key]['n'])
+            assert ends + [1, -1] * deviations == pytest.approx([mean, mean], abs=1e-6)
+            low, high = test['accuracy']['by_field']
+            assert low <= mean <= high and (low < high or mean in (0, 1))
             assert len(test['roc']['mean']) == len(ROC_GRID)
             assert np.sum(test['confusion']) == pytest.approx(results['tests'][key]['n'])
     for name in ('roc', 'accuracy', 'bands', 'properties', 'confusion'):
@@ -185,9 +190,72 @@ def test_figures_of_merit_are_those_of_the_runs(pretended):
     ok = {name: (score > 0.5) == truth for name, score in scores.items()}
     assert first['mean_of_runs']['only_one_right'] == (ok['one'] & ~ok['other']).sum()
     assert first['mean_of_runs']['only_other_right'] == (ok['other'] & ~ok['one']).sum()
+    # the ratio beside the p is of the same scores
+    errors = [(~ok[name]).mean() for name in ('one', 'other')]
+    assert first['mean_of_runs']['errors'] == pytest.approx(errors)
+    assert first['mean_of_runs']['ratio'] == pytest.approx(errors[0] / errors[1])
+    words = f'{errors[0] / errors[1]:.2f} times the errors of CN-E'
+    assert any(words in line for line in headline(results))
     bins = results['by']['counts']
     assert sum(entry['n'] for entry in bins) == 40
     assert sum(entry['n'] for entry in results['by']['redshift']) == truth.sum()
+
+
+def test_fields_are_drawn_whole(pretended, made_up_sky):
+    config = Kosiba2020Config(**ALL)
+    sample = simulated_sample(pretended, config=config, quiet=True)
+    trained = runs.load_runs(pretended / 'runs', sample, config=config)
+    ids = sample.tests['large']
+    positive = sample.truth.select(ids).binary() > 0.5
+    # a field is either all right or all wrong
+    even = np.unique(sample.group_of(ids), return_inverse=True)[1] % 2 == 0
+    for run in trained['CN-E']:
+        run['tests']['large']['p_positive'] = np.where(positive == even, 0.9, 0.1)
+    mixed = np.random.default_rng(1).permutation(sample.groups)
+    found = {}
+    for name, groups in (('field', sample.groups), ('mixed', mixed), ('none', None)):
+        results = analyse(dataclasses.replace(sample, groups=groups), trained, config=config)
+        found[name] = results['curves'][0]['tests']['large']['accuracy']
+        first = next(c for c in results['comparisons'] if c['test'] == 'large')
+        found[f'{name} ratio'] = first['ratio_by_field']
+    assert found['field']['wilson'] == found['mixed']['wilson'] == found['none']['wilson']
+    assert found['none']['by_field'] is None
+    widths = {name: np.ptp(found[name]['by_field']) for name in ('field', 'mixed')}
+    assert widths['field'] > 1.5 * widths['mixed'] > 0
+    ratios = [tuple(found[f'{name} ratio']) for name in ('field', 'mixed', 'none')]
+    assert len(set(ratios)) == 3
+
+
+def test_a_ratio_to_hardly_any_errors_has_no_upper_end():
+    test = _Test(few(groups=None), tiny_stack().ids, Kosiba2020Config(**SMALL))
+    right, one_wrong, wrong = np.ones((1, 6), bool), np.arange(6)[None] > 0, np.zeros((1, 6), bool)
+    # a third of the samples misses the only error
+    low, high = test._ratio_interval(wrong, one_wrong)
+    assert 1 < low < 6 and high == np.inf
+    assert test._ratio_interval(one_wrong, wrong) == [0.0, pytest.approx(0.5)]
+    # nothing is known where nobody errs, and all samples agree where one does not
+    assert test._ratio_interval(right, right) == [0.0, np.inf]
+    assert test._ratio_interval(wrong, right) == [np.inf, np.inf]
+    assert [_open_interval(ends) for ends in ([1.5, None], [None, None], [0.2, 0.5])] == [
+        'above 1.50', '-', '0.20 to 0.50',
+    ]  # fmt: skip
+
+
+def test_who_answers_for_nothing_of_a_side_has_no_rate_there():
+    labels = tiny_labels()
+    positive = dict(zip(labels.ids, labels.binary() > 0.5, strict=True))
+    clusters = {name: 1.0 for name, is_cluster in positive.items() if is_cluster}
+    people = [
+        {'name': 'expert 1', 'kind': 'expert', 'positive': clusters},
+        {'name': 'expert 2', 'kind': 'expert', 'positive': {}},
+    ]
+    one, other = _people(few(people=tuple(people)))
+    assert one['completeness'][0] == one['accuracy'][0] == 1
+    assert one['false_positive_rate'] is None
+    assert other['n_without_answer'] == 6
+    assert other['completeness'] is other['false_positive_rate'] is other['accuracy'] is None
+    _, rows = TABLES['people'][1]({'people': [one, other]})
+    assert rows[0][-1] == '-' and rows[1][-3:] == ('-', '-', '-')
 
 
 def test_the_network_learns_what_the_people_saw(whole):
