@@ -29,7 +29,8 @@ def add_parser(commands):
         description='Compare the networks of Kosiba et al. (2020) and the one of this package, '
         'trained on labels of experts and of volunteers. Sky and people are simulated unless '
         '--data names the published image set. An interrupted run goes on where it stopped when '
-        'the command is given again.',
+        'the command is given again. --overwrite removes another experiment from the folder; one '
+        'with the same settings is kept and gone on with all the same.',
     )
     one.add_argument('-o', '--output', required=True, metavar='DIR', help='folder to write to')
     one.add_argument(

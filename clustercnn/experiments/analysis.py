@@ -81,6 +81,7 @@ def analyse(sample, runs, *, config):
     main = [name for name, curve in curves.items() if curve.main]
     return {
         'kind': sample.kind,
+        'small': config.is_small(real=sample.kind == 'real'),
         'config': config.to_dict(),
         'sample': sample.facts,
         'tests': {

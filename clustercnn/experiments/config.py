@@ -246,6 +246,30 @@ class Kosiba2020Config:
         n_test = self.n_test_positive + self.n_test_negative
         return self.n_expert + self.n_crowd - self.n_both - n_test
 
+    def is_small(self, *, real=False):
+        """
+        Return whether this is less than the whole experiment.
+
+        Parameters
+        ----------
+        real : bool, optional
+            Whether on the published image set, the size of which is not a setting.
+
+        Returns
+        -------
+        small : bool
+            Fewer candidates, epochs or runs than by default: not for conclusions.
+
+        Examples
+        --------
+        >>> from clustercnn.experiments import Kosiba2020Config
+        >>> Kosiba2020Config().is_small(), Kosiba2020Config.quick().is_small()
+        (False, True)
+        """
+        names = ('n_epochs', 'n_runs') if real else ('n_epochs', 'n_runs', 'n_expert', 'n_large')
+        whole = {field.name: field.default for field in dataclasses.fields(self)}
+        return any(getattr(self, name) < whole[name] for name in names)
+
     def network_options(self, network):
         """
         Return the options of a network.

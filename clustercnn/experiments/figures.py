@@ -33,8 +33,8 @@ def _new(results, n_panels, *, width, height, title):
 
     figure = Figure(figsize=(width, height), layout='constrained')
     panels = figure.subplots(1, n_panels, squeeze=False)[0]
-    quick = '' if min(curve['n_runs'] for curve in _main(results)) > 2 else ', quick'
-    figure.suptitle(f'{title} ({results["kind"]}{quick})', fontsize=11)
+    small = ', small run' if results['small'] else ''
+    figure.suptitle(f'{title} ({results["kind"]}{small})', fontsize=11)
     for panel in panels:
         panel.grid(alpha=0.25, linewidth=0.6)
         panel.set_axisbelow(True)

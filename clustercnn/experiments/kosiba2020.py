@@ -14,7 +14,7 @@ from clustercnn.experiments.analysis import analyse
 from clustercnn.experiments.config import Kosiba2020Config
 from clustercnn.experiments.figures import FIGURES
 from clustercnn.experiments.page import write_page
-from clustercnn.experiments.runs import load_runs, train_runs, write_json
+from clustercnn.experiments.runs import json_ready, load_runs, train_runs, write_json
 from clustercnn.experiments.sample import published_sample, simulated_sample
 
 __all__ = ['run_kosiba2020']
@@ -39,9 +39,11 @@ def run_kosiba2020(output, *, data=None, config=None, n_workers=1, overwrite=Fal
     config : Kosiba2020Config, optional
         Settings.
     n_workers : int, optional
-        Processes that simulate fields.
+        Processes that simulate fields. With more than one, a script must call this under
+        ``if __name__ == '__main__':``, since each process imports it anew.
     overwrite : bool, optional
-        Whether results of other settings in the folder may be removed.
+        Whether another experiment in the folder may be removed. Only another one is: with equal
+        settings what is there is kept and gone on with. Remove the folder to start afresh.
     quiet : bool, optional
         Whether to hide progress bars.
 
@@ -92,6 +94,8 @@ def run_kosiba2020(output, *, data=None, config=None, n_workers=1, overwrite=Fal
     train_runs(folder / 'runs', sample, config=config, quiet=quiet)
     runs = load_runs(folder / 'runs', sample, config=config)
     results = {'version': clustercnn.__version__, **analyse(sample, runs, config=config)}
+    # whoever reads the file gets the same
+    results = json_ready(results)
     write_json(folder / 'results.json', results)
     pictures = {}
     for name, draw in FIGURES.items():

@@ -16,7 +16,7 @@ from clustercnn._utils.progress import progress
 from clustercnn.classifier import Classifier
 from clustercnn.experiments.config import run_seed
 
-__all__ = ['load_runs', 'train_runs', 'write_json']
+__all__ = ['json_ready', 'load_runs', 'train_runs', 'write_json']
 
 
 def write_json(path, content):
@@ -28,20 +28,39 @@ def write_json(path, content):
     path : path-like
         The file; replaced if it exists.
     content : dict
-        What is not a finite number becomes null.
+        See `json_ready`.
     """
-    text = json.dumps(_finite(content), indent=1, allow_nan=False)
+    text = json.dumps(json_ready(content), indent=1, allow_nan=False)
     # lists of numbers on one line each
     text = re.sub(r'\[\s+([-0-9.eE,\s]+?)\s+\]', lambda m: f'[{" ".join(m[1].split())}]', text)
     with atomic_path(path, overwrite=True) as temporary:
         temporary.write_text(text + '\n', encoding='utf-8')
 
 
-def _finite(value):
+def json_ready(value):
+    """
+    Return what a JSON file of it would hold.
+
+    Parameters
+    ----------
+    value : object
+        Dictionaries, lists, tuples, numbers and texts, nested.
+
+    Returns
+    -------
+    value : object
+        With lists for tuples, and None for what is not a finite number.
+
+    Examples
+    --------
+    >>> from clustercnn.experiments.runs import json_ready
+    >>> json_ready({'interval': (0.5, float('inf'))})
+    {'interval': [0.5, None]}
+    """
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: json_ready(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [json_ready(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -225,6 +225,12 @@ def simulated_sample(folder, *, config, n_workers=1, quiet=None):
         'E': experts.select(expert_ids),
         'Z': crowds[config.consensus].select(crowd_ids),
     }
+    answered = {
+        'n_asked': len(spectra),
+        'n_without_experts': len(set(spectra) - by_experts),
+        'n_without_volunteers': len(set(spectra) - by_crowd),
+        'n_dropped': len(set(spectra) - in_both),
+    }
     together, conflicts = people.combine_labels(
         {'expert': label_sets['E'], 'crowd': label_sets['Z']}, on_conflict='first'
     )
@@ -249,7 +255,10 @@ def simulated_sample(folder, *, config, n_workers=1, quiet=None):
             for name in tested
         },
         people=_people(test, expert_votes, votes, crowds),
-        facts=_facts(config, tables, label_sets, test, classes, crowds, conflicts, expert_votes),
+        facts={
+            **_facts(config, tables, label_sets, test, classes, crowds, conflicts, expert_votes),
+            'spectroscopic': answered,
+        },
     )
 
 

@@ -210,6 +210,13 @@ def describe_sample(results):
         f'{sample["n_both"]} of both; the {results["tests"]["spectroscopic"]["n"]} of the '
         'spectroscopic sample are tested on and not learnt from.'
     )
+    asked = sample['spectroscopic']
+    lines.append(
+        f'The spectroscopic sample holds only what experts and volunteers both answered: of '
+        f'{asked["n_asked"]} that they were asked about, {asked["n_dropped"]} were dropped, '
+        f'{asked["n_without_experts"]} without an answer of the experts and '
+        f'{asked["n_without_volunteers"]} without one of the volunteers.'
+    )
     for name, part in sample['training'].items():
         lines.append(
             f'{name}: {part["n"]} to learn from, {part["clusters"]} clusters; the label says '

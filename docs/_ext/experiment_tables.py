@@ -40,13 +40,14 @@ class ExperimentSample(_Experiment):
         """
         config = results['config']
         lines = []
-        if config['n_runs'] < 10:
+        if results['small']:
             lines += [
                 '.. warning::',
                 '',
-                f'   The figures on this page are of a small run: {config["n_runs"]} trainings a '
-                f'curve, {config["n_expert"]} candidates of the experts instead of 1707. They show '
-                'what the command makes, and allow no conclusion.',
+                f'   The figures on this page are of a small run: {config["n_runs"]} trainings of '
+                f'{config["n_epochs"]} epochs a curve, {config["n_expert"]} candidates of the '
+                f'experts, at least {config["n_large"]} in the large test sample. They show what '
+                'the command makes, and allow no conclusion.',
                 '',
             ]
         for line in describe_sample(results):

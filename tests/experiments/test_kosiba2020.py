@@ -208,9 +208,10 @@ def test_fields_are_drawn_whole(pretended, made_up_sky):
     ids = sample.tests['large']
     positive = sample.truth.select(ids).binary() > 0.5
     # a field is either all right or all wrong
-    even = np.unique(sample.group_of(ids), return_inverse=True)[1] % 2 == 0
-    for run in trained['CN-E']:
-        run['tests']['large']['p_positive'] = np.where(positive == even, 0.9, 0.1)
+    number = np.unique(sample.group_of(ids), return_inverse=True)[1]
+    for curve, right in (('CN-E', number % 2 == 0), ('fusion-E+Z', number % 4 > 0)):
+        for run in trained[curve]:
+            run['tests']['large']['p_positive'] = np.where(positive == right, 0.9, 0.1)
     mixed = np.random.default_rng(1).permutation(sample.groups)
     found = {}
     for name, groups in (('field', sample.groups), ('mixed', mixed), ('none', None)):
@@ -222,8 +223,8 @@ def test_fields_are_drawn_whole(pretended, made_up_sky):
     assert found['none']['by_field'] is None
     widths = {name: np.ptp(found[name]['by_field']) for name in ('field', 'mixed')}
     assert widths['field'] > 1.5 * widths['mixed'] > 0
-    ratios = [tuple(found[f'{name} ratio']) for name in ('field', 'mixed', 'none')]
-    assert len(set(ratios)) == 3
+    ratios = {name: np.ptp(found[f'{name} ratio']) for name in ('field', 'mixed', 'none')}
+    assert ratios['field'] > 1.5 * max(ratios['mixed'], ratios['none'])
 
 
 def test_a_ratio_to_hardly_any_errors_has_no_upper_end():
@@ -280,6 +281,20 @@ def test_sizes_are_those_asked_for(whole, made_up_sky, tmp_path):
     assert len(labels['E+Z']) == config.n_training
     truth = sample.truth.select(sample.tests['spectroscopic']).binary()
     assert (truth.sum(), len(truth)) == (8, 16)
+    # it holds only what both answered, and says how much that leaves out
+    asked = sample.facts['spectroscopic']
+    sky_ids = {
+        name
+        for path in (tmp_path / 'sky').glob('1-*.ecsv')
+        for name in Table.read(path, format='ascii.ecsv')['id']
+    }
+    answers = Table.read(tmp_path / 'experts.csv', format='ascii.csv')
+    answers = answers[[name in sky_ids for name in answers['id']]]
+    silent = (answers['expert_1'] == 'unknown') & (answers['expert_2'] == 'unknown')
+    assert (asked['n_asked'], asked['n_without_experts']) == (len(answers), silent.sum())
+    assert not test & set(answers['id'][silent].tolist())
+    parts = asked['n_without_experts'], asked['n_without_volunteers']
+    assert max(parts) <= asked['n_dropped'] <= sum(parts)
     # nothing that is tested on shares a field with what is learnt from
     tested = {*test, *sample.tests['large']}
     fields = {name: set(sample.group_of(ids).tolist()) for name, ids in (
@@ -440,6 +455,15 @@ def test_settings_that_do_not_fit_are_refused():
         Kosiba2020Config(networks=('resnet',))
 
 
+@pytest.mark.parametrize('name', ['n_expert', 'n_large', 'n_epochs', 'n_runs'])
+def test_less_than_the_paper_is_called_small(name):
+    whole = Kosiba2020Config()
+    assert not whole.is_small() and not whole.is_small(real=True)
+    one_less = dataclasses.replace(whole, **{name: getattr(whole, name) - 1})
+    assert one_less.is_small()
+    assert one_less.is_small(real=True) == (name in ('n_epochs', 'n_runs'))
+
+
 def test_a_selection_that_passes_nothing_ends(monkeypatch, tmp_path):
     monkeypatch.setattr(sky, 'candidates_of_field', lambda seed, config: (None, Table(), 9))
     monkeypatch.setattr(sky, '_MOST_FIELDS', 4)
@@ -491,7 +515,9 @@ def test_the_published_set_goes_the_same_way(tmp_path):
     path = published(tmp_path / 'Kosiba2020.zip')
     config = Kosiba2020Config(**{**SMALL, 'n_epochs': 12, 'batch_size': 16, 'n_runs': 1})
     results = run_kosiba2020(tmp_path / 'out', data=path, config=config, quiet=True)
-    assert results['kind'] == 'real'
+    assert results['kind'] == 'real' and results['small']
+    # what is returned is what is written, infinite ends of intervals and all
+    assert results == json.loads((tmp_path / 'out' / 'results.json').read_text())
     assert results['tests'] == {'published': {'n': 20, 'n_positive': 8, 'fields': None}}
     assert results['people'] == [] and results['by'] == {}
     (curve,) = results['curves']
