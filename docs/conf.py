@@ -49,7 +49,7 @@ suppress_warnings = []
 # where their inventories may be fetched, so that the documentation builds without a network.
 nitpicky = True
 # other packages' names, and bases that are nobody's business but ours
-nitpick_ignore_regex = [(r'py:.*', r'(?!~?clustercnn\b).*'), (r'py:.*', r'clustercnn\..*\._.*')]
+nitpick_ignore_regex = [(r'py:.*', r'(?!~?clustercnn\b).*'), (r'py:.*', r'clustercnn\.(.*\.)?_.*')]
 intersphinx_mapping = {}
 if os.environ.get('CLUSTERCNN_DOCS_INTERSPHINX'):
     intersphinx_mapping = {

@@ -234,7 +234,11 @@ class ModelCard(Generated):
                     rows.append(cells)
                 continue
             if rows:
-                lines += ['', *table((), rows, widths='25 75')]
+                two = len(rows[0]) == 2
+                # the facts of the model have no heads
+                heads, rows = ((), rows) if two else (rows[0], rows[1:])
+                widths = '25 75' if two else ' '.join(['25'] * len(heads))
+                lines += ['', *table(heads, rows, widths=widths)]
                 rows = []
             lines.append(text)
         return lines
