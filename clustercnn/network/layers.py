@@ -22,6 +22,7 @@ from clustercnn.network.formulations import conv_of_few, shifted_depthwise
 
 __all__ = [
     'EPSILON',
+    'FEW_ITEMS',
     'BatchNorm',
     'Conv',
     'Dense',
@@ -40,8 +41,11 @@ EPSILON = 1e-5
 What is added to variances before they are divided by.
 """
 
-# a vector register holds this many float32
-_FEW = 16
+FEW_ITEMS = 16
+"""
+Below so many, gradients of convolutions are made of matrix products on a CPU. As many float32
+fill a vector register.
+"""
 
 _ALWAYS_NATIVE = contextvars.ContextVar('always_native', default=False)
 
@@ -198,7 +202,7 @@ def conv(x, kernel, *, padding='same', stride=1, formulation=None):
     if kernel.shape[:2] == (1, 1) and stride == 1:
         return x @ kernel[0, 0]
     if formulation is None:
-        few = on_cpu() and stride == 1 and x.shape[0] < _FEW
+        few = on_cpu() and stride == 1 and x.shape[0] < FEW_ITEMS
         formulation = 'columns' if few else 'native'
     if formulation == 'native':
         return _native_conv(x, kernel, padding, stride)

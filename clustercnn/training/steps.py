@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from clustercnn.network import augment
+from clustercnn.network.layers import FEW_ITEMS
 from clustercnn.network.tiles import in_tiles, sum_over_tiles
 from clustercnn.training.losses import label_loss
 
@@ -193,8 +194,9 @@ class Steps:
             (value, rest), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
             return value, rest, gradient
 
-        # what is normalised by its batch needs all of it
-        size = n_items if measures else network.tile
+        # the library's gradient of a convolution is tens of times slower within a loop, so that
+        # tiles are small enough for the other; what is normalised by its batch needs all of it
+        size = n_items if measures else min(network.tile, FEW_ITEMS // 2)
         value, (total, measured), gradient = sum_over_tiles(of_tile, batch, size)
         if not measures:
             # the same in every tile, and not to be summed

@@ -44,6 +44,22 @@ def test_tiles_sum_to_the_gradient_of_the_batch(name, network, data, calm):
         np.testing.assert_allclose(tiled[key], expected, atol=2e-5 * scale, err_msg=key)
 
 
+@pytest.mark.parametrize('name', ['cn', 'fusion'])
+def test_no_loop_of_a_gradient_holds_the_slow_convolution(name, network, data, calm):
+    learner = make(name, network)
+    learner.__dict__['tile'] = 32
+    batch = take(data(64, seed=1), np.arange(64), 64)
+    steps = Steps(learner, config=TrainingConfig(augmentation=calm), n_steps=3)
+    trained, statistics = learner.divide(learner.init(1))
+    traced = jax.make_jaxpr(steps.gradient)(trained, statistics, batch, jax.random.key(0))
+    scans = [one for one in traced.jaxpr.eqns if one.primitive.name == 'scan']
+    loops = [one for one in scans if 'conv_general_dilated' in str(one.params['jaxpr'])]
+    assert loops
+    for loop in loops:
+        # with the items of the batch in the place of channels
+        assert 'lhs_spec=(3, 0, 1, 2)' not in str(loop.params['jaxpr'])
+
+
 @pytest.mark.parametrize('name', ['cn', 'fusion', 'mobilenet'])
 def test_a_frozen_stem_stays_bit_by_bit_and_the_head_learns(name, network, data, calm):
     learner = make(name, network)
