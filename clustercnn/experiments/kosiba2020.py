@@ -39,7 +39,7 @@ def run_kosiba2020(output, *, data=None, config=None, n_workers=1, overwrite=Fal
     config : Kosiba2020Config, optional
         Settings.
     n_workers : int, optional
-        Processes that simulate fields. With more than one, a script must call this under
+        Processes that simulate and train. With more than one, a script must call this under
         ``if __name__ == '__main__':``, since each process imports it anew.
     overwrite : bool, optional
         Whether another experiment in the folder may be removed. Only another one is: with equal
@@ -91,7 +91,7 @@ def run_kosiba2020(output, *, data=None, config=None, n_workers=1, overwrite=Fal
     # what was trained on something else must not be taken for done
     digest = {**settings, 'digest': sample.digest()}
     _claim(folder, digest, overwrite=overwrite, parts=('runs', 'results.json', 'report.html'))
-    train_runs(folder / 'runs', sample, config=config, quiet=quiet)
+    train_runs(folder / 'runs', sample, config=config, n_workers=n_workers, quiet=quiet)
     runs = load_runs(folder / 'runs', sample, config=config)
     results = {'version': clustercnn.__version__, **analyse(sample, runs, config=config)}
     # whoever reads the file gets the same

@@ -3,6 +3,7 @@
 The trainings of the experiment, each kept as a JSON file of its own once it is done.
 """
 
+import collections
 import json
 import math
 import re
@@ -15,8 +16,11 @@ from clustercnn._utils.files import atomic_path
 from clustercnn._utils.progress import progress
 from clustercnn.classifier import Classifier
 from clustercnn.experiments.config import run_seed
+from clustercnn.experiments.sky import executor
 
 __all__ = ['json_ready', 'load_runs', 'train_runs', 'write_json']
+
+_KNOWN = {}
 
 
 def write_json(path, content):
@@ -124,7 +128,21 @@ def _train_once(curve, run, sample, config):
     }
 
 
-def train_runs(folder, sample, *, config, quiet=None):
+def _know(sample, config):
+    """
+    Let a process know what it trains on, once and not with every run.
+    """
+    _KNOWN['sample'], _KNOWN['config'] = sample, config
+
+
+def _keep_run(path, curve, run):
+    """
+    Train once and keep what came of it; called in the processes.
+    """
+    write_json(path, _train_once(curve, run, _KNOWN['sample'], _KNOWN['config']))
+
+
+def train_runs(folder, sample, *, config, n_workers=1, quiet=None):
     """
     Train what is not trained yet.
 
@@ -136,6 +154,9 @@ def train_runs(folder, sample, *, config, quiet=None):
         Labels, and what is predicted.
     config : Kosiba2020Config
         Settings.
+    n_workers : int, optional
+        Processes, each of which trains one run at a time: two do more on two cores than one
+        training that is spread over both.
     quiet : bool, optional
         Whether to hide the progress bar.
     """
@@ -149,12 +170,23 @@ def train_runs(folder, sample, *, config, quiet=None):
     costs = [
         round(config.cost(curve, len(sample.label_sets[curve.labels]))) for curve, _ in missing
     ]
+    n_workers = max(1, min(n_workers, len(missing)))
     # by the time that each takes, so that the time left is right
-    with progress(total=sum(costs), label='training', quiet=quiet, unit='core s') as bar:
+    with (
+        progress(total=sum(costs), label='training', quiet=quiet, unit='core s') as bar,
+        executor(n_workers, initializer=_know, arguments=(sample, config)) as pool,
+    ):
+        pending = collections.deque()
         for number, ((curve, run), cost) in enumerate(zip(missing, costs, strict=True), 1):
             bar.set_postfix_str(f'{curve.name} {run + 1}/{curve.n_runs}, {number}/{len(missing)}')
-            write_json(_path(folder, curve, run), _train_once(curve, run, sample, config))
-            bar.update(cost)
+            job = pool.submit(_keep_run, _path(folder, curve, run), curve, run)
+            pending.append((job, cost))
+            # no more than are trained at a time, so that the bar tells which
+            while len(pending) >= n_workers or (pending and number == len(missing)):
+                job, cost = pending.popleft()
+                job.result()
+                bar.update(cost)
+    _KNOWN.clear()
 
 
 def load_runs(folder, sample, *, config):

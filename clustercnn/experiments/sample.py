@@ -283,7 +283,8 @@ def _ask_experts(folder, ids, classes, counts, config):
     path = folder / 'experts.csv'
     with atomic_path(path, overwrite=True) as temporary:
         table.write(temporary, format='ascii.csv')
-    labels = pipeline.label_votes(path, item='id', annotator_columns=columns)
+    # two answers do not tell who of the two is better: where they differ each class has half
+    labels = pipeline.label_votes(path, item='id', annotator_columns=columns, method='majority')
     return labels.replace(source='expert'), Table.read(path, format='ascii.csv')
 
 

@@ -138,14 +138,18 @@ class _Here:
 
 
 @contextlib.contextmanager
-def executor(n_workers):
+def executor(n_workers, *, initializer=None, arguments=()):
     """
-    Give what `collect_candidates` leaves its work to.
+    Give what long work is left to.
 
     Parameters
     ----------
     n_workers : int
         Processes; with one the work is done here.
+    initializer : callable, optional
+        What each process calls first.
+    arguments : tuple, optional
+        Of the initializer.
 
     Yields
     ------
@@ -153,11 +157,15 @@ def executor(n_workers):
         Something with ``submit``.
     """
     if n_workers == 1:
+        if initializer is not None:
+            initializer(*arguments)
         yield _Here()
         return
     # fork would deadlock once jax has started its threads
     context = multiprocessing.get_context('spawn')
-    pool = concurrent.futures.ProcessPoolExecutor(n_workers, mp_context=context)
+    pool = concurrent.futures.ProcessPoolExecutor(
+        n_workers, mp_context=context, initializer=initializer, initargs=arguments
+    )
     try:
         yield pool
     finally:

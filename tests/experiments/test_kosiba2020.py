@@ -342,6 +342,18 @@ def test_killed_and_started_again_gives_the_same(whole, made_up_sky, tmp_path, m
     assert comparable(folder) == comparable(whole)
 
 
+def test_two_processes_train_the_same(whole, made_up_sky, tmp_path):
+    config = Kosiba2020Config(**SMALL)
+    sample = simulated_sample(tmp_path, config=config, quiet=True)
+    runs.train_runs(tmp_path / 'runs', sample, config=config, n_workers=2, quiet=True)
+    paths = sorted((whole / 'runs').iterdir())
+    assert [path.name for path in paths] == sorted(p.name for p in (tmp_path / 'runs').iterdir())
+    for path in paths:
+        one, other = (json.loads(p.read_text()) for p in (path, tmp_path / 'runs' / path.name))
+        assert one.pop('seconds') and other.pop('seconds')
+        assert one == other
+
+
 def test_a_folder_of_other_settings_is_refused(whole, made_up_sky, monkeypatch, tmp_path):
     other = Kosiba2020Config(**{**SMALL, 'n_epochs': 4})
     before = sorted(path.name for path in whole.rglob('*'))
