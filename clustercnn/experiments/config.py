@@ -108,6 +108,9 @@ class Kosiba2020Config:
         Votes of volunteers on each candidate.
     n_volunteers : int
         How many there are.
+    ambiguity : float
+        Standard deviation, from candidate to candidate of a class and brightness, of how hard it
+        is to tell, in logit and for experts and volunteers alike: an assumption.
     consensus : str
         How the votes of the volunteers become labels; see `~clustercnn.labels.consensus`.
     expert_seconds : float
@@ -160,6 +163,7 @@ class Kosiba2020Config:
     geometry: tuple = (('xray', 64, 4.0), ('optical', 96, 8 / 3))
     n_votes: int = 30
     n_volunteers: int = 3000
+    ambiguity: float = 1.5
     consensus: str = 'dawid-skene'
     expert_seconds: float = 30.0
     networks: tuple = ('cn', 'mobilenet', 'fusion')
@@ -191,6 +195,9 @@ class Kosiba2020Config:
             raise ValueError(msg)
         if self.n_votes > self.n_volunteers:
             msg = f'{self.n_votes} votes on a candidate need more than {self.n_volunteers} people'
+            raise ValueError(msg)
+        if not 0 <= self.ambiguity < math.inf:
+            msg = f"'ambiguity' must be 0 or above, got {self.ambiguity}"
             raise ValueError(msg)
         check_one_of('consensus', self.consensus, ('majority', 'dawid-skene', 'difficulty'))
         if not all(math.isfinite(time) and time > 0 for time in self.exposures):

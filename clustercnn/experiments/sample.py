@@ -202,8 +202,12 @@ def simulated_sample(folder, *, config, n_workers=1, quiet=None):
     n_test = config.n_test_positive + config.n_test_negative
     # the experts see the first of the pool
     n_asked = round((config.n_expert - n_test) * _SPARE) + 2
+    # what misleads the experts misleads the volunteers, too
+    rng = np.random.default_rng([config.seed, 47])
+    names = [*spectra, *pool_ids]
+    ease = dict(zip(names, rng.normal(0.0, config.ambiguity, len(names)), strict=True))
     experts, expert_votes = _ask_experts(
-        folder, [*spectra, *pool_ids[:n_asked]], classes, counts, config
+        folder, [*spectra, *pool_ids[:n_asked]], classes, counts, ease, config
     )
     by_experts = _known(experts)
     expert_ids = _first(pool_ids[:n_asked], by_experts, config.n_expert - n_test, 'for the experts')
@@ -211,7 +215,7 @@ def simulated_sample(folder, *, config, n_workers=1, quiet=None):
     others = [name for name in pool_ids if name not in set(expert_ids)]
     n_new = config.n_crowd - config.n_both
     asked = [*spectra, *both, *others[: round(n_new * _SPARE) + 2]]
-    crowds, votes = _ask_crowd(folder, asked, classes, counts, config, quiet)
+    crowds, votes = _ask_crowd(folder, asked, classes, counts, ease, config, quiet)
     by_crowd = _known(crowds[config.consensus])
     both = _first(both, by_crowd, len(both), 'for both')
     crowd_ids = both + _first(others, by_crowd, n_new, 'for the volunteers')
@@ -262,7 +266,7 @@ def simulated_sample(folder, *, config, n_workers=1, quiet=None):
     )
 
 
-def _ask_experts(folder, ids, classes, counts, config):
+def _ask_experts(folder, ids, classes, counts, ease, config):
     """
     Let the experts look at candidates, and read back what they wrote down.
     """
@@ -273,6 +277,7 @@ def _ask_experts(folder, ids, classes, counts, config):
             [classes[name] for name in ids],
             [counts[name] for name in ids],
             ids=ids,
+            ease=[ease[name] for name in ids],
             n_votes=1,
             n_people=1,
             seed=config.seed * 16 + 11 + number,
@@ -288,7 +293,7 @@ def _ask_experts(folder, ids, classes, counts, config):
     return labels.replace(source='expert'), Table.read(path, format='ascii.csv')
 
 
-def _ask_crowd(folder, ids, classes, counts, config, quiet):
+def _ask_crowd(folder, ids, classes, counts, ease, config, quiet):
     """
     Let volunteers look at candidates, and read back their export by each method.
     """
@@ -296,6 +301,7 @@ def _ask_crowd(folder, ids, classes, counts, config, quiet):
         [classes[name] for name in ids],
         [counts[name] for name in ids],
         ids=ids,
+        ease=[ease[name] for name in ids],
         n_votes=config.n_votes,
         n_people=config.n_volunteers,
         seed=config.seed * 16 + 13,

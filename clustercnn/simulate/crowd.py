@@ -194,7 +194,16 @@ class SimulatedCrowd:
 
 
 def simulate_crowd(
-    truth, counts, *, n_votes, seed, ids=None, people=VOLUNTEERS, n_people=None, votes_each=40
+    truth,
+    counts,
+    *,
+    n_votes,
+    seed,
+    ids=None,
+    ease=None,
+    people=VOLUNTEERS,
+    n_people=None,
+    votes_each=40,
 ):
     """
     Simulate what people say of candidates.
@@ -211,6 +220,9 @@ def simulate_crowd(
         Seed.
     ids : iterable of str, optional
         Identifiers; 1, 2, ... by default.
+    ease : 1D array-like, optional
+        How much easier each item is to tell than others of its class and counts, in logit, for
+        everybody who looks at it; by default none is.
     people : People, optional
         How they err.
     n_people : int, optional
@@ -232,8 +244,10 @@ def simulate_crowd(
     Notes
     -----
     People differ in skill, by a Gaussian, and in how often they classify, by a log-normal
-    distribution with a width of 1.2: a few give most votes. Given class and counts of a source the
-    votes on it are independent, which real ones are not: see `People` for what is assumed.
+    distribution with a width of 1.2: a few give most votes. Given class, counts and ease of a
+    source the votes on it are independent. Those of real people on a picture are correlated beyond
+    its brightness: give the same scattered ``ease`` to all kinds of people to simulate that. See
+    `People` for what else is assumed.
 
     Examples
     --------
@@ -247,7 +261,11 @@ def simulate_crowd(
     truth = tuple(str(name) for name in truth)
     counts = np.asarray(counts, dtype=float)
     ids = tuple(str(k + 1) for k in range(len(truth))) if ids is None else tuple(map(str, ids))
-    check_same_length(truth=truth, counts=counts, ids=ids)
+    ease = np.zeros(len(ids)) if ease is None else np.asarray(ease, dtype=float)
+    check_same_length(truth=truth, counts=counts, ids=ids, ease=ease)
+    if not np.isfinite(ease).all():
+        msg = "'ease' must be finite, in logit"
+        raise ValueError(msg)
     strange = sorted(set(truth) - set(CLASS_NAMES))
     if strange:
         msg = f'people are simulated for {", ".join(CLASS_NAMES)}, got {", ".join(strange)}'
@@ -266,7 +284,7 @@ def simulate_crowd(
     who = np.concatenate(who) if who else np.zeros(0, np.intp)
     code = np.array([CLASS_NAMES.index(name) for name in truth], np.intp)[item]
     rows = np.arange(len(item))
-    answers = people.confusion(skill[who], counts[item])[rows, code]
+    answers = people.confusion(skill[who] + ease[item], counts[item])[rows, code]
     said = (rng.random(len(item))[:, np.newaxis] > np.cumsum(answers, axis=1)).sum(axis=1)
     said = np.minimum(said, len(CLASS_NAMES))
     # volunteers come when they like, and each sees the items in another order

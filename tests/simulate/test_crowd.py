@@ -169,3 +169,25 @@ def test_what_cannot_be_asked_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match='holds no simulated fields'):
         simulate_votes(tmp_path, n_votes=1, seed=1)
     assert len(simulate_crowd([], [], n_votes=2, seed=1).votes) == 0
+
+
+def test_what_misleads_one_misleads_all():
+    truth, counts = ['cluster'] * 400, np.full(400, 80.0)
+    ease = np.random.default_rng(3).normal(0, 2, 400)
+    said = {}
+    for kind, people, seed in (('experts', EXPERTS, 6), ('volunteers', VOLUNTEERS, 7)):
+        for name, values in (('alike', None), ('scattered', ease)):
+            crowd = simulate_crowd(
+                truth, counts, ease=values, n_votes=20, n_people=100, seed=seed, people=people
+            )
+            right = np.zeros(400)
+            rows = crowd.votes['label'] == 'cluster'
+            np.add.at(right, crowd.votes['item_number'][rows], 1)
+            said[kind, name] = right / 20
+    assert np.corrcoef(said['experts', 'alike'], said['volunteers', 'alike'])[0, 1] < 0.2
+    assert np.corrcoef(said['experts', 'scattered'], said['volunteers', 'scattered'])[0, 1] > 0.6
+    # no number of votes settles such an item
+    assert (said['volunteers', 'alike'] < 0.5).mean() < 0.02
+    assert 0.1 < (said['volunteers', 'scattered'] < 0.5).mean() < 0.5
+    with pytest.raises(ValueError, match="'ease'"):
+        simulate_crowd(['point'], [10], ease=[np.nan], n_votes=1, seed=1)
