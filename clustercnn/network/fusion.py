@@ -46,6 +46,14 @@ def _ring_weight(shape):
     return weight / np.maximum(weight.sum((0, 1)), 1)
 
 
+def _products(planes, weight):
+    """
+    Sum over the pixels of planes with each of some weights, as one product of matrices.
+    """
+    rows = jnp.swapaxes(planes.reshape(planes.shape[0], -1, planes.shape[-1]), 1, 2)
+    return jnp.swapaxes(rows @ weight, 1, 2)
+
+
 class Stem(nnx.Module):
     """
     From the planes of one band to a vector.
@@ -133,8 +141,8 @@ class Stem(nnx.Module):
         vector : `~jax.Array`
             Shape ``(n, n_values)``.
         """
-        planes = jnp.concatenate([picture, coverage], axis=-1)
-        rings = jnp.einsum('nyxc,yxr->nrc', planes, jnp.asarray(_ring_weight(self.shape)))
+        weight = _ring_weight(self.shape).reshape(math.prod(self.shape), -1)
+        rings = jnp.concatenate([_products(one, weight) for one in (picture, coverage)], axis=-1)
         profile = jax.nn.relu(self.profile(rings.reshape(rings.shape[0], -1)))
         centre = jnp.asarray(_centre_weight(x.shape[1:3]))
         middle = (x * centre[None, :, :, None]).sum((1, 2))
