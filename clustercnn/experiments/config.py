@@ -34,7 +34,7 @@ Its X-ray band: grey levels, which must not be taken for counts.
 
 _SHORT = {'cn': 'CN', 'mobilenet': 'MN', 'fusion': 'fusion'}
 # samples a second of one processor core in training, as measured; for the time left only
-_SPEED = {'cn': 100.0, 'mobilenet': 130.0, 'fusion': 350.0}
+_SPEED = {'cn': 300.0, 'mobilenet': 260.0, 'fusion': 350.0}
 # of MobileNetV2: a block of each of the first rows of its table
 _FEW_BLOCKS = ((1, 16, 1, 1), (6, 24, 1, 2), (6, 32, 1, 2), (6, 64, 1, 2))
 
@@ -159,8 +159,8 @@ class Kosiba2020Config:
     cluster_boost: float = 1.0
     cluster_tilt: float = 0.0
     minimum_extent: float = 5.0
-    minimum_ext_like: float = 5.0
-    geometry: tuple = (('xray', 64, 4.0), ('optical', 96, 8 / 3))
+    minimum_ext_like: float = 15.0
+    geometry: tuple = (('xray', 64, 4.0), ('optical', 64, 4.0))
     n_votes: int = 30
     n_volunteers: int = 3000
     ambiguity: float = 1.5
@@ -171,7 +171,7 @@ class Kosiba2020Config:
     n_epochs: int = 20
     batch_size: int = 64
     n_runs: int = 10
-    n_side_runs: int = 3
+    n_side_runs: int = 2
     fields_a_chunk: int = 8
     binning: int = 4
 
