@@ -41,6 +41,7 @@ __all__ = [
     'initial_parameters',
     'inputs_of',
     'join_labels',
+    'labelled',
     'labelled_dataset',
     'missing_bands',
     'raw_features',
@@ -112,13 +113,13 @@ def check_kinds(stack, label_set, what):
         raise TypeError(msg)
 
 
-def join_labels(stack, label_set, what, config):
+def join_labels(ids, label_set, what, config):
     """
-    Return rows of the stack with a known label, their labels, and what was left out.
+    Return rows of the cutouts with a known label, their labels, and what was left out.
 
     Where the configuration asks for votes, labels without any are left out, too.
     """
-    place = {name: row for row, name in enumerate(stack.ids)}
+    place = {name: row for row, name in enumerate(ids)}
     strange = [name for name in label_set.ids if name not in place]
     if strange:
         msg = (
@@ -141,15 +142,15 @@ def join_labels(stack, label_set, what, config):
     known = label_set[usable]
     rows = np.array([place[name] for name in known.ids], dtype=np.intp)
     counts = {
-        'cutouts': len(stack),
+        'cutouts': len(ids),
         'used': len(known),
-        'unlabelled': len(stack) - len(label_set),
+        'unlabelled': len(ids) - len(label_set),
         'unknown': int((~label_set.known).sum()),
     }
     if config.target == 'votes':
         counts['without_votes'] = int((label_set.known & ~usable).sum())
     if not len(known):
-        msg = f'none of the {len(stack)} {what} cutouts has a known label'
+        msg = f'none of the {len(ids)} {what} cutouts has a known label'
         raise TrainingError(msg)
     codes = np.unique(known.hard())
     if what == 'training' and len(codes) < 2:
@@ -202,12 +203,19 @@ def inputs_of(stack):
     return InputSpec(bands=bands, features=tuple(known))
 
 
+def labelled(labels, config):
+    """
+    Return what of a data set is learnt.
+    """
+    found = {'target': labels.soft(), 'weight': np.asarray(labels.weight, np.float32)}
+    if config.target == 'votes':
+        found['votes'] = np.asarray(labels.votes, np.float32)
+    return found
+
+
 def labelled_dataset(inputs, stack, labels, config):
     dataset = make_dataset(inputs, arrays_of(stack), features=features_of(stack))
-    dataset |= {'target': labels.soft(), 'weight': np.asarray(labels.weight, np.float32)}
-    if config.target == 'votes':
-        dataset['votes'] = np.asarray(labels.votes, np.float32)
-    return dataset
+    return dataset | labelled(labels, config)
 
 
 def choose_validation(codes, groups, *, fraction, seed):

@@ -174,7 +174,7 @@ class Variants:
             raise ValueError(msg)
         check_kinds(stack, label_set, 'training')
         check_classes(label_set, self.schema, self.training_config)
-        rows, labels, _ = join_labels(stack, label_set, 'training', self.training_config)
+        rows, labels, _ = join_labels(stack.ids, label_set, 'training', self.training_config)
         if groups is not None and len(groups) != len(stack):
             msg = f"'groups' must have one value a cutout, {len(stack)}, got {len(groups)}"
             raise ValueError(msg)

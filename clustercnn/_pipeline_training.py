@@ -4,6 +4,7 @@ The verb that makes a model of cutouts and labels, part of `clustercnn.pipeline`
 """
 
 import contextlib
+from os import PathLike
 from pathlib import Path
 
 from clustercnn._utils.files import check_output
@@ -33,6 +34,7 @@ def train_classifier(
     output=None,
     overwrite=False,
     checkpoint=None,
+    stream=None,
     quiet=None,
     **options,
 ):
@@ -41,7 +43,7 @@ def train_classifier(
 
     Parameters
     ----------
-    cutouts : str, path-like or CutoutStack
+    cutouts : str, path-like, CutoutStack, or list of paths
         The cutouts.
     labels : str, path-like or LabelSet
         Labels by identifier; cutouts without one are left out and counted.
@@ -58,6 +60,9 @@ def train_classifier(
     checkpoint : str or path-like, optional
         Folder for the state after each epoch, from which a killed training goes on when
         it is called again with the same arguments; removed once the model is written.
+    stream : bool, optional
+        Whether what networks see is kept on disk instead of in memory; by default if there are
+        several files.
     quiet : bool, optional
         Whether to hide the progress bar.
     **options
@@ -77,15 +82,24 @@ def train_classifier(
     >>> classifier.schema.positive
     ('cluster',)
     """
-    stack = cutouts if isinstance(cutouts, CutoutStack) else CutoutStack.read(cutouts)
+    several = not isinstance(cutouts, CutoutStack | str | PathLike)
+    stream = several if stream is None else stream
+    if stream and isinstance(cutouts, CutoutStack):
+        msg = "'stream' is for cutouts in files, got a CutoutStack"
+        raise TypeError(msg)
+    paths = list(cutouts) if several else [cutouts]
+    stack = cutouts
+    if not (stream or isinstance(cutouts, CutoutStack)):
+        stack = CutoutStack.concatenate([CutoutStack.read(path) for path in paths])
     label_set = labels if isinstance(labels, LabelSet) else LabelSet.read(labels)
     if output is not None:
         check_output(output, overwrite=overwrite)
     classifier = Classifier(
         network=network, schema=label_set.schema, seed=seed, ensemble=n_runs, **options
     )
-    classifier.fit(
-        stack,
+    fit = classifier.fit_files if stream else classifier.fit
+    fit(
+        paths if stream else stack,
         label_set,
         checkpoint=checkpoint,
         progress=None if quiet is None else not quiet,

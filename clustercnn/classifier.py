@@ -12,36 +12,25 @@ from clustercnn import _classifier_file as model_file
 from clustercnn._classifier_calibration import Calibrated
 from clustercnn._classifier_data import (
     arrays_of,
-    check_classes,
-    check_kinds,
     check_settings,
-    check_start,
-    choose_validation,
-    class_prior,
     empty_prediction,
     features_of,
-    initial_parameters,
-    inputs_of,
-    join_labels,
-    labelled_dataset,
     missing_bands,
     raw_features,
 )
-from clustercnn._classifier_measure import apply_network, measure, strangeness
+from clustercnn._classifier_measure import apply_network, strangeness
 from clustercnn._classifier_onnx import BACKENDS, RuntimeSession, as_onnx
+from clustercnn._classifier_training import Training
 from clustercnn._classifier_variants import Variants
 from clustercnn._utils.files import atomic_path
 from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn.core import CutoutStack, LabelSchema, PredictionSet
 from clustercnn.exceptions import ModelFileError, TrainingError
-from clustercnn.network import BandSpec, InputSpec, build_network, make_dataset, n_rows, to_dict
+from clustercnn.network import BandSpec, InputSpec, build_network, make_dataset, to_dict
 from clustercnn.training import (
     TrainingConfig,
-    digest,
-    make_steps,
     prediction_steps,
     softmax,
-    train,
 )
 
 __all__ = ['Classifier']
@@ -49,7 +38,7 @@ __all__ = ['Classifier']
 _MODELS = Path(__file__).parent / 'models'
 
 
-class Classifier(Calibrated, Variants):
+class Classifier(Training, Calibrated, Variants):
     """
     A network, or an ensemble of equal ones, that gives class probabilities.
 
@@ -195,162 +184,6 @@ class Classifier(Calibrated, Variants):
         What is stored beside the weights: data, prior, calibration, versions; a dict.
         """
         return dict(self._fitted()['description'])
-
-    def fit(
-        self, stack, label_set, *, validation=None, groups=None, checkpoint=None, progress=None
-    ):
-        """
-        Train.
-
-        Parameters
-        ----------
-        stack : CutoutStack
-            The cutouts.
-        label_set : LabelSet
-            Their labels by identifier, hard or soft, with weights, and with votes where
-            ``training_options={'target': 'votes'}``. Cutouts without a label, with an unknown
-            one, or then without votes, are left out and counted.
-        validation : 2-tuple of CutoutStack and LabelSet, optional
-            What chooses the epoch and calibrates.
-        groups : 1D array-like, optional
-            One value a cutout, such as the field or the region of the sky; the split
-            into training and validation then keeps groups whole, as it must be where
-            neighbouring cutouts overlap.
-        checkpoint : str or path-like, optional
-            Folder for the state after each epoch; a killed run called again with the
-            same arguments goes on from there to the same bits.
-        progress : bool, optional
-            Whether to show bars; on a terminal by default.
-
-        Returns
-        -------
-        classifier : Classifier
-            This object.
-
-        Raises
-        ------
-        ValueError
-            If labels and cutouts, or the bands of the two stacks, do not fit.
-        TrainingError
-            If there is nothing to learn from, or to keep frozen, a loss is not finite, or the
-            checkpoint belongs to another training.
-        """
-        check_kinds(stack, label_set, 'training')
-        config = self.training_config
-        check_start(config, self._weights, self._origin)
-        schema = check_classes(label_set, self.schema, config)
-        rows, labels, counts = join_labels(stack, label_set, 'training', config)
-        if validation is None and groups is not None and len(groups) != len(stack):
-            msg = f"'groups' must have one value a cutout, {len(stack)}, got {len(groups)}"
-            raise ValueError(msg)
-        if self._origin is None:
-            network = build_network(
-                self.network,
-                inputs_of(stack),
-                n_classes=schema.n_classes,
-                options=self._network_options,
-            )
-        else:
-            network = self._origin['network']
-        inputs = network.inputs
-        kept = rows
-        if validation is not None:
-            held_stack, held_set = validation
-            check_kinds(held_stack, held_set, 'validation')
-            used = [name for name in inputs.band_names if name in stack.band_names]
-            missing = [name for name in used if name not in held_stack.band_names]
-            if missing:
-                msg = (
-                    f'the validation stack has the bands {held_stack.band_names}, but training '
-                    f'uses {tuple(used)}'
-                )
-                raise ValueError(msg)
-            if schema != held_set.schema:
-                msg = f'the validation labels have other classes: {held_set.schema.classes}'
-                raise ValueError(msg)
-            held_rows, held_labels, _ = join_labels(held_stack, held_set, 'validation', config)
-            held = labelled_dataset(inputs, held_stack[held_rows], held_labels, config)
-            split = 'given'
-        else:
-            groups = None if groups is None else np.asarray(groups)[rows]
-            chosen = choose_validation(
-                labels.hard(), groups, fraction=self.validation_fraction, seed=self.seed
-            )
-            split = 'none' if chosen is None else 'groups' if groups is not None else 'random'
-            held = None
-            if chosen is not None:
-                held = labelled_dataset(inputs, stack[rows[chosen]], labels[chosen], config)
-                kept, labels = rows[~chosen], labels[~chosen]
-        dataset = labelled_dataset(inputs, stack[kept], labels, config)
-        members = self._train(network, schema, dataset, held, stack, kept, checkpoint, progress)
-        self.schema = schema
-        dihedral = network.dihedral if self._dihedral is None else bool(self._dihedral)
-        steps = prediction_steps(network, dihedral)
-        params = [member.params for member in members]
-        measured = measure(steps, params, dataset, held, config=config, seed=self.seed)
-        description = {
-            'dihedral': dihedral,
-            'history': [list(member.history) for member in members],
-            'best_epoch': [member.best_epoch for member in members],
-            'seed': self.seed,
-            'training': to_dict(config),
-            'counts': counts,
-            'classes': {k: v for k, v in labels.counts().items() if k in schema.classes},
-            'class_prior': class_prior(dataset, config),
-            'data_digest': digest(dataset),
-            'validation': {'split': split, 'n': 0 if held is None else n_rows(held)},
-            'temperature': measured.temperature,
-            'calibration': {},
-            'ood_unit': measured.unit,
-        }
-        self._model = {
-            'network': network,
-            'members': params,
-            'references': measured.references,
-            'statistics': measured.statistics,
-            'description': model_file.complete(
-                description, weights=self._weights, origin=self._origin
-            ),
-        }
-        self._runtime = None
-        return self
-
-    def _train(self, network, schema, dataset, held, stack, rows, checkpoint, progress):
-        if checkpoint is not None:
-            Path(checkpoint).mkdir(parents=True, exist_ok=True)
-        steps = make_steps(network, self.training_config, n_rows(dataset))
-        start = initial_parameters(network, self._weights, self._origin)
-        members = []
-        for number in range(self.ensemble):
-            label = 'train' if self.ensemble == 1 else f'train {number + 1}/{self.ensemble}'
-            path = Path(checkpoint) / f'member-{number}.safetensors' if checkpoint else None
-            # another network for each member and for each seed
-            seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
-            try:
-                members.append(
-                    train(
-                        network,
-                        self.training_config,
-                        dataset,
-                        seed=seed,
-                        initial=start(number, seed),
-                        positive=schema.positive_codes,
-                        validation=held,
-                        checkpoint=path,
-                        steps=steps,
-                        progress=progress,
-                        label=label,
-                    )
-                )
-            except TrainingError as error:
-                if getattr(error, 'rows', None) is None:
-                    raise
-                names = [stack.ids[rows[row]] for row in error.rows[:8]]
-                msg = f'{error}; the batch held {", ".join(names)}, ...'
-                named = TrainingError(msg)
-                named.result, named.rows = error.result, error.rows
-                raise named from error
-        return members
 
     def predict(self, stack, *, backend='jax', progress=False):
         """

@@ -43,6 +43,8 @@ PARTS = {
     '_classifier_file': 'classifier',
     '_classifier_measure': 'classifier',
     '_classifier_onnx': 'classifier',
+    '_classifier_spool': 'classifier',
+    '_classifier_training': 'classifier',
     '_classifier_variants': 'classifier',
     '_pipeline_labels': 'pipeline',
     '_pipeline_training': 'pipeline',

@@ -24,7 +24,7 @@ def add_parser(commands):
         'where it stopped when the same command is given again; its state lies beside the '
         'model, in a folder MODEL.checkpoint that is removed when all is done.',
     )
-    parser.add_argument('cutouts', metavar='CUTOUTS', help='cutouts, HDF5')
+    parser.add_argument('cutouts', nargs='+', metavar='CUTOUTS', help='cutouts, HDF5')
     parser.add_argument('labels', metavar='LABELS', help='labels by identifier, ECSV or FITS')
     parser.add_argument('--network', default='cn', metavar='NAME', help='default: %(default)s')
     parser.add_argument(
@@ -40,6 +40,13 @@ def add_parser(commands):
         default='probability',
         help='what of the labels is learned: probabilities, or counts of votes; '
         'default: %(default)s',
+    )
+    parser.add_argument(
+        '--stream',
+        action='store_true',
+        default=None,
+        help='keep what networks see on disk, for more cutouts than fit into memory; done in any '
+        'case with several files of them',
     )
     parser.add_argument('--epochs', type=positive_number, metavar='N', help='passes over the data')
     parser.add_argument(
@@ -58,7 +65,7 @@ def _execute(options):
         raise UsageError(msg)
     epochs = {} if options.epochs is None else {'n_epochs': options.epochs}
     classifier = train_classifier(
-        options.cutouts,
+        options.cutouts if len(options.cutouts) > 1 else options.cutouts[0],
         options.labels,
         network=options.network,
         n_runs=options.runs,
@@ -66,6 +73,7 @@ def _execute(options):
         output=options.output,
         overwrite=options.overwrite,
         checkpoint=f'{options.output}.checkpoint',
+        stream=options.stream,
         quiet=quiet_of(options),
         training_options={'target': options.target},
         **epochs,
@@ -76,7 +84,7 @@ def _execute(options):
         without = [f'     {counts["without_votes"]} left out: without votes']
     tell(
         options,
-        f'in:  {counts["cutouts"]} cutouts in {options.cutouts}',
+        f'in:  {counts["cutouts"]} cutouts in {", ".join(options.cutouts)}',
         f'out: {options.output}, trained on {counts["used"] - validation} and calibrated on '
         f'{validation}',
         f'     {counts["unlabelled"]} left out: without a label',

@@ -13,7 +13,7 @@ from clustercnn._utils.files import atomic_path
 from clustercnn.core import BandStack, CutoutStack
 from clustercnn.exceptions import TableReadError
 
-__all__ = ['read_stack', 'stack_length', 'write_stack']
+__all__ = ['read_stack', 'stack_ids', 'stack_length', 'write_stack']
 
 _KIND = 'clustercnn cutouts'
 _VERSION = 1
@@ -214,6 +214,49 @@ def stack_length(path):
     return _opened(path, length)
 
 
+def stack_ids(path):
+    """
+    Return the identifiers of the cutouts in a file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    ids : list of str
+        In its order.
+
+    Raises
+    ------
+    TableReadError
+        If it is not such a file, or keeps its data elsewhere.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from clustercnn.io.hdf5 import stack_ids, write_stack
+    >>> from clustercnn.testing import tiny_stack
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / 'cutouts.h5'
+    ...     write_stack(tiny_stack(2), path)
+    ...     stack_ids(path) == list(tiny_stack(2).ids)
+    True
+    """
+
+    def read(file):
+        _check_kind(path, file)
+        return _ids(_SafeFile(path, file), file)
+
+    return _opened(path, read)
+
+
+def _ids(safe, file):
+    return [bytes(name).decode() for name in safe.read(file, 'ids', kinds='O')]
+
+
 def _opened(path, function):
     import h5py
 
@@ -245,7 +288,7 @@ def _check_kind(path, file):
 def _read_stack(path, file, rows):
     _check_kind(path, file)
     safe = _SafeFile(path, file, rows)
-    ids = [bytes(name).decode() for name in safe.read(file, 'ids', kinds='O')]
+    ids = _ids(safe, file)
     # whole arrays are compared with whole arrays, whatever part of them is wanted
     n_rows = file['ids'].shape[0]
     bands = []

@@ -6,6 +6,7 @@ prediction.
 
 import dataclasses
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -281,6 +282,21 @@ def _copied(params):
     return jax.tree.map(lambda leaf: np.array(leaf, copy=True), params)
 
 
+def _batches(dataset, order, batch_size):
+    """
+    Yield rows and batch, each of which is gathered while the one before is learnt from.
+    """
+    parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    with ThreadPoolExecutor(1) as reader:
+        coming = [reader.submit(take, dataset, rows, batch_size) for rows in parts[:1]]
+        for number, rows in enumerate(parts, 1):
+            batch = coming.pop().result()
+            coming = [
+                reader.submit(take, dataset, r, batch_size) for r in parts[number : number + 1]
+            ]
+            yield rows, batch
+
+
 def _is_better(config, entry, best):
     if best is None:
         return True
@@ -401,13 +417,12 @@ def train(
         for epoch in range(first_epoch, config.n_epochs):
             order = np.random.default_rng([seed, epoch]).permutation(n_items)
             loss = weight = 0.0
-            for start in range(0, n_items, batch_size):
-                rows = order[start : start + batch_size]
-                state, metrics = steps.train(state, take(dataset, rows, batch_size))
+            for number, (rows, batch) in enumerate(_batches(dataset, order, batch_size), 1):
+                state, metrics = steps.train(state, batch)
                 if not metrics['finite']:
                     msg = (
                         f'the loss or its gradient is not finite in epoch {epoch + 1}, step '
-                        f'{start // batch_size + 1} of {per_epoch}; lower the learning rate '
+                        f'{number} of {per_epoch}; lower the learning rate '
                         f'({config.learning_rate:g}) or look for absurd values in the data'
                     )
                     error = TrainingError(msg)
