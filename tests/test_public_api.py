@@ -97,6 +97,7 @@ PUBLIC = {
         'expected_calibration_error',
         'join',
         'mcnemar_exact',
+        'plot_history',
         'plot_purity_completeness',
         'plot_reliability',
         'plot_roc',

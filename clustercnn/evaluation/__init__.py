@@ -27,6 +27,7 @@ from clustercnn.evaluation.metrics import (
     wilson_interval,
 )
 from clustercnn.evaluation.plots import (
+    plot_history,
     plot_purity_completeness,
     plot_reliability,
     plot_roc,
@@ -49,6 +50,7 @@ __all__ = [
     'expected_calibration_error',
     'join',
     'mcnemar_exact',
+    'plot_history',
     'plot_purity_completeness',
     'plot_reliability',
     'plot_roc',

@@ -20,6 +20,7 @@ from clustercnn.evaluation.metrics import (
 )
 
 __all__ = [
+    'plot_history',
     'plot_purity_completeness',
     'plot_reliability',
     'plot_roc',
@@ -37,6 +38,73 @@ def _new_figure(*, title=None, height=4.2):
     axes.set_title(title or '')
     axes.grid(alpha=0.25, linewidth=0.6)
     return figure, axes
+
+
+def plot_history(history, *, title=None):
+    """
+    Draw the losses of a training by epoch.
+
+    Parameters
+    ----------
+    history : iterable of iterable of dict
+        For each network its epochs: ``epoch``, ``loss`` and, if something was held back,
+        ``validation_loss`` and ``validation_auc``; what `~clustercnn.Classifier.history` gives.
+    title : str, optional
+        Title.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        With a panel for the losses and, where any is known, one for the area under the ROC
+        curve.
+
+    Raises
+    ------
+    ValueError
+        If there is no epoch.
+
+    Examples
+    --------
+    >>> from clustercnn.evaluation import plot_history
+    >>> history = [[{'epoch': 1, 'loss': 0.7}, {'epoch': 2, 'loss': 0.5}]]
+    >>> plot_history(history).axes[0].get_xlabel()
+    'epoch'
+    """
+    history = [list(one) for one in history]
+    if not any(history):
+        msg = 'there is no epoch to draw; train first'
+        raise ValueError(msg)
+
+    def known(name):
+        return any(entry.get(name) is not None for one in history for entry in one)
+
+    figure, axes = _new_figure(title=title)
+    panels = [(axes, [('loss', 'training', _GREY), ('validation_loss', 'validation', _POSITIVE)])]
+    if known('validation_auc'):
+        figure.set_size_inches(8.4, 3.8)
+        axes.remove()
+        left, right = figure.subplots(1, 2)
+        figure.suptitle(title or '')
+        panels = [(left, panels[0][1]), (right, [('validation_auc', None, _POSITIVE)])]
+        right.set_ylabel('validation AUC')
+    for panel, lines in panels:
+        for name, label, color in lines:
+            for number, one in enumerate(history):
+                rows = [(e['epoch'], e[name]) for e in one if e.get(name) is not None]
+                if rows:
+                    panel.plot(
+                        *zip(*rows, strict=True),
+                        color=color,
+                        alpha=1 if len(history) == 1 else 0.55,
+                        label=None if number else label,
+                        marker='.' if len(rows) == 1 else None,
+                    )
+        panel.set_xlabel('epoch')
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.grid(alpha=0.25, linewidth=0.6)
+    panels[0][0].set_ylabel('loss')
+    panels[0][0].legend(frameon=False)
+    return figure
 
 
 def plot_roc(score, truth, *, weight=None, title=None, seed=0):

@@ -16,6 +16,7 @@ from clustercnn._utils.progress import progress as progress_bar
 from clustercnn.exceptions import TrainingError
 from clustercnn.network import n_rows, take, to_dict
 from clustercnn.training.checkpoint import digest, load_checkpoint, restore, save_checkpoint
+from clustercnn.training.devices import spread
 from clustercnn.training.steps import Steps
 
 __all__ = [
@@ -202,7 +203,7 @@ def predict(function, params, dataset, *, batch_size=64, progress=False, label='
     with progress_bar(total=n_items, label=label, quiet=quiet, unit='cutouts') as bar:
         for start in range(0, n_items, batch_size):
             rows = np.arange(start, min(start + batch_size, n_items))
-            result = function(params, take(dataset, rows, batch_size))
+            result = function(params, spread(take(dataset, rows, batch_size)))
             n_taken = len(rows)
             parts.append(jax.tree.map(lambda leaf, n=n_taken: np.array(leaf)[:n], result))
             bar.update(n_taken)
@@ -255,7 +256,7 @@ def evaluate(steps, params, dataset, *, positive, batch_size=64):
     logits = []
     for start in range(0, n_items, batch_size):
         rows = np.arange(start, min(start + batch_size, n_items))
-        result = steps.evaluate(params, take(dataset, rows, batch_size))
+        result = steps.evaluate(params, spread(take(dataset, rows, batch_size)))
         loss += float(result['loss'])
         weight += float(result['weight'])
         logits.append(np.array(result['logits'])[: len(rows)])

@@ -1,0 +1,42 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The figure of a training.
+"""
+
+import pytest
+
+from clustercnn.evaluation import plot_history
+
+
+def epochs(*losses, **more):
+    rows = [{'epoch': number, 'loss': loss} for number, loss in enumerate(losses, 1)]
+    for name, values in more.items():
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
+    return rows
+
+
+def test_each_network_is_a_line():
+    held = {'validation_loss': (0.8, 0.7), 'validation_auc': (None, 0.9)}
+    figure = plot_history([epochs(1.0, 0.5, **held), epochs(0.9, 0.4, **held)])
+    losses, auc = figure.axes
+    assert [line.get_ydata().tolist() for line in losses.lines] == [
+        [1.0, 0.5], [0.9, 0.4], [0.8, 0.7], [0.8, 0.7],
+    ]  # fmt: skip
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == [
+        'training', 'validation',
+    ]  # fmt: skip
+    # where it is not known there is no point
+    assert [line.get_xdata().tolist() for line in auc.lines] == [[2], [2]]
+
+
+def test_nothing_held_back_is_one_panel():
+    figure = plot_history([epochs(1.0, 0.5)], title='cn')
+    (axes,) = figure.axes
+    assert len(axes.lines) == 1 and axes.get_title() == 'cn'
+
+
+@pytest.mark.parametrize('history', [[], [[]]])
+def test_no_epoch_is_said(history):
+    with pytest.raises(ValueError, match='no epoch'):
+        plot_history(history)

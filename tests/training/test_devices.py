@@ -1,0 +1,56 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Batches on several devices: here two that JAX makes of one processor, in a process of their own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+PROGRAM = """
+import json, sys
+import jax, numpy as np
+from clustercnn import Classifier
+from clustercnn.testing import tiny_labels, tiny_stack
+from clustercnn.training.devices import spread
+
+def n_devices(n_items):
+    mask = spread({'_mask': np.ones(n_items, 'f4')})['_mask']
+    return len(jax.numpy.asarray(mask).devices())
+
+
+sizes = {n_items: n_devices(n_items) for n_items in (4, 5)}
+options = {'first_width': 8, 'width': 8, 'n_stages': 2, 'dropout': 0.0}
+classifier = Classifier(n_epochs=2, batch_size=8, seed=1, network_options=options)
+classifier.fit(tiny_stack(24), tiny_labels(24), progress=False)
+probability = classifier.predict(tiny_stack(9, seed=4)).probability
+json.dump({'devices': len(jax.local_devices()), 'sizes': sizes,
+           'loss': [entry['loss'] for entry in classifier.history[0]],
+           'probability': probability.tolist()}, sys.stdout)
+"""
+
+
+def run(n_devices):
+    flags = f'--xla_force_host_platform_device_count={n_devices}'
+    done = subprocess.run(
+        [sys.executable, '-c', PROGRAM],
+        env=os.environ | {'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_two_devices_learn_what_one_learns():
+    one, two = run(1), run(2)
+    assert (one['devices'], two['devices']) == (1, 2)
+    # a batch that cannot be halved stays whole
+    assert two['sizes'] == {'4': 2, '5': 1}
+    assert two['loss'] == pytest.approx(one['loss'], rel=1e-4)
+    np.testing.assert_allclose(two['probability'], one['probability'], atol=1e-3)
