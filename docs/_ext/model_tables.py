@@ -91,6 +91,27 @@ def _strange(results):
     return table(heads, rows, widths='36 32 32')
 
 
+def _tuning(results):
+    ways = ('frozen stem', 'whole', 'from nothing')
+    first = results['shipped']
+    rows = [('none', '', f'{_span(first["auc"])}, ECE {first["ece"]:.3f}', '', '')]
+    for entry in results['rows']:
+        cells = [
+            f'{_span(entry[way]["auc"])}, gain {_span(entry[way]["gain_in_auc"])}, '
+            f'ECE {entry[way]["ece"]:.3f}'
+            for way in ways
+        ]
+        rows.append((str(entry['labels']), str(entry['clusters']), *cells))
+    heads = (
+        'labels (*simulated*)',
+        'of clusters',
+        'AUC, frozen stem',
+        'AUC, nothing frozen',
+        'AUC, trained from nothing',
+    )
+    return table(heads, rows, widths='10 9 27 27 27')
+
+
 class ExplainedFields(Generated):
     """
     What the shipped model accepts in real fields.
@@ -128,6 +149,7 @@ _PARTS = {
     'shifts': ('shifts.json', _shifts),
     'parts': ('shifts.json', _parts),
     'strange': ('strange.json', _strange),
+    'fine-tuning': ('finetuning.json', _tuning),
 }
 
 
