@@ -41,6 +41,7 @@ from clustercnn.training import Steps, TrainingConfig
 WANTED = {'cn': (1.0, 1.5), 'mobilenet': (0.7, 1.2), 'fusion': (1.0, 1.5)}
 CONFIG = TrainingConfig(batch_size=32)
 N_STEPS = 1000
+N_MEMBERS = 4
 
 
 class Ours:
@@ -206,6 +207,63 @@ class WholeStep:
         return float(metrics['loss'])
 
 
+class Members:
+    """
+    Steps of several members of an ensemble, each with its own parameters.
+
+    Parameters
+    ----------
+    name : str
+        The network.
+    batch_size : int
+        Cutouts a step of each.
+    together : bool
+        Whether one call does all of them, over an axis of seeds, or one call each.
+    """
+
+    def __init__(self, name, batch_size, *, together):
+        network, _ = make_case(name)
+        steps = Steps(network, config=CONFIG, n_steps=N_STEPS)
+        trained = [network.divide(network.init(seed))[0] for seed in range(N_MEMBERS)]
+        statistics = network.divide(network.init(0))[1]
+        planes, codes = make_planes(network, batch_size)
+        ones = jnp.ones(batch_size)
+        batch = {
+            'planes': jax.tree.map(jnp.asarray, planes),
+            'target': jax.nn.one_hot(codes, N_CLASSES),
+            'weight': ones,
+            '_mask': ones,
+        }
+        key = jax.random.key(1)
+
+        def gradient(trained):
+            return steps.gradient(trained, statistics, batch, key)[3]
+
+        if together:
+            every = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trained)
+            function = jax.jit(jax.vmap(gradient))
+            self.call = lambda: jax.block_until_ready(function(every))
+        else:
+            function = jax.jit(gradient)
+            self.call = lambda: [jax.block_until_ready(function(one)) for one in trained]
+
+    def __call__(self):
+        return self.call()
+
+
+def members_row(name, options):
+    """
+    Return the row of an ensemble whose members learn in one call, against one call each.
+    """
+    together, each = (
+        Contestant(label, Members(name, options.batch, together=way))
+        for label, way in (('one call', True), ('a call each', False))
+    )
+    contest([together, each], n_rounds=options.rounds, seconds=options.seconds)
+    case = f'{name}, gradients of {N_MEMBERS} members in one call over an axis of seeds'
+    return compared(case, together, each, amount=N_MEMBERS * options.batch)
+
+
 def whole_row(name, options):
     """
     Return the row of the whole step of one network.
@@ -225,6 +283,7 @@ def main():
     keep_to(options.cores)
     rows = [row for name in options.networks for row in rows_of(name, options)]
     rows += [whole_row(name, options) for name in options.networks if name != 'mobilenet']
+    rows += [members_row(name, options) for name in options.networks if name == 'fusion']
     print_rows(rows)
     if options.json:
         write(options.json, 'train', rows, batch=options.batch, rounds=options.rounds)
