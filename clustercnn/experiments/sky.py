@@ -8,7 +8,6 @@ import collections
 import concurrent.futures
 import contextlib
 import math
-import multiprocessing
 from pathlib import Path
 
 import astropy.units as u
@@ -16,6 +15,7 @@ import numpy as np
 from astropy.table import Table, vstack
 
 from clustercnn._utils.files import atomic_path
+from clustercnn._utils.processes import process_pool
 from clustercnn._utils.progress import progress
 from clustercnn.core import CutoutStack
 from clustercnn.cutouts import CutoutMaker
@@ -161,11 +161,7 @@ def executor(n_workers, *, initializer=None, arguments=()):
             initializer(*arguments)
         yield _Here()
         return
-    # fork would deadlock once jax has started its threads
-    context = multiprocessing.get_context('spawn')
-    pool = concurrent.futures.ProcessPoolExecutor(
-        n_workers, mp_context=context, initializer=initializer, initargs=arguments
-    )
+    pool = process_pool(n_workers, initializer=initializer, arguments=arguments)
     try:
         yield pool
     finally:

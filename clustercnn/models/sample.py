@@ -6,7 +6,6 @@ Labelled cutouts of simulated fields, made by the real finder: what models learn
 import concurrent.futures
 import hashlib
 import json
-import multiprocessing
 from pathlib import Path
 
 import astropy.units as u
@@ -15,6 +14,7 @@ from astropy.table import Table
 
 from clustercnn import __version__
 from clustercnn._utils.files import atomic_path
+from clustercnn._utils.processes import process_pool
 from clustercnn._utils.progress import progress
 from clustercnn.core import BandStack, CutoutStack, LabelSet
 from clustercnn.cutouts import DEFAULT_GEOMETRY, CutoutMaker
@@ -252,9 +252,7 @@ def write_sample(folder, *, seeds, n_workers=2, quiet=None, **options):
         _check_origin(folder / f'{seed}.json', origin)
     missing = [seed for seed in seeds if seed not in set(there)]
     if missing:
-        # fork would deadlock once jax has started its threads
-        context = multiprocessing.get_context('spawn')
-        with concurrent.futures.ProcessPoolExecutor(n_workers, mp_context=context) as pool:
+        with process_pool(n_workers) as pool:
             jobs = [pool.submit(_make_and_write, seed, str(folder), options) for seed in missing]
             for job in progress(
                 concurrent.futures.as_completed(jobs),

@@ -1,0 +1,50 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Processes that share the work of one.
+"""
+
+import concurrent.futures
+import multiprocessing
+import os
+import threading
+
+__all__ = ['process_pool']
+
+
+def process_pool(n_workers, *, initializer=None, arguments=()):
+    """
+    Return processes that end with this one, even if it is killed.
+
+    Parameters
+    ----------
+    n_workers : int
+        How many.
+    initializer : callable, optional
+        What each calls first.
+    arguments : tuple, optional
+        Of the initializer.
+
+    Returns
+    -------
+    pool : `~concurrent.futures.ProcessPoolExecutor`
+        They start afresh and import what they need.
+    """
+    return concurrent.futures.ProcessPoolExecutor(
+        n_workers,
+        # fork would deadlock once jax has started its threads
+        mp_context=multiprocessing.get_context('spawn'),
+        initializer=_begin,
+        initargs=(initializer, arguments),
+    )
+
+
+def _begin(initializer, arguments):
+    # those of the library wait for ever where the one that gave them work was killed
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if initializer is not None:
+        initializer(*arguments)
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)

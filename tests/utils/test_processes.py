@@ -1,0 +1,57 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Processes that end with the one that started them.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from clustercnn._utils.processes import process_pool
+
+PROGRAM = """
+import os, time
+from clustercnn._utils.processes import process_pool
+
+if __name__ == '__main__':
+    with process_pool(1) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(60)
+"""
+
+
+def is_alive(number):
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    # one that is dead and not yet collected by anybody counts as dead
+    with open(f'/proc/{number}/stat', encoding='utf-8') as stat:
+        return stat.read().rsplit(')', 1)[1].split()[0] != 'Z'
+
+
+def test_results_and_errors_come_back():
+    with process_pool(2, initializer=os.putenv, arguments=('A_VARIABLE', 'x')) as pool:
+        assert list(pool.map(abs, [-1, 2])) == [1, 2]
+        with pytest.raises(TypeError):
+            pool.submit(abs, 'x').result()
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+def test_they_end_with_a_parent_that_is_killed(tmp_path):
+    path = tmp_path / 'program.py'
+    path.write_text(PROGRAM)
+    parent = subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    assert is_alive(worker)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 20
+    while is_alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not is_alive(worker)
