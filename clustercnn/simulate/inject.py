@@ -5,17 +5,20 @@ Simulated sources added to the images a user has, with truth.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import astropy.units as u
 import numpy as np
 from astropy.nddata import CCDData
 from astropy.table import QTable
 
+from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn._utils.validation import check_positive
 from clustercnn.core import XrayImage
 from clustercnn.simulate import _cosmology as cosmology
 from clustercnn.simulate._matching import match_detections
+from clustercnn.simulate._multiband import inject_optical_bands
 from clustercnn.simulate._photons import POINT
 from clustercnn.simulate._sources import CLASS_NAMES, SourceList
 from clustercnn.simulate._wcs import (
@@ -91,6 +94,8 @@ class Injection:
         Seed.
     psf_half_energy_width : float
         On axis, in arcsec.
+    optical_bands : dict of str to `~astropy.nddata.CCDData`
+        The optical images by band, where there were several.
 
     See Also
     --------
@@ -116,16 +121,18 @@ class Injection:
     origin: PhotonOrigin
     seed: int
     psf_half_energy_width: float
+    optical_bands: ReadOnlyDict = dataclasses.field(default_factory=ReadOnlyDict)
+
+    def __post_init__(self):
+        object.__setattr__(self, 'optical_bands', ReadOnlyDict(self.optical_bands))
 
     @property
     def images(self):
         """
         The images by band name, as the cutout maker takes them (dict).
         """
-        bands = {'xray': self.xray}
-        if self.optical is not None:
-            bands['optical'] = self.optical
-        return bands
+        plain = {} if self.optical is None else {'optical': self.optical}
+        return {'xray': self.xray, **plain, **self.optical_bands}
 
     def match(self, catalog, *, radius=None, cluster_share=0.5):
         """
@@ -170,7 +177,7 @@ class Injection:
             ('injected (simulated)', listing),
             ('photons injected', int(self.origin.n.sum())),
             ('without a photon', int((self.truth['n_counts'] == 0).sum())),
-            ('optical', 'none' if self.optical is None else f'{self.optical.shape}'),
+            ('optical', ', '.join(list(self.images)[1:]) or 'none'),
             ('seed', self.seed),
         ]
 
@@ -221,9 +228,11 @@ def inject(
         The densities of what is drawn where no ``sources`` are given; the rate and width
         factors; and the kind, depth and seeing of the optical image. Its exposure, cameras and
         pixel scale do not matter. A target is drawn only if one is named.
-    optical : `~astropy.nddata.CCDData`, optional
-        With a celestial WCS. Members of clusters that have a redshift, counterparts of point
-        sources that have a magnitude, and nearby galaxies are drawn into a copy of it.
+    optical : `~astropy.nddata.CCDData` or dict of them, optional
+        With a celestial WCS; of several bands a mapping from the names of
+        ``config.optical_bands``, which say how deep they are. Members of clusters that have a
+        redshift, counterparts of point sources that have a magnitude, and nearby galaxies are
+        drawn into copies.
     mission : str or `Mission`, optional
         Gives the point spread and the rate; by default the mission of the image, for
         eROSITA its survey (name ``'erosita-pointed'`` for a pointing).
@@ -294,7 +303,11 @@ def inject(
         mission='generic' if mission is None else mission.name,
         seed=seed,
     )
-    if optical is not None:
+    bands = {}
+    if isinstance(optical, Mapping):
+        seen = {'config': config, 'position': position, 'rng': light}
+        bands, optical = inject_optical_bands(optical, rows, **seen), None
+    elif optical is not None:
         optical = inject_optical(
             optical,
             rows,
@@ -306,6 +319,7 @@ def inject(
     return Injection(
         xray=image.replace(counts=image.counts + counts, meta={**image.meta, 'notes': notes}),
         optical=optical,
+        optical_bands=bands,
         truth=truth,
         origin=origin,
         seed=seed,
