@@ -73,29 +73,31 @@ _LATE = np.array(
         [2.00, 0.37, 0.35, 0.45, 0.22, 0.11, 0.34, 0.26, 0.08, 0.10],
     ]
 ).T
-# the median locus of stars by g-i: g-r, i-z (r-i is the rest), and the share of the stars that
-# are bluer, from the numbers of Covey et al. (2007, AJ 134, 2398, table of the locus)
+# the median locus of stars by g-i: g-r, i-z (r-i is the rest), the share of the stars that are
+# bluer, from their numbers, and the spread of g-r and r-i at one g-i (Covey et al. 2007, AJ 134,
+# 2398, table of the locus)
 _LOCUS = np.array(
     [
-        # g-i, g-r, i-z, share
-        [0.20, 0.18, -0.02, 0.000],
-        [0.42, 0.32, 0.01, 0.005],
-        [0.62, 0.46, 0.05, 0.071],
-        [0.82, 0.60, 0.09, 0.171],
-        [1.02, 0.74, 0.13, 0.262],
-        [1.22, 0.89, 0.16, 0.330],
-        [1.42, 1.03, 0.20, 0.389],
-        [1.66, 1.18, 0.25, 0.456],
-        [1.90, 1.31, 0.32, 0.532],
-        [2.14, 1.39, 0.40, 0.625],
-        [2.38, 1.41, 0.51, 0.733],
-        [2.62, 1.41, 0.63, 0.848],
-        [2.86, 1.44, 0.75, 0.940],
-        [3.10, 1.50, 0.85, 0.978],
-        [3.34, 1.55, 0.97, 0.993],
-        [3.70, 1.62, 1.13, 1.000],
+        # g-i, g-r, i-z, share, spread
+        [0.20, 0.18, -0.02, 0.000, 0.03],
+        [0.42, 0.32, 0.01, 0.005, 0.02],
+        [0.62, 0.46, 0.05, 0.071, 0.02],
+        [0.82, 0.60, 0.09, 0.171, 0.02],
+        [1.02, 0.74, 0.13, 0.262, 0.03],
+        [1.22, 0.89, 0.16, 0.330, 0.03],
+        [1.42, 1.03, 0.20, 0.389, 0.03],
+        [1.66, 1.18, 0.25, 0.456, 0.03],
+        [1.90, 1.31, 0.32, 0.532, 0.03],
+        [2.14, 1.39, 0.40, 0.625, 0.03],
+        [2.38, 1.41, 0.51, 0.733, 0.04],
+        [2.62, 1.41, 0.63, 0.848, 0.05],
+        [2.86, 1.44, 0.75, 0.940, 0.05],
+        [3.10, 1.50, 0.85, 0.978, 0.05],
+        [3.34, 1.55, 0.97, 0.993, 0.05],
+        [3.70, 1.62, 1.13, 1.000, 0.05],
     ]
 ).T
+# of i-z
 _LOCUS_SCATTER = 0.03
 # medians of quasars by redshift (Richards et al. 2001, AJ 121, 2308, table of the medians), and
 # half of the range that holds 68 % of them if their limits are two sigma
@@ -240,9 +242,10 @@ def _red(kind, magnitude, redshift, relative, distance, rng):
 
 
 def _locus(colour, rng):
-    green_red, infrared = (np.interp(colour, _LOCUS[0], row) for row in _LOCUS[1:3])
-    colours = np.stack([green_red, colour - green_red, infrared])
-    return colours + _LOCUS_SCATTER * rng.standard_normal(colours.shape)
+    green_red, infrared, spread = (np.interp(colour, _LOCUS[0], row) for row in _LOCUS[[1, 2, 4]])
+    green_red = green_red + spread * rng.standard_normal(len(colour))
+    infrared = infrared + _LOCUS_SCATTER * rng.standard_normal(len(colour))
+    return np.stack([green_red, colour - green_red, infrared])
 
 
 def _stars(kind, magnitude, redshift, relative, distance, rng):

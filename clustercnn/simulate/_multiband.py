@@ -31,6 +31,7 @@ __all__ = [
     'faintest_red',
     'inject_optical_bands',
     'noise_of',
+    'observe_bands',
     'simulate_optical_bands',
 ]
 
@@ -247,7 +248,6 @@ def simulate_optical_bands(sources, *, config, position, field, latitude, rng, c
     pixel = float(config.optical_pixel_scale.value)
     side = min(field, float(config.optical_size.to_value(u.arcmin))) * 60
     n = int(np.ceil(side / pixel))
-    center = (n - 1) / 2
     catalog = fill_catalog(
         sources,
         n * pixel / 2 + 20,
@@ -257,6 +257,39 @@ def simulate_optical_bands(sources, *, config, position, field, latitude, rng, c
         deep_galaxy_counts,
     )
     common = config.optical_offset * rng.standard_normal(2)
+    return observe_bands(
+        catalog, sources, config=config, n=n, position=position, colours=colours, common=common
+    )
+
+
+def observe_bands(catalog, sources, *, config, n, position, colours, common=(0.0, 0.0)):
+    """
+    Take the images of a sky that is drawn already.
+
+    Parameters
+    ----------
+    catalog : object
+        With ``rows(kind)`` and ``traits(kind)``, of the optical sky.
+    sources : structured `~numpy.ndarray`
+        Rows of `~clustercnn.simulate._sources.SourceList`, for the nearby galaxies.
+    config : `~clustercnn.simulate.SimulationConfig`
+        Bands and pixel scale.
+    n : int
+        Pixels along a side.
+    position : tuple of float
+        Right ascension and declination of the tangent point in deg.
+    colours : `~numpy.random.Generator`
+        Source of the draws.
+    common : sequence of float, optional
+        Astrometric error of all bands in arcsec.
+
+    Returns
+    -------
+    images : dict of str to `~astropy.nddata.CCDData`
+        As for `simulate_optical_bands`.
+    """
+    pixel = float(config.optical_pixel_scale.value)
+    center = (n - 1) / 2
     wcs, _ = tangent_header(position, (center, center), pixel)
     images = {}
     for band, seen, large, own, stream in _see(config.optical_bands, catalog, sources, colours):

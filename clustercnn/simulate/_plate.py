@@ -358,14 +358,14 @@ def coadded_frame(image, *, noise, rng):
     Returns
     -------
     frame : (ny, nx) `~numpy.ndarray` of float32
-        In units of the sky, which lies about 0 to a fifth of the noise.
+        In units of the sky, which lies about 0 to a tenth of the noise.
     """
     total = _expose(image, _COADD_FULL_WELL).astype(np.float32)
     sigma = np.float32(noise) * np.sqrt(1 + total)
     sigma *= rng.standard_normal(image.shape, dtype=np.float32)
     total += sigma
     # what the subtraction of the sky has left: a few waves as long as the frame
-    waves = 0.05 * noise * rng.standard_normal((4, 4))
+    waves = 0.015 * noise * rng.standard_normal((4, 4))
     lines, columns = (np.cos(np.pi * np.outer(np.arange(n) / n, np.arange(4))) for n in image.shape)
     total += (lines @ waves).astype(np.float32) @ columns.T.astype(np.float32)
     return total

@@ -85,9 +85,15 @@ class OpticalBand:
         return {**dataclasses.asdict(self), 'seeing': float(self.seeing.to_value(u.arcsec))}
 
 
-def _survey(**bands):
+def _survey(offset, **bands):
     return tuple(
-        OpticalBand(name=name, depth=depth, seeing=seeing * u.arcsec, sky_brightness=sky)
+        OpticalBand(
+            name=name,
+            depth=depth,
+            seeing=seeing * u.arcsec,
+            sky_brightness=sky,
+            offset=offset,
+        )
         for name, (depth, seeing, sky) in bands.items()
     )
 
@@ -95,16 +101,24 @@ def _survey(**bands):
 OPTICAL_SURVEYS = ReadOnlyDict(
     # depths and widths: what the SDSS states of its imaging (DR8 and later); sky in r: median of
     # its fields (DR7 and DR9, 'Seeing and sky brightness'), in the others the usual colour of a
-    # dark sky
+    # dark sky; offsets: Pier et al. 2003, AJ 125, 1559
     sdss=_survey(
-        g=(23.1, 1.44, 21.8), r=(22.7, 1.32, 20.9), i=(22.2, 1.26, 20.2), z=(20.7, 1.29, 18.9)
+        0.03,
+        g=(23.1, 1.44, 21.8),
+        r=(22.7, 1.32, 20.9),
+        i=(22.2, 1.26, 20.2),
+        z=(20.7, 1.29, 18.9),
     ),
     # Dey et al. 2019, AJ 157, 168: depths of at least three passes, delivered widths, nominal
-    # sky. The survey has no i band
-    decals=_survey(g=(24.7, 1.29, 22.0), r=(23.9, 1.18, 20.9), z=(23.0, 1.11, 18.5)),
-    # Ivezic et al. 2019, ApJ 873, 111, table 2: ten years
+    # sky, relative astrometry. The survey has no i band
+    decals=_survey(0.02, g=(24.7, 1.29, 22.0), r=(23.9, 1.18, 20.9), z=(23.0, 1.11, 18.5)),
+    # Ivezic et al. 2019, ApJ 873, 111, tables 1 and 2: ten years
     lsst=_survey(
-        g=(27.4, 0.87, 22.3), r=(27.5, 0.83, 21.2), i=(26.8, 0.80, 20.5), z=(26.1, 0.78, 19.6)
+        0.01,
+        g=(27.4, 0.87, 22.3),
+        r=(27.5, 0.83, 21.2),
+        i=(26.8, 0.80, 20.5),
+        z=(26.1, 0.78, 19.6),
     ),
 )
 """

@@ -241,7 +241,7 @@ def add_stars(catalog, half_side, faintest, latitude, rng):
     catalog.add('point', x, y, magnitude, traits=_traits('star'))
 
 
-def _add_cluster_members(catalog, cluster, faintest, rng):
+def add_cluster_members(catalog, cluster, faintest, rng):
     redshift, outer = float(cluster['redshift']), float(cluster['radius_500'])
     bright = float(characteristic_magnitude(redshift))
     # the brightest galaxy: 2 mag above L*, brighter in heavier clusters (Lin & Mohr 2004)
@@ -302,7 +302,7 @@ def add_counterparts(catalog, rows, faintest, rng):
     # injected clusters may come without a redshift, of which the optical sky knows nothing
     known = (rows['class'] == CLASS_NAMES.index('cluster')) & np.isfinite(rows['mass'])
     for cluster in rows[known & np.isfinite(rows['redshift'])]:
-        _add_cluster_members(catalog, cluster, faintest, rng)
+        add_cluster_members(catalog, cluster, faintest, rng)
     point = rows[rows['class'] == CLASS_NAMES.index('point')]
     seen = point[point['magnitude'] < faintest]
     coronal = seen['subclass'] == SUBCLASS_NAMES.index('star')
