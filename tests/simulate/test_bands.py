@@ -6,6 +6,7 @@ for cutting out and learning from.
 
 import dataclasses
 import json
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -14,6 +15,7 @@ from astropy.table import Table
 
 from clustercnn import Classifier, CutoutMaker, LabelSet, WaveletFinder
 from clustercnn.cli import main
+from clustercnn.io import check_files
 from clustercnn.simulate import (
     OPTICAL_SURVEYS,
     OpticalBand,
@@ -25,8 +27,11 @@ from clustercnn.simulate import (
 )
 from clustercnn.simulate import _multiband as multiband
 from clustercnn.simulate._colours import (
+    _EARLY,
+    _LATE,
     BANDS,
     POPULATIONS,
+    _late_type_colours,
     draw_magnitudes,
     early_type_colours,
     nearby_galaxy_magnitudes,
@@ -248,6 +253,8 @@ def test_a_folder_reads_back_and_keeps_no_old_bands(field, tmp_path):
         np.testing.assert_array_equal(back.images[name].data, image.data)
         assert back.images[name].header == image.header
         assert back.images[name].unit == u.nmgy
+    (report,) = check_files([folder / 'optical_r.fits'])
+    assert (report.kind, report.facts['unit']) == ('optical image', 'nmgy')
     small = SimulationConfig(target='cluster', optical_size=4 * u.arcmin)
     simulate_field(seed=7, config=small).write(folder, overwrite=True)
     assert [path.name for path in folder.glob('optical*')] == ['optical.fits']
@@ -360,3 +367,20 @@ def test_older_folders_are_gone_on_with(tmp_path):
     again = simulate_fields(tmp_path, **options)
     assert again['seed'][0] == first['seed'][0]
     assert 'optical_bands' not in json.loads(file.read_text())['config']
+
+
+def test_tables_of_galaxies_are_those_of_the_published_spectra():
+    file = Path(__file__).parents[2] / 'validation' / 'simulator' / 'results' / 'colours.json'
+    published = json.loads(file.read_text(encoding='utf-8'))
+    redshift = np.array(published['redshift'])
+    known = np.isin(redshift, _EARLY[0].round(2))
+    own = early_type_colours(redshift[known]).T
+    start, elliptical = np.array(published['redMaPPer']), np.array(published['E'])[known]
+    for z, row, last in zip(redshift[known], own, elliptical, strict=True):
+        first = start[np.flatnonzero(redshift == z)[0]] if z < 1.05 else last
+        expected = first if z < 0.95 else (first + last) / 2
+        np.testing.assert_allclose(row, expected, atol=0.011)
+    for lateness, name in ((0.0, 'Sbc'), (0.5, 'Scd'), (1.0, 'Im')):
+        known = np.isin(redshift, _LATE[0].round(2))
+        own = _late_type_colours(redshift[known], lateness).T
+        np.testing.assert_allclose(own, np.array(published[name])[known], atol=0.011)
