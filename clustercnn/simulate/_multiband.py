@@ -46,8 +46,8 @@ _BEYOND_DEPTH = 0.7
 _RED_EXCESS = {'g': -0.1, 'r': -0.1, 'i': 0.9, 'z': 1.6}
 # half-light radii below this, in widths of a star, that the seeing hides in faint galaxies
 _COMPACT = 1.0
-# magnitudes above the depth from which on galaxies show what their light is like
-_HIDDEN = 2.5
+# magnitudes above the depth from which on small galaxies show their profile, and their shape
+_HIDDEN, _FAINT = 2.5, 0.5
 
 
 def deep_galaxy_counts(magnitude):
@@ -176,13 +176,12 @@ def _seen_in(band, catalog, magnitudes):
             continue
         radius = rows[3] / sigma
         compact = (radius < _COMPACT) & (rows[2] > band.depth - _HIDDEN)
-        faint = (radius < 2 * _COMPACT) & (rows[2] > band.depth - 0.5)
-        blurred = (radius < 2 * _COMPACT) & ~(compact | faint)
-        seen.add(kind, rows[:, ~(compact | faint | blurred)])
+        faint = compact & (rows[2] > band.depth - _FAINT)
+        blurred = (radius < 2 * _COMPACT) & ~compact
+        seen.add(kind, rows[:, ~(compact | blurred)])
         seen.add(f'blurred {kind}', rows[:, blurred])
         seen.add('compact', rows[:, compact & ~faint])
-        seen.add('faint', rows[:, faint & compact])
-        seen.add('faint and wide', rows[:, faint & ~compact])
+        seen.add('faint', rows[:, faint])
     return seen
 
 
@@ -322,17 +321,16 @@ def _light(shape, band, seen, large, place, pixel, rng):
         noise=noise,
         rng=rng,
         sky=band.sky_brightness,
-        wings={'faintest': min(0.01, noise), 'fade': True},
+        wings={'faintest': min(0.01, 2 * noise), 'fade': True},
         sizes=WIDE_SIZES,
     )
-    for kind in ('faint', 'faint and wide'):
-        x, y, magnitude, radius, _, angle = seen.rows(kind)
-        if len(x):
-            x, y, _ = place(x, y, angle)
-            flux = 10 ** (-0.4 * (magnitude - band.sky_brightness)) / pixel**2
-            # the half-light radius of a Gaussian is 1.177 standard deviations
-            spread = np.hypot(1.1 * width, np.median(radius) / 1.177 / pixel)
-            add_round(light, x, y, flux, spread)
+    x, y, magnitude, radius, _, angle = seen.rows('faint')
+    if len(x):
+        x, y, _ = place(x, y, angle)
+        flux = 10 ** (-0.4 * (magnitude - band.sky_brightness)) / pixel**2
+        # the half-light radius of a Gaussian is 1.177 standard deviations
+        spread = np.hypot(1.1 * width, np.median(radius) / 1.177 / pixel)
+        add_round(light, x, y, flux, spread)
     return light, noise
 
 
