@@ -22,6 +22,7 @@ from clustercnn.simulate.optical import (
     fill_catalog,
     galaxy_number_counts,
     large_galaxies,
+    pixels_of,
 )
 
 __all__ = [
@@ -245,8 +246,7 @@ def simulate_optical_bands(sources, *, config, position, field, latitude, rng, c
         By band, in nanomaggies a pixel, with one TAN WCS.
     """
     pixel = float(config.optical_pixel_scale.value)
-    side = min(field, float(config.optical_size.to_value(u.arcmin))) * 60
-    n = int(np.ceil(side / pixel))
+    n = pixels_of(config, field)
     catalog = fill_catalog(
         sources,
         n * pixel / 2 + 20,

@@ -348,10 +348,9 @@ def simulate_optical(sources, *, config, position, field, latitude, rng):
         In adu, with a TAN WCS.
     """
     pixel = float(config.optical_pixel_scale.value)
-    side = min(field, float(config.optical_size.to_value(u.arcmin))) * 60
-    n = int(np.ceil(side / pixel))
+    n = pixels_of(config, field)
     half_side = n * pixel / 2
-    width, noise = _width_and_noise(config, pixel)
+    look = _look(config, pixel)
     faintest = config.optical_depth + _BEYOND_DEPTH
 
     catalog = fill_catalog(sources, half_side + 20, faintest, latitude, rng)
@@ -362,16 +361,8 @@ def simulate_optical(sources, *, config, position, field, latitude, rng):
     def place(x, y, angle):
         return (x + offset[0]) / pixel + center, (y + offset[1]) / pixel + center, angle
 
-    draw_sky(
-        image,
-        catalog,
-        large_galaxies(sources, rng),
-        place=place,
-        pixel=pixel,
-        width=width,
-        noise=noise,
-        rng=rng,
-    )
+    draw_sky(image, catalog, large_galaxies(sources, rng), place=place, rng=rng, **look)
+    noise = look['noise']
     if config.optical == 'plate':
         data = plate_scan(image, noise=noise, contrast=config.optical_contrast, rng=rng)
     else:
@@ -382,15 +373,36 @@ def simulate_optical(sources, *, config, position, field, latitude, rng):
     return CCDData(data, unit=u.adu, wcs=wcs, meta=header)
 
 
-def _width_and_noise(config, pixel):
+def pixels_of(config, field):
     """
-    Return the width of a star in pixels, and the noise a pixel that gives the depth.
+    Return how many pixels an optical image has along a side.
+
+    Parameters
+    ----------
+    config : `~clustercnn.simulate.SimulationConfig`
+        Pixel scale and largest side.
+    field : float
+        Side of the X-ray field in arcmin.
+
+    Returns
+    -------
+    n : int
+        Pixels.
+    """
+    side = min(field, float(config.optical_size.to_value(u.arcmin))) * 60
+    return int(np.ceil(side / float(config.optical_pixel_scale.value)))
+
+
+def _look(config, pixel):
+    """
+    Return the pixel, the width of a star in pixels, and the noise a pixel that gives the depth.
     """
     width = float(config.optical_seeing.value) / 2.3548 / pixel
     # three sigma on a plate is what the eye sees; CCD depths are quoted at five
     limit = 3.0 if config.optical == 'plate' else 5.0
     faint_flux = 10 ** (-0.4 * (config.optical_depth - SKY_BRIGHTNESS)) / pixel**2
-    return width, faint_flux / (limit * np.sqrt(4 * np.pi * (width**2 + 1 / 12)))
+    noise = faint_flux / (limit * np.sqrt(4 * np.pi * (width**2 + 1 / 12)))
+    return {'pixel': pixel, 'width': width, 'noise': noise}
 
 
 def large_galaxies(sources, rng):
@@ -526,7 +538,7 @@ def inject_optical(frame, sources, *, config, position, rng):
         A copy; pixels that no source reaches are as they were.
     """
     pixel = float(pixel_scale_of(frame.wcs.celestial).value)
-    width, noise = _width_and_noise(config, pixel)
+    look = _look(config, pixel)
     catalog = SkyCatalog()
     add_counterparts(catalog, sources, config.optical_depth + _BEYOND_DEPTH, rng)
     light = np.zeros(frame.shape)
@@ -534,17 +546,8 @@ def inject_optical(frame, sources, *, config, position, rng):
     def place(x, y, angle):
         return place_on(frame.wcs, position, x, y, angle)
 
-    draw_sky(
-        light,
-        catalog,
-        large_galaxies(sources, rng),
-        place=place,
-        pixel=pixel,
-        width=width,
-        noise=noise,
-        rng=rng,
-    )
-    return add_light(frame, light, noise, config.optical)
+    draw_sky(light, catalog, large_galaxies(sources, rng), place=place, rng=rng, **look)
+    return add_light(frame, light, look['noise'], config.optical)
 
 
 def add_light(frame, light, noise, kind):
