@@ -27,6 +27,11 @@ SUBCLASS_NAMES = (
     'stray light',
     'spurious',
     'fragment',
+    'group',
+    'diffuse',
+    'plerion',
+    'dark cloud',
+    'optical loading',
 )
 
 _SOURCE_DTYPE = np.dtype(
@@ -56,7 +61,7 @@ _NAN_FIELDS = ('core_radius', 'redshift', 'luminosity', 'mass', 'radius_500', 'r
 
 class SourceList:
     """
-    Collects sources and their components.
+    Collects sources, their components, and the pictures of those that have one.
 
     Source numbers start at 1: 0 stands for the background.
     """
@@ -64,6 +69,7 @@ class SourceList:
     def __init__(self):
         self._sources = []
         self._components = []
+        self.pictures = []
         self.n_sources = 0
 
     def add(self, name, subclass, *, n=1, **columns):
@@ -123,6 +129,40 @@ class SourceList:
         for field, value in columns.items():
             rows[field] = value
         self._components.append(rows)
+
+    def reshape(self, kind, choose):
+        """
+        Give components of one kind the shape of a picture.
+
+        Parameters
+        ----------
+        kind : int
+            As in `clustercnn.simulate._photons`.
+        choose : callable
+            Takes a component, returns the number of its picture, 0 for none.
+        """
+        for rows in self._components:
+            for i in np.flatnonzero(rows['kind'] == kind):
+                rows['picture'][i] = choose(rows[i])
+
+    def add_picture(self, picture):
+        """
+        Add what components may look like and return its number.
+
+        Parameters
+        ----------
+        picture : (m, m) `~numpy.ndarray`
+            Surface brightness, not negative, in any unit; y first.
+
+        Returns
+        -------
+        number : int
+            From 1, for the column ``picture`` of components.
+        """
+        # whole numbers, so that the last bit of a Fourier transform decides on no photon
+        steps = 2**20 / float(np.max(picture))
+        self.pictures.append(np.rint(np.asarray(picture) * steps).astype(np.int64))
+        return len(self.pictures)
 
     def sources(self):
         """

@@ -17,6 +17,7 @@ from clustercnn.core import XrayImage
 from clustercnn.simulate import _cosmology as cosmology
 from clustercnn.simulate._matching import match_detections
 from clustercnn.simulate._photons import POINT
+from clustercnn.simulate._sky import populate, truth_table
 from clustercnn.simulate._sources import CLASS_NAMES, SourceList
 from clustercnn.simulate._wcs import (
     galactic_latitude,
@@ -32,10 +33,10 @@ from clustercnn.simulate.clusters import (
     richness_from_mass,
 )
 from clustercnn.simulate.config import SimulationConfig
-from clustercnn.simulate.field import PhotonOrigin, populate, truth_table
+from clustercnn.simulate.field import PhotonOrigin
 from clustercnn.simulate.missions import MISSIONS, PointSpread, get_mission
 from clustercnn.simulate.optical import inject_optical
-from clustercnn.simulate.xray import Observation, observe
+from clustercnn.simulate.xray import Observation, Streams, observe
 
 __all__ = ['Injection', 'inject']
 
@@ -266,8 +267,8 @@ def inject(
     """
     seed = int(seed)
     config = SimulationConfig() if config is None else config
-    streams = np.random.SeedSequence([seed, 31]).spawn(3)
-    sky, photons, light = (np.random.default_rng(stream) for stream in streams)
+    streams = np.random.SeedSequence([seed, 31]).spawn(5)
+    sky, photons, light, pictures, frames = (np.random.default_rng(one) for one in streams)
     mission = _mission_of(image, mission)
     observation = _observation_of(image, mission, psf, config, axis)
     center = image.pixel_to_sky(*observation.center)
@@ -283,12 +284,17 @@ def inject(
     else:
         _read_table(listed, sources, position, rate)
     rows = listed.sources()
-    counts, packed = observe(_OnImage(listed, image, position, observation), observation, photons)
+    counts, packed, n_lost = observe(
+        _OnImage(listed, image, position, observation),
+        observation,
+        Streams(photons=photons, pictures=pictures, frames=frames),
+    )
     origin = PhotonOrigin(source_id=packed[0], pixel=packed[1], n=packed[2])
     x, y, _ = place_on(image.wcs, position, rows['x'], rows['y'], 0.0)
     truth = truth_table(
         rows,
         origin,
+        n_lost,
         sky=offsets_to_sky(position, rows['x'], rows['y']),
         pixels=(x, y),
         mission='generic' if mission is None else mission.name,
@@ -319,6 +325,7 @@ class _OnImage:
     """
 
     def __init__(self, sources, image, position, observation):
+        self.pictures = sources.pictures
         self._rows = sources.components()
         x, y, self._rows['angle'] = place_on(
             image.wcs, position, self._rows['x'], self._rows['y'], self._rows['angle']

@@ -21,6 +21,7 @@ from clustercnn.simulate._plate import (
 from clustercnn.simulate._sources import CLASS_NAMES
 from clustercnn.simulate._stamps import add_gaussians, profile_gaussians
 from clustercnn.simulate._wcs import place_on, tangent_header
+from clustercnn.simulate.galactic import extinction
 
 __all__ = [
     'characteristic_magnitude',
@@ -31,6 +32,9 @@ __all__ = [
 
 SKY_BRIGHTNESS = 20.8
 """R magnitude of a square arcsec of dark sky."""
+
+BRIGHT_STAR = 8.5
+"""R magnitude down to which the X-ray side knows the stars of a field."""
 
 # magnitudes beyond the depth to which objects are drawn: together they still make a texture
 _BEYOND_DEPTH = 1.2
@@ -174,6 +178,15 @@ class _Catalog:
             columns = (c[chosen] for c in (x, y, magnitude, radius, axis_ratio, angle))
             self.add(kind, *columns)
 
+    def drop_brighter(self, magnitude):
+        self._rows['point'] = [rows[:, rows[2] >= magnitude] for rows in self._rows['point']]
+
+    def dim(self, extinction):
+        for kind in self._rows:
+            rows = self.rows(kind)
+            rows[2] += extinction(rows[0], rows[1])
+            self._rows[kind] = [rows]
+
     def rows(self, kind):
         return np.concatenate([np.zeros((6, 0)), *self._rows[kind]], axis=1)
 
@@ -264,10 +277,13 @@ def _add_cluster_members(catalog, cluster, faintest, rng):
     )
 
 
-def _fill_catalog(rows, half_side, faintest, latitude, rng):
+def _fill_catalog(rows, half_side, faintest, latitude, rng, bright_stars):
     catalog = _Catalog()
     _add_field_galaxies(catalog, half_side, faintest, rng)
     _add_stars(catalog, half_side, faintest, latitude, rng)
+    if bright_stars is not None:
+        catalog.drop_brighter(BRIGHT_STAR)
+        catalog.add('point', *bright_stars)
     _add_counterparts(catalog, rows, faintest, rng)
     return catalog
 
@@ -292,7 +308,9 @@ def _add_counterparts(catalog, rows, faintest, rng):
         )
 
 
-def simulate_optical(sources, *, config, position, field, latitude, rng):
+def simulate_optical(
+    sources, *, config, position, field, latitude, rng, bright_stars=None, depth=None
+):
     """
     Draw the optical image that belongs to a list of X-ray sources.
 
@@ -310,6 +328,11 @@ def simulate_optical(sources, *, config, position, field, latitude, rng):
         Galactic latitude in deg.
     rng : `~numpy.random.Generator`
         Source of the draws.
+    bright_stars : tuple of (n,) `~numpy.ndarray`, optional
+        Offsets in arcsec and magnitudes of the stars that the X-ray side knows; those of the
+        same brightness that are drawn here give way to them.
+    depth : callable, optional
+        Takes offsets in arcsec and returns the optical depth of clouds in X-rays.
 
     Returns
     -------
@@ -323,7 +346,9 @@ def simulate_optical(sources, *, config, position, field, latitude, rng):
     width, noise = _width_and_noise(config, pixel)
     faintest = config.optical_depth + _BEYOND_DEPTH
 
-    catalog = _fill_catalog(sources, half_side + 20, faintest, latitude, rng)
+    catalog = _fill_catalog(sources, half_side + 20, faintest, latitude, rng, bright_stars)
+    if depth is not None:
+        catalog.dim(lambda x, y: extinction(depth(x, y)))
     offset = config.optical_offset * rng.standard_normal(2)
     center = (n - 1) / 2
     image = np.zeros((n, n))
