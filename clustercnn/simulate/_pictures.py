@@ -266,18 +266,19 @@ def uneven_gas(*, core, beta, axis_ratio, unevenness, rng):
         gas = gas * (1 + unevenness * rng.uniform(0.1, 0.45) * inside * reach * fade)
     if rng.random() < 0.6:
         axis = rng.uniform(0, np.pi)
+        ragged = 1 + 0.12 * random_field(3.5, rng)
         for _ in range(rng.integers(1, 3)):
-            distance = core * 10 ** rng.uniform(-0.4, 0.5)
+            distance = core * 10 ** rng.uniform(-0.5, 0.35)
             for side in (0, np.pi):
                 where = axis + side + rng.normal(0, 0.25)
                 size = distance * rng.uniform(0.3, 0.65)
                 along = (x - distance * np.cos(where)) * np.cos(where)
                 along = along + (y - distance * np.sin(where)) * np.sin(where)
                 across = y * np.cos(where) - x * np.sin(where)
-                hole = np.hypot(along / size, across / size / rng.uniform(1.0, 1.6))
-                rim = unevenness * rng.uniform(0, 0.25) * np.exp(-(((hole - 1.15) / 0.2) ** 2))
-                depth = min(0.95, unevenness * rng.uniform(0.2, 0.6))
-                gas = gas * (1 - depth * _step(1 - hole, 0.08) + rim)
+                hole = np.hypot(along / size, across / size / rng.uniform(0.8, 1.6)) * ragged
+                rim = unevenness * rng.uniform(0, 0.15) * np.exp(-(((hole - 1.2) / 0.3) ** 2))
+                depth = min(0.8, unevenness * rng.uniform(0.15, 0.5))
+                gas = gas * (1 - depth * _step(1 - hole, 0.15) + rim)
     if rng.random() < 0.4:
         turned_x, turned_y = _turned(rng.uniform(0, 2 * np.pi))
         length, width = core * rng.uniform(1, 4), core * rng.uniform(0.08, 0.3)

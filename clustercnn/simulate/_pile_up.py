@@ -10,6 +10,7 @@ probability ``GRADE ** (p - 1)`` for p photons, as in the first of these papers,
 still in the band. Photons outside the band, which would pile up too, are left out.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -35,6 +36,7 @@ def _energies(n, rng):
     return low * (high / low) ** rng.random(n)
 
 
+@functools.cache
 def event_fraction(n_photons):
     """
     Return how often photons that arrive together make an accepted event in the band.

@@ -16,12 +16,26 @@ from clustercnn.simulate.clusters import draw_clusters
 from clustercnn.simulate.optical import BRIGHT_STAR
 from clustercnn.simulate.xray import Streams, observe, prepare_observation
 
+__all__ = [
+    'SINGLE_TARGETS',
+    'FieldStreams',
+    'Sky',
+    'draw_sky',
+    'draw_structure',
+    'populate',
+    'take_photons',
+    'truth_table',
+]
+
 _TARGET_CHANCES = {'none': 0.45, 'cluster': 0.25, 'point': 0.15, 'galaxy': 0.11, 'shell': 0.04}
 # of the fields that point at something of their own choice
 _LOW_LATITUDE_TARGETS = {'diffuse': 0.15, 'plerion': 0.15}
 _GROUP_TARGETS = 0.2
+# how much brighter the brightest pointed point sources are, in the logarithm
+_BRIGHTER = (0.5, 1.7)
+_MOST_COUNTS = 3e5
 # targets drawn from a generator of their own
-_SINGLE = ('group', 'diffuse', 'plerion')
+SINGLE_TARGETS = ('group', 'diffuse', 'plerion')
 
 
 class FieldStreams:
@@ -104,12 +118,17 @@ def draw_sky(mission, config, streams):
     half_side = mission.field * 30 + 90.0
     target = _choose_target(mission, config, draw, is_low, streams.place.random())
     sources = SourceList()
-    faint = _Structure(mission, config, observation, streams.structure)
-    if target in _SINGLE:
-        faint.draw(sources, target, target=True)
+    common = {'field_side': mission.field * 60, 'config': config, 'rng': streams.structure}
+    structure = {
+        'level': float(observation.sky_background.max()) / observation.pixel**2,
+        'counts_per_flux': observation.counts_per_flux,
+        **common,
+    }
+    if target in SINGLE_TARGETS:
+        draw_structure(sources, target, target=True, **structure)
     populate(
         sources,
-        target='none' if target in _SINGLE else target,
+        target='none' if target in SINGLE_TARGETS else target,
         latitude=latitude,
         area=(2 * half_side / 3600) ** 2,
         half_side=half_side,
@@ -117,6 +136,10 @@ def draw_sky(mission, config, streams):
         config=config,
         rng=streams.sky,
     )
+    if target == 'point' and streams.place.random() < config.bright_point_share:
+        wanted = 10 ** streams.place.uniform(*_BRIGHTER)
+        counts = float(sources.sources()['n_expected'][0])
+        sources.brighten(1, min(wanted, max(1.0, _MOST_COUNTS / counts)))
     populations.draw_streaks(
         sources,
         out_of_time=observation.out_of_time,
@@ -134,12 +157,12 @@ def draw_sky(mission, config, streams):
         rng=streams.sky,
     )
     groups.roughen_galaxies(sources, config=config, rng=streams.gas)
-    faint.draw(sources, 'group')
+    draw_structure(sources, 'group', **structure)
     depth = None
     if is_low:
-        faint.draw(sources, 'diffuse')
-        faint.draw(sources, 'plerion')
-        depth = faint.draw_clouds(sources)
+        draw_structure(sources, 'diffuse', **structure)
+        draw_structure(sources, 'plerion', **structure)
+        depth = galactic.draw_clouds(sources, **common)
         if depth is not None:
             observation = observation.behind(np.exp(-depth(*observation.offsets())))
     stars = _add_stars(sources, observation, half_side, latitude, config, streams.stars)
@@ -153,27 +176,29 @@ def draw_sky(mission, config, streams):
     )
 
 
-class _Structure:
+def draw_structure(sources, name, *, level, target=False, **common):
     """
-    The drawers of what is larger than a point spread and uneven, with their common arguments.
+    Draw nearby groups, diffuse structure or nebulae about pulsars.
+
+    Parameters
+    ----------
+    sources : `~clustercnn.simulate._sources.SourceList`
+        Changed in place.
+    name : str
+        One of `SINGLE_TARGETS`.
+    level : float
+        Sky background on axis in ct/arcsec2.
+    target : bool, optional
+        Draw one, near the axis.
+    **common : object
+        Arguments of every drawer: field_side, counts_per_flux, config, rng.
     """
-
-    def __init__(self, mission, config, observation, rng):
-        self._common = {'field_side': mission.field * 60, 'config': config, 'rng': rng}
-        self._observation = observation
-
-    def draw(self, sources, name, *, target=False):
-        rate = self._observation.counts_per_flux
-        if name == 'group':
-            groups.draw_groups(sources, counts_per_flux=rate, target=target, **self._common)
-            return
-        sky = self._observation.sky_background
-        level = float(sky.max()) / self._observation.pixel**2
-        drawer = {'diffuse': galactic.draw_diffuse, 'plerion': galactic.draw_plerions}[name]
-        drawer(sources, level=level, counts_per_flux=rate, target=target, **self._common)
-
-    def draw_clouds(self, sources):
-        return galactic.draw_clouds(sources, **self._common)
+    if name == 'group':
+        groups.draw_groups(sources, target=target, **common)
+    elif name == 'diffuse':
+        galactic.draw_diffuse(sources, level=level, target=target, **common)
+    else:
+        galactic.draw_plerions(sources, target=target, **common)
 
 
 def _add_stars(sources, observation, half_side, latitude, config, rng):
@@ -247,7 +272,7 @@ def _choose_target(mission, config, draw, is_low, second_draw):
     return 'none'
 
 
-def populate(sources, *, target, latitude, **common):
+def populate(sources, *, target, latitude, level=0.0, **common):
     """
     Draw clusters, point sources, galaxies and shells.
 
@@ -259,6 +284,8 @@ def populate(sources, *, target, latitude, **common):
         What lies near the axis, or ``'none'``.
     latitude : float
         Galactic latitude in deg.
+    level : float, optional
+        Sky background on axis in ct/arcsec2, for diffuse structure as the target.
     **common : object
         Arguments of every drawer: area, half_side, counts_per_flux, config, rng.
     """
@@ -270,7 +297,12 @@ def populate(sources, *, target, latitude, **common):
         'galaxy': populations.draw_galaxies,
         'shell': populations.draw_shells,
     }
-    if target != 'none':
+    if target in SINGLE_TARGETS:
+        names = ('counts_per_flux', 'config', 'rng')
+        options = {name: common[name] for name in names}
+        options['field_side'] = 2 * common['half_side']
+        draw_structure(sources, target, level=level, target=True, **options)
+    elif target != 'none':
         drawers[target](sources, target=True, **common)
     for drawer in drawers.values():
         drawer(sources, **common)

@@ -130,6 +130,29 @@ class SourceList:
             rows[field] = value
         self._components.append(rows)
 
+    def brighten(self, number, factor):
+        """
+        Multiply the flux of one source, in X-rays and in visible light.
+
+        Parameters
+        ----------
+        number : int
+            Of the source.
+        factor : float
+            Above 0.
+        """
+        first = 1
+        for rows in self._sources:
+            here = slice(max(0, number - first), max(0, number - first + 1))
+            rows['flux'][here] *= factor
+            rows['n_expected'][here] *= factor
+            rows['magnitude'][here] -= 2.5 * np.log10(factor)
+            first += len(rows)
+            if number < first:
+                break
+        for rows in self._components:
+            rows['n_expected'][rows['source'] == number] *= factor
+
     def reshape(self, kind, choose):
         """
         Give components of one kind the shape of a picture.

@@ -33,12 +33,13 @@ RANDOMISED_RANGES = {
     'probability_ccd': 0.35,
     'probability_one_camera': 0.45,
     'low_latitude_share': 0.15,
+    'bright_point_share': 0.25,
     'group_rate': (0.02, 0.3),
 }
 """
 Ranges of `SimulationConfig.randomised`: factors, depths and widths are drawn
 log-uniformly (magnitudes uniformly) between the two numbers; exposure and
-pixel scale use the ranges of the mission.
+pixel scale use the ranges of the mission. Shares are the same for every draw.
 """
 
 _TARGETS = (
@@ -114,6 +115,9 @@ class SimulationConfig:
         1e-12 erg/s/cm2 below redshift 0.03).
     uneven_gas_share : float
         Share of the nearby galaxies whose gas is uneven.
+    bright_point_share : float
+        Share of the pointed point sources that are 3 to 50 times brighter than the others, so
+        that a CCD piles them up.
     pile_up : bool
         Whether photons that reach the same pixels of a CCD in one frame are merged or lost.
     optical_filter : str or None
@@ -177,6 +181,7 @@ class SimulationConfig:
     cloud_rate: float = 0.5
     group_rate: float = 0.02
     uneven_gas_share: float = 0.5
+    bright_point_share: float = 0.1
     pile_up: bool = True
     optical_filter: str | None = None
     target: str = 'random'
@@ -298,7 +303,8 @@ class SimulationConfig:
             drawn['optical'] = None
         for name in ('psf_slope_factor', 'psf_stated_factor', 'group_rate'):
             drawn[name] = log_uniform(*ranges[name])
-        drawn['low_latitude_share'] = ranges['low_latitude_share']
+        for name in ('low_latitude_share', 'bright_point_share'):
+            drawn[name] = ranges[name]
         return cls(**{**drawn, **changes})
 
     def to_dict(self):

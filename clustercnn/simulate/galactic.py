@@ -76,7 +76,7 @@ def draw_diffuse(sources, *, field_side, level, counts_per_flux, config, rng, ta
         )
 
 
-def draw_plerions(sources, *, field_side, level, counts_per_flux, config, rng, target=False):
+def draw_plerions(sources, *, field_side, counts_per_flux, config, rng, target=False):
     """
     Add nebulae about pulsars, most of them with the pulsar itself as a point source inside.
 
@@ -86,8 +86,8 @@ def draw_plerions(sources, *, field_side, level, counts_per_flux, config, rng, t
 
     Parameters
     ----------
-    sources, field_side, level, counts_per_flux, config, rng, target : object
-        As for `draw_diffuse`; the level does not matter.
+    sources, field_side, counts_per_flux, config, rng, target : object
+        As for `draw_diffuse`.
     """
     for _ in range(1 if target else rng.poisson(config.diffuse_rate * 0.2)):
         picture = pictures.plerion(rng)

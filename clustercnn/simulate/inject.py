@@ -460,6 +460,8 @@ def _draw_population(listed, image, observation, position, rate, config, rng):
     populate(
         listed,
         target='none' if config.target == 'random' else config.target,
+        # the sky of an image is not known apart from all that is in it, but not far from that
+        level=float(image.counts[observation.response > 0.5].mean()) / observation.pixel**2,
         latitude=galactic_latitude(position),
         area=(2 * half_side / 3600) ** 2,
         half_side=half_side,
