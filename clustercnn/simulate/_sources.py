@@ -153,19 +153,22 @@ class SourceList:
         for rows in self._components:
             rows['n_expected'][rows['source'] == number] *= factor
 
-    def reshape(self, kind, choose):
+    def reshape(self, numbers, kind, choose):
         """
         Give components of one kind the shape of a picture.
 
         Parameters
         ----------
+        numbers : array of int
+            Numbers of the sources they belong to.
         kind : int
             As in `clustercnn.simulate._photons`.
         choose : callable
             Takes a component, returns the number of its picture, 0 for none.
         """
         for rows in self._components:
-            for i in np.flatnonzero(rows['kind'] == kind):
+            chosen = (rows['kind'] == kind) & np.isin(rows['source'], numbers)
+            for i in np.flatnonzero(chosen):
                 rows['picture'][i] = choose(rows[i])
 
     def add_picture(self, picture):

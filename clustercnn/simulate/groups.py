@@ -152,11 +152,13 @@ def roughen_galaxies(sources, *, config, rng):
     rng : `~numpy.random.Generator`
         Source of the draws.
     """
-    galaxy = sources.sources()['class'] == CLASS_NAMES.index('galaxy')
+    galaxies = np.flatnonzero(sources.sources()['class'] == CLASS_NAMES.index('galaxy')) + 1
+    if len(galaxies) == 0:
+        return
 
     def shape(component):
         # each galaxy takes its draw, so that the share alone decides how many are uneven
-        if not galaxy[component['source'] - 1] or rng.random() >= config.uneven_gas_share:
+        if rng.random() >= config.uneven_gas_share:
             return 0
         picture = pictures.uneven_gas(
             core=float(np.clip(component['a'] / component['c'], 0.01, 0.4)),
@@ -167,4 +169,4 @@ def roughen_galaxies(sources, *, config, rng):
         )
         return sources.add_picture(picture)
 
-    sources.reshape(BETA, shape)
+    sources.reshape(galaxies, BETA, shape)

@@ -242,10 +242,10 @@ def prepare_observation(mission, config, rng):
         effective += weight
         response += weight * fraction * vignetting
         live += weight * fraction
-        sky = camera.background_sky * config.rate_factor * fraction * vignetting
+        sky = camera.background_sky * config.rate_factor * fraction * vignetting * gradient
         particle = camera.background_particle * config.particle_factor * fraction
-        background += kept * (sky * gradient + particle) * time * pixel**2
-        sky_background += kept * sky * gradient * time * pixel**2
+        background += kept * (sky + particle) * time * pixel**2
+        sky_background += kept * time * pixel**2 * sky
         kept_times.append(kept * time)
         if camera is streaking:
             streak_chips = camera_chips
