@@ -132,7 +132,8 @@ def draw_sky(mission, config, streams):
         latitude=latitude,
         area=(2 * half_side / 3600) ** 2,
         half_side=half_side,
-        counts_per_flux=observation.counts_per_flux,
+        # nearly all of these are beyond the Galaxy
+        counts_per_flux=observation.counts_per_flux * galactic.column_transmission(latitude),
         config=config,
         rng=streams.sky,
     )

@@ -111,8 +111,8 @@ class SimulationConfig:
         Mean number of dark clouds in such a field.
     group_rate : float
         Mean number of nearby groups with uneven gas in a field of 0.25 deg2; a fifth of it is
-        the chance that such a group is pointed at. The real sky has about 0.02 (groups above
-        1e-12 erg/s/cm2 below redshift 0.03).
+        the chance that such a group is pointed at. The default is what the luminosity function
+        of the clusters gives below redshift 0.03.
     uneven_gas_share : float
         Share of the nearby galaxies whose gas is uneven.
     bright_point_share : float
@@ -179,7 +179,7 @@ class SimulationConfig:
     low_latitude_share: float = 0.02
     diffuse_rate: float = 1.2
     cloud_rate: float = 0.5
-    group_rate: float = 0.02
+    group_rate: float = 0.003
     uneven_gas_share: float = 0.5
     bright_point_share: float = 0.1
     pile_up: bool = True

@@ -10,14 +10,54 @@ from scipy import ndimage
 from clustercnn.simulate import _pictures as pictures
 from clustercnn.simulate._photons import PICTURE, POINT
 
-__all__ = ['LOW_LATITUDE', 'draw_clouds', 'draw_diffuse', 'draw_plerions']
+__all__ = [
+    'LOW_LATITUDE',
+    'column_transmission',
+    'draw_clouds',
+    'draw_diffuse',
+    'draw_plerions',
+    'extinction',
+]
 
 LOW_LATITUDE = 15.0
 """Galactic latitude in deg below which there is diffuse structure."""
 
+# cm2, of cold gas at about 1 keV (Morrison & McCammon 1983, ApJ 270, 119)
+_CROSS_SECTION = 1.6e-22
+# cm-2, of the whole Galaxy towards its pole (Dickey & Lockman 1990, ARA&A 28, 215)
+_POLAR_COLUMN = 3e20
 _KINDS = ('patch', 'filaments', 'partial_shell')
 _PLERION_FLUXES = (1e-13, 5e-11)
 _MOST_COUNTS = 3e5
+
+
+def column_transmission(latitude):
+    """
+    Return the part of the photons from beyond the Galaxy that its gas lets through.
+
+    The column is that towards the pole over the sine of the latitude; the rates of the missions
+    are meant for the column towards the pole.
+
+    Parameters
+    ----------
+    latitude : float
+        Galactic latitude in deg.
+
+    Returns
+    -------
+    transmission : float
+        0 to 1; 1 beyond `LOW_LATITUDE`, where the rates hold a typical column already.
+
+    Examples
+    --------
+    >>> from clustercnn.simulate.galactic import column_transmission
+    >>> [round(column_transmission(latitude), 2) for latitude in (40, 10, 3, 1)]
+    [1.0, 0.8, 0.42, 0.07]
+    """
+    if abs(latitude) >= LOW_LATITUDE:
+        return 1.0
+    sine = max(np.sin(np.deg2rad(abs(latitude))), 0.01)
+    return float(np.exp(-_CROSS_SECTION * _POLAR_COLUMN * (1 / sine - 1)))
 
 
 def draw_diffuse(sources, *, field_side, level, counts_per_flux, config, rng, target=False):
@@ -193,4 +233,4 @@ def extinction(depth):
     >>> round(float(extinction(1.0)), 2)
     2.26
     """
-    return np.asarray(depth) / 1.6e-22 / 2.21e21 * 0.8
+    return np.asarray(depth) / _CROSS_SECTION / 2.21e21 * 0.8

@@ -3,9 +3,12 @@
 Uneven gas, the diffuse Galactic sky, and what bright stars do to a camera.
 """
 
+import hashlib
+
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 
 from clustercnn.core import CandidateCatalog
 from clustercnn.simulate import (
@@ -15,6 +18,7 @@ from clustercnn.simulate import (
     inject,
     simulate_field,
 )
+from clustercnn.simulate import _cosmology as cosmology
 from clustercnn.simulate import _pictures as pictures
 from clustercnn.simulate._photons import (
     BETA,
@@ -24,9 +28,10 @@ from clustercnn.simulate._photons import (
     draw_photons,
 )
 from clustercnn.simulate._sky import FieldStreams, draw_sky
-from clustercnn.simulate._sources import SourceList
+from clustercnn.simulate._sources import SUBCLASS_NAMES, SourceList
 from clustercnn.simulate._wcs import galactic_latitude
-from clustercnn.simulate.galactic import draw_clouds, extinction
+from clustercnn.simulate.clusters import luminosity_function
+from clustercnn.simulate.galactic import column_transmission, draw_clouds, extinction
 from clustercnn.simulate.loading import draw_bright_stars, draw_loading
 from clustercnn.simulate.optical import BRIGHT_STAR, star_number_counts
 from clustercnn.simulate.xray import prepare_observation
@@ -152,8 +157,6 @@ def test_other_photons_do_not_know_of_uneven_gas():
 
 def test_fields_without_the_new_are_as_before():
     # the digest of a field of the simulator before it knew of any of this
-    import hashlib
-
     field = simulate_field(seed=7, config=SimulationConfig(**BARE, exposure=5 * u.ks))
     assert field.truth['n_lost'].sum() == 0
     digest = hashlib.sha256(field.xray.counts.astype('<i4').tobytes()).hexdigest()
@@ -205,6 +208,26 @@ def test_groups_have_members_and_are_nearby():
     assert 0 < nuclei < 8
 
 
+def test_groups_have_the_density_of_the_luminosity_function():
+    luminosity = np.geomspace(2e41, 3e43, 200)[:, np.newaxis]
+    redshift = np.linspace(0.004, 0.03, 60)[np.newaxis, :]
+    number = luminosity_function(luminosity, redshift)
+    number = number * cosmology.comoving_volume_per_redshift(redshift)
+    step = np.log(luminosity[1, 0] / luminosity[0, 0]) * (redshift[0, 1] - redshift[0, 0])
+    assert SimulationConfig().group_rate == pytest.approx(number.sum() * step * 0.25, rel=0.1)
+
+
+def test_sources_near_the_plane_are_absorbed():
+    counts = []
+    for position in (PLANE, (150.0, 2.0)):
+        config = SimulationConfig(**BARE, position=position, agn_pair_fraction=0)
+        rows = draw_sky(get_mission('xmm'), config, FieldStreams(3)).sources.sources()
+        chosen = rows[(rows['flux'] > 3e-14) & (rows['parent'] == 0) & (rows['magnitude'] > 0)]
+        counts.append(np.median(chosen['n_expected'] / chosen['flux']))
+    assert counts[0] / counts[1] == pytest.approx(column_transmission(-0.9), rel=0.3)
+    assert column_transmission(60.0) == 1.0
+
+
 def test_uneven_galaxies_only_move_their_photons():
     config = SimulationConfig(**{**BARE, 'target': 'galaxy', 'galaxy_rate': 0.0})
     smooth = simulate_field(seed=5, config=config)
@@ -229,8 +252,6 @@ def test_diffuse_structure_is_of_low_latitudes_only():
         n_low += is_low
         truth = sky.sources.sources()
         names = {'diffuse', 'plerion', 'dark cloud'}
-        from clustercnn.simulate._sources import SUBCLASS_NAMES
-
         there = names & {SUBCLASS_NAMES[code] for code in truth['subclass']}
         assert is_low or not there
     assert 7 < n_low < 23
@@ -323,8 +344,6 @@ def test_loading_stands_where_the_plate_shows_a_star():
     assert len(loaded) > 0
     assert (loaded['class'] == 'other').all()
     assert (loaded['magnitude'] < BRIGHT_STAR).all()
-    from astropy.coordinates import SkyCoord
-
     x, y = field.optical.wcs.world_to_pixel(SkyCoord(loaded['ra'], loaded['dec']))
     ny, nx = field.optical.shape
     inside = (x > 5) & (x < nx - 5) & (y > 5) & (y < ny - 5)
