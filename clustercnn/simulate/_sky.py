@@ -52,8 +52,9 @@ class FieldStreams:
         first = np.random.SeedSequence([seed, 20]).spawn(5)
         self.setup, self.detector, self.sky, photons, self.plate = _generators(first)
         # what came later has a seed sequence of its own: fields without it are as they were
-        later = np.random.SeedSequence([seed, 21]).spawn(6)
-        self.place, self.structure, self.gas, self.stars, pictures, frames = _generators(later)
+        later = np.random.SeedSequence([seed, 21]).spawn(7)
+        self.place, self.structure, self.gas, self.stars, *photon_streams = _generators(later)
+        pictures, frames, self.haze = photon_streams
         self.xray = Streams(photons=photons, pictures=pictures, frames=frames)
 
 
@@ -115,6 +116,9 @@ def draw_sky(mission, config, streams):
     latitude = galactic_latitude(position)
     is_low = abs(latitude) < galactic.LOW_LATITUDE
     observation = prepare_observation(mission, config, streams.detector)
+    if is_low:
+        factor = np.exp(streams.haze.uniform(*np.log(galactic.HAZE)))
+        observation = observation.under_haze(factor)
     half_side = mission.field * 30 + 90.0
     target = _choose_target(mission, config, draw, is_low, streams.place.random())
     sources = SourceList()

@@ -190,6 +190,32 @@ class SourceList:
         self.pictures.append(np.rint(np.asarray(picture) * steps).astype(np.int64))
         return len(self.pictures)
 
+    def add_pictured(self, source, kind, place, n_expected, picture, *, half_side, angle=0.0):
+        """
+        Add a component that looks like a picture.
+
+        Parameters
+        ----------
+        source : (1,) array of int
+            Number of the source.
+        kind : int
+            `PICTURE` or `PRINT` of `clustercnn.simulate._photons`.
+        place : tuple of float
+            Middle in arcsec.
+        n_expected : float
+            Counts for a perfect on-axis exposure.
+        picture : (m, m) `~numpy.ndarray`
+            As for `add_picture`.
+        half_side : float
+            Of the picture, in arcsec.
+        angle : float, optional
+            By which it is turned, in rad.
+        """
+        number = self.add_picture(picture)
+        self.add_components(
+            source, kind, *place, n_expected, c=half_side, angle=angle, picture=number
+        )
+
     def sources(self):
         """
         Return all sources.

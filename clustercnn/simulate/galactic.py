@@ -11,6 +11,7 @@ from clustercnn.simulate import _pictures as pictures
 from clustercnn.simulate._photons import PICTURE, POINT
 
 __all__ = [
+    'HAZE',
     'LOW_LATITUDE',
     'column_transmission',
     'draw_clouds',
@@ -21,6 +22,13 @@ __all__ = [
 
 LOW_LATITUDE = 15.0
 """Galactic latitude in deg below which there is diffuse structure."""
+
+HAZE = (1.0, 4.0)
+"""
+Range of the sky background near the plane over that of high latitudes, evenly in the logarithm:
+a rounded range for the maps of the ROSAT survey at 0.75 keV (Snowden et al. 1997, ApJ 485,
+125), which are several times brighter towards the bulge and old remnants than elsewhere.
+"""
 
 # cm2, of cold gas at about 1 keV (Morrison & McCammon 1983, ApJ 270, 119)
 _CROSS_SECTION = 1.6e-22
@@ -104,15 +112,8 @@ def draw_diffuse(sources, *, field_side, level, counts_per_flux, config, rng, ta
             core_radius=np.sqrt(area / np.pi),
             angle=angle,
         )
-        sources.add_components(
-            number,
-            PICTURE,
-            x,
-            y,
-            counts,
-            c=half_side,
-            angle=angle,
-            picture=sources.add_picture(picture),
+        sources.add_pictured(
+            number, PICTURE, (x, y), counts, picture, half_side=half_side, angle=angle
         )
 
 
@@ -150,15 +151,14 @@ def draw_plerions(sources, *, field_side, counts_per_flux, config, rng, target=F
             core_radius=radius,
             angle=angle,
         )
-        sources.add_components(
+        sources.add_pictured(
             number,
             PICTURE,
-            x,
-            y,
+            (x, y),
             counts * (1 - pulsar),
-            c=radius / 0.4,
+            picture,
+            half_side=radius / 0.4,
             angle=angle,
-            picture=sources.add_picture(picture),
         )
         sources.add_components(number, POINT, x, y, counts * pulsar)
 

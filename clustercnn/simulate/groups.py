@@ -83,15 +83,8 @@ def draw_groups(sources, *, field_side, counts_per_flux, config, rng, target=Fal
             unevenness=rng.uniform(0.3, 1.5),
             rng=rng,
         )
-        sources.add_components(
-            number,
-            PICTURE,
-            x,
-            y,
-            counts,
-            c=half_side,
-            angle=angle,
-            picture=sources.add_picture(picture),
+        sources.add_pictured(
+            number, PICTURE, (x, y), counts, picture, half_side=half_side, angle=angle
         )
         _add_members(sources, number, (x, y), redshift, flux, outer, counts_per_flux, rng)
 

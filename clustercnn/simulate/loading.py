@@ -173,12 +173,4 @@ def draw_loading(sources, stars, *, observation, filter_name):
             n_expected=counts,
             magnitude=magnitude,
         )
-        sources.add_components(
-            number,
-            PRINT,
-            x,
-            y,
-            counts,
-            c=_HALF_SIDE,
-            picture=sources.add_picture(picture),
-        )
+        sources.add_pictured(number, PRINT, (x, y), counts, picture, half_side=_HALF_SIDE)

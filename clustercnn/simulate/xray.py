@@ -147,6 +147,27 @@ class Observation:
             background=(self.background - lost).astype(np.float32),
         )
 
+    def under_haze(self, factor):
+        """
+        Return the observation of a sky that is brighter everywhere.
+
+        Parameters
+        ----------
+        factor : float
+            Multiplies the background that came through the mirror.
+
+        Returns
+        -------
+        observation : `Observation`
+            The same with more background.
+        """
+        added = self.sky_background * (factor - 1)
+        return dataclasses.replace(
+            self,
+            background=(self.background + added).astype(np.float32),
+            sky_background=self.sky_background * factor,
+        )
+
     def offsets(self):
         """
         Return the places of the pixels.

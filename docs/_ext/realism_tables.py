@@ -383,8 +383,13 @@ def _mosaic(results):
     entry = results['mosaic']
     names = ('simulated', 'simulated, without point sources and noise', 'without')
     rows = [
-        (scale, f'{value:.3f}', *(_span(entry[name][scale], '.3f') for name in names))
+        (
+            scale if form == '.3f' else 'mean, ct/s/arcsec2',
+            format(value, form),
+            *(_span(entry[name][scale], form) for name in names),
+        )
         for scale, value in entry['real'].items()
+        for form in ('.1e' if scale == 'mean' else '.3f',)
     ]
     heads = (
         'scale',

@@ -31,7 +31,7 @@ from clustercnn.simulate._sky import FieldStreams, draw_sky
 from clustercnn.simulate._sources import SUBCLASS_NAMES, SourceList
 from clustercnn.simulate._wcs import galactic_latitude
 from clustercnn.simulate.clusters import luminosity_function
-from clustercnn.simulate.galactic import column_transmission, draw_clouds, extinction
+from clustercnn.simulate.galactic import HAZE, column_transmission, draw_clouds, extinction
 from clustercnn.simulate.loading import draw_bright_stars, draw_loading
 from clustercnn.simulate.optical import BRIGHT_STAR, star_number_counts
 from clustercnn.simulate.xray import prepare_observation
@@ -215,6 +215,27 @@ def test_groups_have_the_density_of_the_luminosity_function():
     number = number * cosmology.comoving_volume_per_redshift(redshift)
     step = np.log(luminosity[1, 0] / luminosity[0, 0]) * (redshift[0, 1] - redshift[0, 0])
     assert SimulationConfig().group_rate == pytest.approx(number.sum() * step * 0.25, rel=0.1)
+
+
+def test_the_sky_is_brighter_near_the_plane():
+    config = SimulationConfig(**BARE, position=PLANE, cloud_rate=0.0)
+    clear = prepare_observation(get_mission('xmm'), config, FieldStreams(4).detector)
+    factors = []
+    for seed in range(12):
+        streams = FieldStreams(seed)
+        streams.detector = FieldStreams(4).detector
+        hazy = draw_sky(get_mission('xmm'), config, streams).observation
+        added = (hazy.background - clear.background).sum(dtype=float)
+        factors.append(1 + added / clear.sky_background.sum())
+        np.testing.assert_allclose(
+            hazy.sky_background.sum(), factors[-1] * clear.sky_background.sum(), rtol=1e-4
+        )
+    low, high = HAZE
+    assert low <= min(factors) < 1.8
+    assert 2.2 < max(factors) <= high
+    there = config.replace(position=(150.0, 2.0))
+    unchanged = draw_sky(get_mission('xmm'), there, FieldStreams(4)).observation
+    np.testing.assert_array_equal(unchanged.background, clear.background)
 
 
 def test_sources_near_the_plane_are_absorbed():

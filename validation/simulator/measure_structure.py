@@ -138,13 +138,14 @@ def rare_fields(randomised):
 
 def mosaic_power(intensity, known, pixel):
     """
-    Return the spread of an image at each scale over its mean.
+    Return the mean of an image, and its spread at each scale over the mean.
 
     Half of the range of 68 % of the differences of two Gaussians, which single sources and
     the noise of single pixels leave alone at these scales.
     """
     mean = intensity[known].mean()
-    power = {}
+    # ct/s/arcsec2
+    power = {'mean': float(f'{mean / pixel**2:.3g}')}
     for scale in MOSAIC_SCALES:
         planes = []
         for width in (scale / 2 / pixel, scale / pixel):
@@ -187,7 +188,7 @@ def _field_power(field, counts):
     ny, nx = (size // 2 * 2 for size in counts.shape)
     counts, exposure = (
         plane[:ny, :nx].reshape(ny // 2, 2, nx // 2, 2).sum(axis=(1, 3), dtype=float)
-        for plane in (counts, field.exposure)
+        for plane in (counts, field.exposure / 4)
     )
     seen = exposure > 0.2 * exposure.max()
     return mosaic_power(counts / np.where(seen, exposure, 1), seen, 24.0)
@@ -196,7 +197,7 @@ def _field_power(field, counts):
 def _together(rows):
     # the middle, and the range of the middle nine in ten
     return {
-        name: [round(float(v), 4) for v in np.percentile([row[name] for row in rows], [50, 5, 95])]
+        name: [float(f'{v:.4g}') for v in np.percentile([row[name] for row in rows], [50, 5, 95])]
         for name in rows[0]
     }
 
