@@ -231,6 +231,8 @@ PUBLIC = {
         'Injection',
         'MISSIONS',
         'Mission',
+        'OPTICAL_SURVEYS',
+        'OpticalBand',
         'People',
         'PhotonOrigin',
         'PointSpread',

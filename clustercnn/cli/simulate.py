@@ -29,6 +29,12 @@ def add_parser(commands):
         '--fields', type=positive_number, default=1, metavar='N', help='number of fields'
     )
     parser.add_argument(
+        '--bands',
+        metavar='SURVEY',
+        help='optical images in several bands as the survey SURVEY takes them (sdss, decals, '
+        'lsst); by default one plate or CCD frame',
+    )
+    parser.add_argument(
         '--votes',
         type=positive_number,
         metavar='N',
@@ -39,22 +45,42 @@ def add_parser(commands):
 
 
 def _execute(options):
-    from clustercnn.simulate import MISSIONS, simulate_fields, simulate_votes
+    from clustercnn.simulate import (
+        MISSIONS,
+        OPTICAL_SURVEYS,
+        SimulationConfig,
+        simulate_fields,
+        simulate_votes,
+    )
 
     if options.mission not in MISSIONS:
         msg = f'--mission {options.mission}: there are {", ".join(MISSIONS)}'
         raise UsageError(msg)
+    config = None
+    if options.bands is not None:
+        if options.bands not in OPTICAL_SURVEYS:
+            msg = f'--bands {options.bands}: there are {", ".join(OPTICAL_SURVEYS)}'
+            raise UsageError(msg)
+
+        def config(seed):
+            return SimulationConfig.randomised(
+                seed, mission=options.mission, optical='ccd', optical_bands=options.bands
+            )
+
     index = simulate_fields(
         options.directory,
         mission=options.mission,
         n_fields=options.fields,
         seed=options.seed or 0,
+        config=config,
         overwrite=options.overwrite,
         progress=not options.quiet,
     )
     folder = f'{options.directory}/{index["field"][0]}'
     command = f'clustercnn run {folder}/xray.fits --exposure {folder}/exposure.fits'
-    if index['optical'][0]:
+    if options.bands:
+        command = f'clustercnn find {folder}/xray.fits --exposure {folder}/exposure.fits -o c.ecsv'
+    elif index['optical'][0] != 'none':
         command += f' --optical {folder}/optical.fits'
     lines = [f'out: {len(index)} simulated fields in {options.directory}']
     if options.votes:

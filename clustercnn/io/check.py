@@ -312,7 +312,7 @@ def _is_optical(header):
         return True
     unit = unit_of(header)
     return unit is not None and any(
-        unit.is_equivalent(other) for other in (u.adu, u.Jy, u.Jy / u.sr, u.mag)
+        unit.is_equivalent(other) for other in (u.adu, u.mgy, u.Jy, u.Jy / u.sr, u.mag)
     )
 
 

@@ -4,6 +4,7 @@ A simulated X-ray and optical sky with truth: to train on, to validate with,
 and to show. Everything here is simulated and says so in its headers.
 """
 
+from clustercnn.simulate.bands import OPTICAL_SURVEYS, OpticalBand
 from clustercnn.simulate.clusters import cluster_number_counts
 from clustercnn.simulate.config import RANDOMISED_RANGES, SimulationConfig
 from clustercnn.simulate.crowd import (
@@ -39,11 +40,13 @@ from clustercnn.simulate.training_set import (
 __all__ = [
     'EXPERTS',
     'MISSIONS',
+    'OPTICAL_SURVEYS',
     'RANDOMISED_RANGES',
     'VOLUNTEERS',
     'Camera',
     'Injection',
     'Mission',
+    'OpticalBand',
     'People',
     'PhotonOrigin',
     'PointSpread',

@@ -14,11 +14,14 @@ __all__ = [
     'add_to_ccd',
     'add_to_plate',
     'ccd_frame',
+    'coadded_frame',
     'plate_scan',
 ]
 
 _FULL_SCALE = 13000.0
 _SKY_DENSITY = 0.28
+# a star of the SDSS saturates at r = 14, where its peak is some 300 times the sky
+_COADD_FULL_WELL = 300.0
 
 
 def _box(x, y, reach, shape):
@@ -31,7 +34,7 @@ def _box(x, y, reach, shape):
     return (slice(y0, y1), slice(x0, x1)), dx, dy
 
 
-def add_bright_stars(image, x, y, flux, *, pixel, angle):
+def add_bright_stars(image, x, y, flux, *, pixel, angle, faintest=0.01, fade=False):
     """
     Add the wings, diffraction spikes and ghost halos of bright stars.
 
@@ -47,19 +50,24 @@ def add_bright_stars(image, x, y, flux, *, pixel, angle):
         Pixel size in arcsec.
     angle : float
         Angle of the spikes in rad.
+    faintest : float, optional
+        Intensity at which the wings end; the spikes end at three times that.
+    fade : bool, optional
+        Let them fade to nothing there, so that no edge is seen.
     """
     cos, sin = np.cos(angle), np.sin(angle)
     for star_x, star_y, star_flux in zip(x, y, flux, strict=True):
         # wings: 8 % of the light in a profile that falls with the third power
         peak = 0.08 * star_flux * 0.5 / (np.pi * 16)
-        reach = 4 * np.cbrt(max(peak / 0.01, 1)) / pixel
+        reach = 4 * np.cbrt(max(peak / faintest, 1)) / pixel
         box = _box(star_x, star_y, reach, image.shape)
         if box is not None:
             where, dx, dy = box
             squared = (dx * dx + dy * dy) * (pixel / 4) ** 2
-            image[where] += peak / (1 + squared) ** 1.5
+            wing = peak / (1 + squared) ** 1.5
+            image[where] += np.maximum(wing - faintest, 0) if fade else wing
         strength = 6e-4 * star_flux
-        length = 3 * np.sqrt(max(strength / 0.03, 0)) / pixel
+        length = 3 * np.sqrt(max(strength / (3 * faintest), 0)) / pixel
         if length * pixel > 12 and (box := _box(star_x, star_y, length, image.shape)):
             where, dx, dy = box
             along, across = dx * cos + dy * sin, -dx * sin + dy * cos
@@ -67,7 +75,8 @@ def add_bright_stars(image, x, y, flux, *, pixel, angle):
             for u, v in ((along, across), (across, along)):
                 distance = np.abs(u) * (pixel / 3)
                 spikes += np.exp(-0.5 * (v / 1.1) ** 2) / (1 + distance * distance)
-            image[where] += strength * spikes
+            spikes *= strength
+            image[where] += np.maximum(spikes - 3 * faintest, 0) if fade else spikes
         if star_flux > 3e5:
             radius = 110 / pixel
             box = _box(star_x, star_y, radius * 1.1, image.shape)
@@ -78,7 +87,9 @@ def add_bright_stars(image, x, y, flux, *, pixel, angle):
                 image[where] += 1.2e-7 * star_flux * disc
 
 
-def add_large_galaxy(image, x, y, flux, *, radius, axis_ratio, angle, elliptical, pixel, rng):
+def add_large_galaxy(
+    image, x, y, flux, *, radius, axis_ratio, angle, elliptical, pixel, rng, bulge_ratio=1.0
+):
     """
     Add a nearby galaxy: a disk with arms, knots and a bulge, or an elliptical.
 
@@ -89,7 +100,7 @@ def add_large_galaxy(image, x, y, flux, *, radius, axis_ratio, angle, elliptical
     x, y : float
         Pixel coordinates.
     flux : float
-        In units of one square arcsec of sky.
+        In units of one square arcsec of sky, were all of it a disk.
     radius : float
         Isophotal semi-major axis in arcsec.
     axis_ratio, angle : float
@@ -100,6 +111,8 @@ def add_large_galaxy(image, x, y, flux, *, radius, axis_ratio, angle, elliptical
         Pixel size in arcsec.
     rng : `~numpy.random.Generator`
         Source of the draws.
+    bulge_ratio : float, optional
+        How much brighter the bulge is in this band for what it is in R.
     """
     arms, pitch = rng.choice([2, 2, 3, 4]), rng.uniform(0.18, 0.5) * rng.choice([-1, 1])
     contrast, phase, bulge = rng.uniform(0.2, 0.8), rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.4)
@@ -139,7 +152,8 @@ def add_large_galaxy(image, x, y, flux, *, radius, axis_ratio, angle, elliptical
                 * np.exp(-3.3 * knot_r[i] - 0.5 * squared / width[i] ** 2)
             )
         core = np.exp(-7.67 * ((np.sqrt(r * r + 1e-4) / 0.12) ** 0.25 - 1)) * fade
-        profile = disk / disk.sum() * (1 - bulge) + core / core.sum() * bulge
+        profile = disk / disk.sum() * (1 - bulge) + core / core.sum() * (bulge * bulge_ratio)
+        flux = flux * (1 + bulge * (bulge_ratio - 1))
     x0, x1, y0, y1 = max(0, left), min(nx, left + side), max(0, low), min(ny, low + side)
     if x0 < x1 and y0 < y1:
         part = profile[y0 - low : y1 - low, x0 - left : x1 - left]
@@ -288,6 +302,21 @@ def add_to_ccd(frame, light, sky, scale, ceiling):
     return frame + light * scale
 
 
+def _expose(image, full_well):
+    """
+    Return what is below saturation, with bleeding columns.
+    """
+    total = np.maximum(image, 0)
+    saturated = total > full_well
+    if saturated.any():
+        excess = np.where(saturated, total - full_well, 0.0).sum(axis=0)
+        for column in np.flatnonzero(excess > 10 * full_well):
+            lines = np.flatnonzero(saturated[:, column])
+            middle, reach = int(lines.mean()), len(lines) // 2 + int(excess[column] / full_well / 8)
+            total[max(0, middle - reach) : middle + reach + 1, column] = full_well
+    return np.minimum(total, full_well)
+
+
 def ccd_frame(image, *, noise, rng):
     """
     Expose a CCD: linear, with sky noise, saturation and bleeding columns.
@@ -306,17 +335,37 @@ def ccd_frame(image, *, noise, rng):
     frame : (ny, nx) `~numpy.ndarray` of float32
         Whole numbers; sky 1000 before its subtraction, here about 0.
     """
-    total = np.maximum(image, 0)
-    full_well = 60.0
-    saturated = total > full_well
-    if saturated.any():
-        excess = np.where(saturated, total - full_well, 0.0).sum(axis=0)
-        for column in np.flatnonzero(excess > 10 * full_well):
-            lines = np.flatnonzero(saturated[:, column])
-            middle, reach = int(lines.mean()), len(lines) // 2 + int(excess[column] / full_well / 8)
-            total[max(0, middle - reach) : middle + reach + 1, column] = full_well
-    total = np.minimum(total, full_well)
+    total = _expose(image, 60.0)
     sigma = noise * np.sqrt(1 + total)
     total = total + sigma * rng.standard_normal(image.shape)
     total = total + _smooth_background(image.shape, 0.002, rng)
     return np.rint(1000 * total).astype(np.float32)
+
+
+def coadded_frame(image, *, noise, rng):
+    """
+    Expose a stack of CCD frames, as surveys publish them: linear, calibrated, the sky taken away.
+
+    Parameters
+    ----------
+    image : (ny, nx) `~numpy.ndarray` of float
+        Intensity without the sky; 1 is the sky.
+    noise : float
+        Noise a pixel near the sky level, in units of the sky.
+    rng : `~numpy.random.Generator`
+        Source of the draws.
+
+    Returns
+    -------
+    frame : (ny, nx) `~numpy.ndarray` of float32
+        In units of the sky, which lies about 0 to a tenth of the noise.
+    """
+    total = _expose(image, _COADD_FULL_WELL).astype(np.float32)
+    sigma = np.float32(noise) * np.sqrt(1 + total)
+    sigma *= rng.standard_normal(image.shape, dtype=np.float32)
+    total += sigma
+    # what the subtraction of the sky has left: a few waves as long as the frame
+    waves = 0.015 * noise * rng.standard_normal((4, 4))
+    lines, columns = (np.cos(np.pi * np.outer(np.arange(n) / n, np.arange(4))) for n in image.shape)
+    total += (lines @ waves).astype(np.float32) @ columns.T.astype(np.float32)
+    return total

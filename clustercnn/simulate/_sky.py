@@ -49,8 +49,9 @@ class FieldStreams:
     """
 
     def __init__(self, seed):
-        first = np.random.SeedSequence([seed, 20]).spawn(5)
-        self.setup, self.detector, self.sky, photons, self.plate = _generators(first)
+        first = np.random.SeedSequence([seed, 20]).spawn(6)
+        self.setup, self.detector, self.sky, photons, *optical = _generators(first)
+        self.plate, self.colours = optical
         # what came later has a seed sequence of its own: fields without it are as they were
         later = np.random.SeedSequence([seed, 21]).spawn(7)
         self.place, self.structure, self.gas, self.stars, *photon_streams = _generators(later)
@@ -290,7 +291,8 @@ def populate(sources, *, target, latitude, level=0.0, **common):
     latitude : float
         Galactic latitude in deg.
     level : float, optional
-        Sky background on axis in ct/arcsec2, for diffuse structure as the target.
+        Sky background on axis in ct/arcsec2, for diffuse structure as the target; what an
+        image holds per area is near enough where no more is known.
     **common : object
         Arguments of every drawer: area, half_side, counts_per_flux, config, rng.
     """

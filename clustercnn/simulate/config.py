@@ -10,6 +10,7 @@ import astropy.units as u
 import numpy as np
 
 from clustercnn._utils.validation import check_angle, check_one_of
+from clustercnn.simulate.bands import check_bands
 from clustercnn.simulate.missions import get_mission
 
 __all__ = ['RANDOMISED_RANGES', 'SimulationConfig']
@@ -131,6 +132,9 @@ class SimulationConfig:
         Mean number of dead column segments a chip.
     optical : str or None
         ``'plate'``, ``'ccd'`` or None for no optical image.
+    optical_bands : str or sequence of `OpticalBand`, optional
+        Several images instead of one, with ``optical='ccd'``: the bands of a survey of
+        `OPTICAL_SURVEYS`, or others. Depth and seeing are then theirs.
     optical_depth : float
         R magnitude of a star at 3 sigma on a plate, at 5 sigma on a CCD. Red plates reach
         20.0 (first Palomar survey, scanned at 1.7 arcsec), 20.8 (second, at 1.01
@@ -187,6 +191,7 @@ class SimulationConfig:
     target: str = 'random'
     n_dead_columns: float = 2.0
     optical: str | None = 'plate'
+    optical_bands: tuple | None = None
     optical_depth: float = 20.8
     optical_pixel_scale: u.Quantity = 1.01 * u.arcsec
     optical_seeing: u.Quantity = 3.0 * u.arcsec
@@ -200,6 +205,14 @@ class SimulationConfig:
         check_one_of('target', self.target, _TARGETS)
         check_one_of('optical_filter', self.optical_filter, _FILTERS)
         check_one_of('optical', self.optical, ('plate', 'ccd', None))
+        if self.optical_bands is not None:
+            object.__setattr__(self, 'optical_bands', check_bands(self.optical_bands))
+            if self.optical != 'ccd':
+                msg = (
+                    "'optical_bands' are those of a CCD survey: set optical='ccd' as well, or "
+                    f'optical_bands=None, got optical={self.optical!r}'
+                )
+                raise ValueError(msg)
         if self.exposure is not None:
             exposure = u.Quantity(self.exposure, u.s)
             if not (exposure.isscalar and np.isfinite(exposure) and exposure > 0):
@@ -322,7 +335,7 @@ class SimulationConfig:
             if isinstance(value, u.Quantity):
                 value = float(value.value)
             elif isinstance(value, tuple):
-                value = list(value)
+                value = [getattr(item, 'to_dict', lambda item=item: item)() for item in value]
             settings[field.name] = value
         return settings
 

@@ -15,12 +15,15 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 
 from clustercnn._utils.files import atomic_path
+from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn._utils.validation import lock
 from clustercnn.core import XrayImage
 from clustercnn.exceptions import ImageReadError
 from clustercnn.simulate import _sky
+from clustercnn.simulate._field_files import read_optical, write_image, write_optical
 from clustercnn.simulate._matching import match_detections
+from clustercnn.simulate._multiband import simulate_optical_bands
 from clustercnn.simulate._sources import CLASS_NAMES
 from clustercnn.simulate._wcs import offsets_to_sky, tangent_header
 from clustercnn.simulate.config import SimulationConfig
@@ -94,7 +97,7 @@ class SimulatedField:
     xray : `~clustercnn.core.XrayImage`
         Counts, with exposure and background maps as configured.
     optical : `~astropy.nddata.CCDData` or None
-        Plate or CCD image in adu.
+        Plate or CCD image in adu; None if there is none or there are several bands.
     truth : `~astropy.table.QTable`
         One row a source: id, parent (id of the cluster it belongs to or falls
         into, or of the source that makes the streak; 0 for none), ra, dec, class,
@@ -112,6 +115,8 @@ class SimulatedField:
         Seed.
     psf_half_energy_width : float
         On axis, in arcsec.
+    optical_bands : dict of str to `~astropy.nddata.CCDData`
+        CCD images by band in nanomaggies, where the settings ask for several.
 
     Examples
     --------
@@ -131,16 +136,21 @@ class SimulatedField:
     config: SimulationConfig
     seed: int
     psf_half_energy_width: float
+    optical_bands: ReadOnlyDict = dataclasses.field(default_factory=ReadOnlyDict)
+
+    def __post_init__(self):
+        object.__setattr__(self, 'optical_bands', ReadOnlyDict(self.optical_bands))
 
     @property
     def images(self):
         """
         The images by band name, as the cutout maker takes them (dict).
         """
-        bands = {'xray': self.xray}
-        if self.optical is not None:
-            bands['optical'] = self.optical
-        return bands
+        return {'xray': self.xray, **self._optical_images()}
+
+    def _optical_images(self):
+        plain = {} if self.optical is None else {'optical': self.optical}
+        return {**plain, **self.optical_bands}
 
     def match(self, catalog, *, radius=None, cluster_share=0.5):
         """
@@ -195,7 +205,7 @@ class SimulatedField:
         Write the field as a folder.
 
         The folder holds ``xray.fits``, ``exposure.fits``, ``background.fits``,
-        ``optical.fits``, ``truth.ecsv``, ``origin.npz``, and last
+        ``optical.fits`` or ``optical_g.fits`` and so on, ``truth.ecsv``, ``origin.npz``, and last
         ``field.json``: a folder without it is incomplete.
 
         Parameters
@@ -217,15 +227,10 @@ class SimulatedField:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / 'field.json').unlink(missing_ok=True)
         header = self._header()
-        _write_image(folder / 'xray.fits', self.xray.counts, header, 'ct')
-        _write_image(folder / 'exposure.fits', self.exposure, header, 's')
-        _write_image(folder / 'background.fits', self.background, header, 'ct')
-        if self.optical is None:
-            (folder / 'optical.fits').unlink(missing_ok=True)
-        else:
-            header = self.optical.header.copy()
-            header.update(self.optical.wcs.to_header())
-            _write_image(folder / 'optical.fits', self.optical.data, header, 'adu')
+        write_image(folder / 'xray.fits', self.xray.counts, header, 'ct')
+        write_image(folder / 'exposure.fits', self.exposure, header, 's')
+        write_image(folder / 'background.fits', self.background, header, 'ct')
+        write_optical(folder, self._optical_images())
         with atomic_path(folder / 'truth.ecsv', overwrite=True) as temporary:
             self.truth.write(temporary, format='ascii.ecsv')
         with atomic_path(folder / 'origin.npz', overwrite=True) as temporary:
@@ -273,15 +278,12 @@ class SimulatedField:
             counts, header = fits.getdata(folder / 'xray.fits', header=True)
             exposure = fits.getdata(folder / 'exposure.fits')
             background = fits.getdata(folder / 'background.fits')
-            optical = None
-            if config.optical is not None:
-                data, optical_header = fits.getdata(folder / 'optical.fits', header=True)
-                optical = CCDData(
-                    data.astype(np.float32),
-                    unit=u.adu,
-                    wcs=WCS(optical_header),
-                    meta=_bare(optical_header),
-                )
+            optical, bands = None, {}
+            if config.optical_bands is not None:
+                names = [band.name for band in config.optical_bands]
+                bands = {name: read_optical(folder, name) for name in names}
+            elif config.optical is not None:
+                optical = read_optical(folder, 'optical')
             truth = QTable.read(folder / 'truth.ecsv', format='ascii.ecsv')
             with np.load(folder / 'origin.npz', allow_pickle=False) as arrays:
                 origin = PhotonOrigin(**{name: arrays[name] for name in arrays.files})
@@ -304,6 +306,7 @@ class SimulatedField:
         return cls(
             xray=xray,
             optical=optical,
+            optical_bands=bands,
             truth=truth,
             origin=origin,
             background=background,
@@ -327,13 +330,15 @@ class SimulatedField:
     def _facts(self):
         classes = [str(name) for name in self.truth['class'][self.truth['n_counts'] >= 10]]
         listing = ', '.join(f'{classes.count(name)} {name}' for name in CLASS_NAMES)
-        kind = 'none' if self.optical is None else self.config.optical
+        images = self._optical_images()
+        shape = next(iter(images.values())).shape if images else None
+        seen = f'{self.config.optical} {" ".join(self.optical_bands)}'.strip()
         return [
             ('mission', f'{self.xray.mission} {self.xray.instrument} (simulated)'),
             ('seed', self.seed),
             ('X-ray', f'{self.xray.shape[1]} x {self.xray.shape[0]}, {self.xray.n_counts:.0f} ct'),
             ('exposure', f'{self.exposure.max():.4g} s'),
-            ('optical', kind if self.optical is None else f'{kind}, {self.optical.shape}'),
+            ('optical', f'{seen}, {shape}' if images else 'none'),
             ('sources with 10 counts', listing),
         ]
 
@@ -342,20 +347,6 @@ class SimulatedField:
 
     def _repr_html_(self):
         return html_summary(type(self).__name__, self._facts())
-
-
-def _bare(header):
-    # what tangent_header and the survey keywords put there, without the WCS
-    return fits.Header([card for card in header.cards if card.keyword in ('SURVEY', 'BANDPASS')])
-
-
-def _write_image(path, data, header, unit):
-    # whole numbers compress and read everywhere; everything else stays float32
-    whole = unit != 's' and np.array_equal(data, np.rint(data)) and np.abs(data).max() < 2**31
-    hdu = fits.PrimaryHDU(data.astype(np.int32) if whole else data, header)
-    hdu.header['BUNIT'] = unit
-    with atomic_path(path, overwrite=True) as temporary:
-        hdu.writeto(temporary)
 
 
 def simulate_field(*, seed, mission='xmm', config=None):
@@ -397,18 +388,20 @@ def simulate_field(*, seed, mission='xmm', config=None):
     position, observation, rows = sky.position, sky.observation, sky.sources.sources()
     counts, packed, n_lost = _sky.take_photons(sky, config, streams)
     origin = PhotonOrigin(source_id=packed[0], pixel=packed[1], n=packed[2])
-    optical = None
-    if config.optical is not None:
-        optical = simulate_optical(
-            rows,
-            config=config,
-            position=position,
-            field=mission.field,
-            latitude=sky.latitude,
-            rng=streams.plate,
-            bright_stars=sky.stars,
-            depth=sky.depth,
-        )
+    optical, bands = None, {}
+    seen = {
+        'config': config,
+        'position': position,
+        'field': mission.field,
+        'latitude': sky.latitude,
+        'rng': streams.plate,
+        'bright_stars': sky.stars,
+        'depth': sky.depth,
+    }
+    if config.optical_bands is not None:
+        bands = simulate_optical_bands(rows, **seen, colours=streams.colours)
+    elif config.optical is not None:
+        optical = simulate_optical(rows, **seen)
     wcs, _ = tangent_header(position, observation.center, observation.pixel)
     exposure, background = lock(observation.exposure), lock(observation.background)
     xray = XrayImage(
@@ -425,6 +418,7 @@ def simulate_field(*, seed, mission='xmm', config=None):
     return SimulatedField(
         xray=xray,
         optical=optical,
+        optical_bands=bands,
         truth=_sky.truth_table(
             rows,
             origin,

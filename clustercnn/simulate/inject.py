@@ -5,17 +5,20 @@ Simulated sources added to the images a user has, with truth.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import astropy.units as u
 import numpy as np
 from astropy.nddata import CCDData
 from astropy.table import QTable
 
+from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn._utils.validation import check_positive
 from clustercnn.core import XrayImage
 from clustercnn.simulate import _cosmology as cosmology
 from clustercnn.simulate._matching import match_detections
+from clustercnn.simulate._multiband import inject_optical_bands
 from clustercnn.simulate._photons import POINT
 from clustercnn.simulate._sky import populate, truth_table
 from clustercnn.simulate._sources import CLASS_NAMES, SourceList
@@ -92,6 +95,8 @@ class Injection:
         Seed.
     psf_half_energy_width : float
         On axis, in arcsec.
+    optical_bands : dict of str to `~astropy.nddata.CCDData`
+        The optical images by band, where there were several.
 
     See Also
     --------
@@ -117,16 +122,18 @@ class Injection:
     origin: PhotonOrigin
     seed: int
     psf_half_energy_width: float
+    optical_bands: ReadOnlyDict = dataclasses.field(default_factory=ReadOnlyDict)
+
+    def __post_init__(self):
+        object.__setattr__(self, 'optical_bands', ReadOnlyDict(self.optical_bands))
 
     @property
     def images(self):
         """
         The images by band name, as the cutout maker takes them (dict).
         """
-        bands = {'xray': self.xray}
-        if self.optical is not None:
-            bands['optical'] = self.optical
-        return bands
+        plain = {} if self.optical is None else {'optical': self.optical}
+        return {'xray': self.xray, **plain, **self.optical_bands}
 
     def match(self, catalog, *, radius=None, cluster_share=0.5):
         """
@@ -171,7 +178,7 @@ class Injection:
             ('injected (simulated)', listing),
             ('photons injected', int(self.origin.n.sum())),
             ('without a photon', int((self.truth['n_counts'] == 0).sum())),
-            ('optical', 'none' if self.optical is None else f'{self.optical.shape}'),
+            ('optical', ', '.join(list(self.images)[1:]) or 'none'),
             ('seed', self.seed),
         ]
 
@@ -222,9 +229,11 @@ def inject(
         The densities of what is drawn where no ``sources`` are given; the rate and width
         factors; and the kind, depth and seeing of the optical image. Its exposure, cameras and
         pixel scale do not matter. A target is drawn only if one is named.
-    optical : `~astropy.nddata.CCDData`, optional
-        With a celestial WCS. Members of clusters that have a redshift, counterparts of point
-        sources that have a magnitude, and nearby galaxies are drawn into a copy of it.
+    optical : `~astropy.nddata.CCDData` or dict of them, optional
+        With a celestial WCS; of several bands a mapping from the names of
+        ``config.optical_bands``, which say how deep they are. Members of clusters that have a
+        redshift, counterparts of point sources that have a magnitude, and nearby galaxies are
+        drawn into copies.
     mission : str or `Mission`, optional
         Gives the point spread and the rate; by default the mission of the image, for
         eROSITA its survey (name ``'erosita-pointed'`` for a pointing).
@@ -267,8 +276,8 @@ def inject(
     """
     seed = int(seed)
     config = SimulationConfig() if config is None else config
-    streams = np.random.SeedSequence([seed, 31]).spawn(5)
-    sky, photons, light, pictures, frames = (np.random.default_rng(one) for one in streams)
+    streams = np.random.SeedSequence([seed, 31]).spawn(3)
+    sky, photons, light = (np.random.default_rng(stream) for stream in streams)
     mission = _mission_of(image, mission)
     observation = _observation_of(image, mission, psf, config, axis)
     center = image.pixel_to_sky(*observation.center)
@@ -284,11 +293,8 @@ def inject(
     else:
         _read_table(listed, sources, position, rate)
     rows = listed.sources()
-    counts, packed, n_lost = observe(
-        _OnImage(listed, image, position, observation),
-        observation,
-        Streams(photons=photons, pictures=pictures, frames=frames),
-    )
+    placed = _OnImage(listed, image, position, observation)
+    counts, packed, n_lost = observe(placed, observation, Streams(photons=photons))
     origin = PhotonOrigin(source_id=packed[0], pixel=packed[1], n=packed[2])
     x, y, _ = place_on(image.wcs, position, rows['x'], rows['y'], 0.0)
     truth = truth_table(
@@ -300,7 +306,11 @@ def inject(
         mission='generic' if mission is None else mission.name,
         seed=seed,
     )
-    if optical is not None:
+    bands = {}
+    if isinstance(optical, Mapping):
+        seen = {'config': config, 'position': position, 'rng': light}
+        bands, optical = inject_optical_bands(optical, rows, **seen), None
+    elif optical is not None:
         optical = inject_optical(
             optical,
             rows,
@@ -312,6 +322,7 @@ def inject(
     return Injection(
         xray=image.replace(counts=image.counts + counts, meta={**image.meta, 'notes': notes}),
         optical=optical,
+        optical_bands=bands,
         truth=truth,
         origin=origin,
         seed=seed,
@@ -453,14 +464,12 @@ _NO_RATE = (
 def _draw_population(listed, image, observation, position, rate, config, rng):
     if rate is None:
         raise ValueError(_NO_RATE)
-    ny, nx = image.shape
-    x, y = observation.center
+    (ny, nx), (x, y) = image.shape, observation.center
     # a square about the axis that holds the whole image and what scatters into it
     half_side = max(x, nx - 1 - x, y, ny - 1 - y) * observation.pixel + 90.0
     populate(
         listed,
         target='none' if config.target == 'random' else config.target,
-        # the sky of an image is not known apart from all that is in it, but not far from that
         level=float(image.counts[observation.response > 0.5].mean()) / observation.pixel**2,
         latitude=galactic_latitude(position),
         area=(2 * half_side / 3600) ** 2,

@@ -10,6 +10,7 @@ from astropy.nddata import CCDData
 
 from clustercnn.core import pixel_scale_of
 from clustercnn.simulate import _cosmology as cosmology
+from clustercnn.simulate._colours import POPULATIONS
 from clustercnn.simulate._plate import (
     add_bright_stars,
     add_large_galaxy,
@@ -18,8 +19,9 @@ from clustercnn.simulate._plate import (
     ccd_frame,
     plate_scan,
 )
-from clustercnn.simulate._sources import CLASS_NAMES
-from clustercnn.simulate._stamps import add_gaussians, profile_gaussians
+from clustercnn.simulate._sky_catalog import SkyCatalog, traits_of
+from clustercnn.simulate._sources import CLASS_NAMES, SUBCLASS_NAMES
+from clustercnn.simulate._stamps import MIXTURES, add_gaussians, profile_gaussians
 from clustercnn.simulate._wcs import place_on, tangent_header
 from clustercnn.simulate.galactic import extinction
 
@@ -35,6 +37,11 @@ SKY_BRIGHTNESS = 20.8
 
 BRIGHT_STAR = 8.5
 """R magnitude down to which the X-ray side knows the stars of a field."""
+
+STAR_SHAPE = ((0.82, 1.0), (0.18, 2.3))
+"""
+Weights and widths, in units of the core, of the Gaussians that make up a star.
+"""
 
 # magnitudes beyond the depth to which objects are drawn: together they still make a texture
 _BEYOND_DEPTH = 1.2
@@ -157,50 +164,16 @@ def characteristic_magnitude(redshift):
     return -21.3 + modulus + correction - 0.9 * redshift
 
 
-class _Catalog:
-    """
-    Small objects to draw: profile, place, magnitude, shape.
-    """
-
-    def __init__(self):
-        self._rows = {'point': [], 'disk': [], 'bulge': []}
-
-    def add(self, kind, x, y, magnitude, radius=0.0, axis_ratio=1.0, angle=0.0):
-        columns = np.broadcast_arrays(*np.atleast_1d(x, y, magnitude, radius, axis_ratio, angle))
-        self._rows[kind].append(np.stack(columns).astype(float))
-
-    def add_galaxies(self, x, y, magnitude, radius, bulge_fraction, rng):
-        n = len(x)
-        bulge = rng.random(n) < bulge_fraction
-        axis_ratio = np.where(bulge, rng.uniform(0.55, 1, n), rng.uniform(0.2, 1, n))
-        angle = rng.uniform(0, np.pi, n)
-        for kind, chosen in (('bulge', bulge), ('disk', ~bulge)):
-            columns = (c[chosen] for c in (x, y, magnitude, radius, axis_ratio, angle))
-            self.add(kind, *columns)
-
-    def drop_brighter(self, magnitude):
-        self._rows['point'] = [rows[:, rows[2] >= magnitude] for rows in self._rows['point']]
-
-    def dim(self, extinction):
-        for kind in self._rows:
-            rows = self.rows(kind)
-            rows[2] += extinction(rows[0], rows[1])
-            self._rows[kind] = [rows]
-
-    def rows(self, kind):
-        return np.concatenate([np.zeros((6, 0)), *self._rows[kind]], axis=1)
-
-
 def _draw_from(cumulative, values, n, rng):
     total = np.concatenate([[0.0], np.cumsum(cumulative)])
     return np.interp(rng.random(n) * total[-1], total, values)
 
 
-def _add_field_galaxies(catalog, half_side, faintest, rng):
+def add_field_galaxies(catalog, half_side, faintest, rng, counts=galaxy_number_counts):
     area = (2 * half_side / 3600) ** 2
     edges = np.linspace(12.5, faintest, 101)
     middle = (edges[1:] + edges[:-1]) / 2
-    number = galaxy_number_counts(middle) * (edges[1] - edges[0]) * area
+    number = counts(middle) * (edges[1] - edges[0]) * area
     n = rng.poisson(number.sum())
     magnitude = _draw_from(number, edges, n, rng)
     x, y = rng.uniform(-half_side, half_side, (2, n))
@@ -221,17 +194,17 @@ def _half_light_radius(magnitude, rng):
     return np.clip(10**log_radius, 0.15, 40.0)
 
 
-def _add_stars(catalog, half_side, faintest, latitude, rng):
+def add_stars(catalog, half_side, faintest, latitude, rng):
     area = (2 * half_side / 3600) ** 2
     edges = np.linspace(4.0, faintest, 161)
     number = np.diff(star_number_counts(edges, latitude)) * area
     n = rng.poisson(number.sum())
     magnitude = _draw_from(number, edges, n, rng)
     x, y = rng.uniform(-half_side, half_side, (2, n))
-    catalog.add('point', x, y, magnitude)
+    catalog.add('point', x, y, magnitude, traits=traits_of('star'))
 
 
-def _add_cluster_members(catalog, cluster, faintest, rng):
+def add_cluster_members(catalog, cluster, faintest, rng):
     redshift, outer = float(cluster['redshift']), float(cluster['radius_500'])
     bright = float(characteristic_magnitude(redshift))
     # the brightest galaxy: 2 mag above L*, brighter in heavier clusters (Lin & Mohr 2004)
@@ -243,7 +216,8 @@ def _add_cluster_members(catalog, cluster, faintest, rng):
     ratio = rng.uniform(0.6, 0.95)
     place = cluster['x'] + shift[0], cluster['y'] + shift[1]
     if magnitude < faintest:
-        catalog.add('bulge', *place, magnitude, radius, ratio, angle)
+        traits = traits_of('red', redshift, magnitude - bright)
+        catalog.add('bulge', *place, magnitude, radius, ratio, angle, traits)
 
     # Schechter function of slope -1; richness counts the galaxies above 0.2 L*
     dimmest = max(10 ** (-0.4 * (faintest - bright)), 0.005)
@@ -267,45 +241,64 @@ def _add_cluster_members(catalog, cluster, faintest, rng):
     cos, sin = np.cos(cluster['angle']), np.sin(cluster['angle'])
     size = float(cosmology.angular_size(0.0045, redshift))
     radius = size * luminosity**0.5 * 10 ** (0.2 * rng.standard_normal(n))
+    relative = -2.5 * np.log10(np.maximum(luminosity, 1e-6))
     catalog.add_galaxies(
         cluster['x'] + along * cos - across * sin,
         cluster['y'] + along * sin + across * cos,
-        bright - 2.5 * np.log10(np.maximum(luminosity, 1e-6)),
+        bright + relative,
         np.maximum(radius, 0.2),
         0.75,
         rng,
+        traits_of('member', redshift, relative, distance / outer),
     )
 
 
-def _fill_catalog(rows, half_side, faintest, latitude, rng, bright_stars):
-    catalog = _Catalog()
-    _add_field_galaxies(catalog, half_side, faintest, rng)
-    _add_stars(catalog, half_side, faintest, latitude, rng)
+def fill_catalog(
+    rows,
+    half_side,
+    faintest,
+    latitude,
+    rng,
+    counts=galaxy_number_counts,
+    *,
+    bright_stars=None,
+    depth=None,
+):
+    catalog = SkyCatalog()
+    add_field_galaxies(catalog, half_side, faintest, rng, counts)
+    add_stars(catalog, half_side, faintest, latitude, rng)
     if bright_stars is not None:
         catalog.drop_brighter(BRIGHT_STAR)
-        catalog.add('point', *bright_stars)
-    _add_counterparts(catalog, rows, faintest, rng)
+        catalog.add('point', *bright_stars, traits=traits_of('star'))
+    add_counterparts(catalog, rows, faintest, rng)
+    if depth is not None:
+        catalog.dim(lambda x, y: extinction(depth(x, y)))
     return catalog
 
 
-def _add_counterparts(catalog, rows, faintest, rng):
+def add_counterparts(catalog, rows, faintest, rng):
     # injected clusters may come without a redshift, of which the optical sky knows nothing
     known = (rows['class'] == CLASS_NAMES.index('cluster')) & np.isfinite(rows['mass'])
     for cluster in rows[known & np.isfinite(rows['redshift'])]:
-        _add_cluster_members(catalog, cluster, faintest, rng)
+        add_cluster_members(catalog, cluster, faintest, rng)
     point = rows[rows['class'] == CLASS_NAMES.index('point')]
     seen = point[point['magnitude'] < faintest]
-    catalog.add('point', seen['x'], seen['y'], seen['magnitude'])
+    coronal = seen['subclass'] == SUBCLASS_NAMES.index('star')
+    # a nucleus of unknown redshift has the colours of a usual one
+    traits = traits_of('nucleus', np.nan_to_num(seen['redshift'], nan=1.0))
+    traits = (np.where(coronal, POPULATIONS.index('coronal'), traits[0]), *traits[1:])
+    catalog.add('point', seen['x'], seen['y'], seen['magnitude'], traits=traits)
     # active members off the centre sit in a galaxy of their own
     members = point[np.isnan(point['magnitude']) & (point['redshift'] > 0)]
     if len(members):
-        magnitude = characteristic_magnitude(members['redshift']) + rng.normal(0, 0.7, len(members))
+        relative = rng.normal(0, 0.7, len(members))
+        magnitude = characteristic_magnitude(members['redshift']) + relative
         parents = rows[members['parent'] - 1]
         away = np.hypot(members['x'] - parents['x'], members['y'] - parents['y']) > 3
         chosen = away & (magnitude < faintest)
-        catalog.add(
-            'bulge', members['x'][chosen], members['y'][chosen], magnitude[chosen], 0.8, 0.8
-        )
+        columns = members['x'], members['y'], magnitude
+        traits = traits_of('red', members['redshift'][chosen], relative[chosen])
+        catalog.add('bulge', *(c[chosen] for c in columns), 0.8, 0.8, traits=traits)
 
 
 def simulate_optical(
@@ -340,15 +333,20 @@ def simulate_optical(
         In adu, with a TAN WCS.
     """
     pixel = float(config.optical_pixel_scale.value)
-    side = min(field, float(config.optical_size.to_value(u.arcmin))) * 60
-    n = int(np.ceil(side / pixel))
+    n = pixels_of(config, field)
     half_side = n * pixel / 2
-    width, noise = _width_and_noise(config, pixel)
+    look = _look(config, pixel)
     faintest = config.optical_depth + _BEYOND_DEPTH
 
-    catalog = _fill_catalog(sources, half_side + 20, faintest, latitude, rng, bright_stars)
-    if depth is not None:
-        catalog.dim(lambda x, y: extinction(depth(x, y)))
+    catalog = fill_catalog(
+        sources,
+        half_side + 20,
+        faintest,
+        latitude,
+        rng,
+        bright_stars=bright_stars,
+        depth=depth,
+    )
     offset = config.optical_offset * rng.standard_normal(2)
     center = (n - 1) / 2
     image = np.zeros((n, n))
@@ -356,7 +354,8 @@ def simulate_optical(
     def place(x, y, angle):
         return (x + offset[0]) / pixel + center, (y + offset[1]) / pixel + center, angle
 
-    _draw(image, catalog, sources, place=place, pixel=pixel, width=width, noise=noise, rng=rng)
+    draw_sky(image, catalog, large_galaxies(sources, rng), place=place, rng=rng, **look)
+    noise = look['noise']
     if config.optical == 'plate':
         data = plate_scan(image, noise=noise, contrast=config.optical_contrast, rng=rng)
     else:
@@ -367,54 +366,140 @@ def simulate_optical(
     return CCDData(data, unit=u.adu, wcs=wcs, meta=header)
 
 
-def _width_and_noise(config, pixel):
+def pixels_of(config, field):
     """
-    Return the width of a star in pixels, and the noise a pixel that gives the depth.
+    Return how many pixels an optical image has along a side.
+
+    Parameters
+    ----------
+    config : `~clustercnn.simulate.SimulationConfig`
+        Pixel scale and largest side.
+    field : float
+        Side of the X-ray field in arcmin.
+
+    Returns
+    -------
+    n : int
+        Pixels.
+    """
+    side = min(field, float(config.optical_size.to_value(u.arcmin))) * 60
+    return int(np.ceil(side / float(config.optical_pixel_scale.value)))
+
+
+def _look(config, pixel):
+    """
+    Return the pixel, the width of a star in pixels, and the noise a pixel that gives the depth.
     """
     width = float(config.optical_seeing.value) / 2.3548 / pixel
     # three sigma on a plate is what the eye sees; CCD depths are quoted at five
     limit = 3.0 if config.optical == 'plate' else 5.0
     faint_flux = 10 ** (-0.4 * (config.optical_depth - SKY_BRIGHTNESS)) / pixel**2
-    return width, faint_flux / (limit * np.sqrt(4 * np.pi * (width**2 + 1 / 12)))
+    noise = faint_flux / (limit * np.sqrt(4 * np.pi * (width**2 + 1 / 12)))
+    return {'pixel': pixel, 'width': width, 'noise': noise}
 
 
-def _draw(image, catalog, sources, *, place, pixel, width, noise, rng):
+def large_galaxies(sources, rng):
+    """
+    Return the nearby galaxies among X-ray sources, for `draw_sky`.
+
+    Parameters
+    ----------
+    sources : structured `~numpy.ndarray`
+        Rows of `~clustercnn.simulate._sources.SourceList`.
+    rng : `~numpy.random.Generator` or None
+        Source of the draws of their arms.
+
+    Returns
+    -------
+    galaxies : list of dict
+        One each.
+    """
+    return [
+        {
+            'x': row['x'],
+            'y': row['y'],
+            'angle': row['angle'],
+            'magnitude': row['magnitude'],
+            'radius': row['size'],
+            'axis_ratio': row['axis_ratio'],
+            'elliptical': bool(row['flavour']),
+            'rng': rng,
+        }
+        for row in sources[sources['class'] == CLASS_NAMES.index('galaxy')]
+    ]
+
+
+def draw_sky(
+    image,
+    catalog,
+    galaxies,
+    *,
+    place,
+    pixel,
+    width,
+    noise,
+    rng,
+    sky=SKY_BRIGHTNESS,
+    wings=None,
+    sizes=None,
+):
     """
     Add a catalogue, the wings of its bright stars, and nearby galaxies to an image.
+
+    Parameters
+    ----------
+    image : (ny, nx) `~numpy.ndarray` of float
+        Changed in place; 1 is the sky.
+    catalog : object
+        Its ``rows(kind)`` gives x, y, magnitude, radius in arcsec, axis ratio and angle for each
+        profile of `~clustercnn.simulate._stamps.MIXTURES`.
+    galaxies : sequence of dict
+        Arguments of `~clustercnn.simulate._plate.add_large_galaxy`, with a magnitude instead of
+        a flux.
+    place : callable
+        From x, y in arcsec and an angle to pixels and the angle in the image.
+    pixel : float
+        In arcsec.
+    width : float
+        Of a star in pixels.
+    noise : float
+        A pixel, in units of the sky.
+    rng : `~numpy.random.Generator`
+        Source of the draws.
+    sky : float, optional
+        Magnitude of a square arcsec of it.
+    wings : dict, optional
+        How the wings of bright stars end, see `~clustercnn.simulate._plate.add_bright_stars`.
+    sizes : sequence of int, optional
+        Of the stamps, see `~clustercnn.simulate._stamps.add_gaussians`.
     """
     gaussians = []
     bright = None
-    for kind in ('point', 'disk', 'bulge'):
+    for kind in MIXTURES:
         x, y, magnitude, radius, axis_ratio, angle = catalog.rows(kind)
         x, y, angle = place(x, y, angle)
-        flux = 10 ** (-0.4 * (magnitude - SKY_BRIGHTNESS))
+        flux = 10 ** (-0.4 * (magnitude - sky))
         if kind == 'point':
             chosen = magnitude < 15.5
             bright = x[chosen], y[chosen], flux[chosen]
-            seeing = ((0.82, width), (0.18, 2.3 * width))
+            seeing = STAR_SHAPE
         else:
-            seeing = ((1.0, 1.1 * width),)
+            seeing = ((1.0, 1.1),)
+        seeing = [(weight, scale * width) for weight, scale in seeing]
         gaussians.append(
             profile_gaussians(
                 kind, x, y, flux / pixel**2, radius / pixel, axis_ratio, angle, seeing=seeing
             )
         )
-    add_gaussians(image, *np.concatenate(gaussians, axis=1), faintest=0.15 * noise)
-    add_bright_stars(image, *bright, pixel=pixel, angle=rng.normal(0, 0.05))
-    for row in sources[sources['class'] == CLASS_NAMES.index('galaxy')]:
-        x, y, angle = place(row['x'], row['y'], row['angle'])
-        add_large_galaxy(
-            image,
-            x,
-            y,
-            10 ** (-0.4 * (row['magnitude'] - SKY_BRIGHTNESS)),
-            radius=row['size'],
-            axis_ratio=row['axis_ratio'],
-            angle=angle,
-            elliptical=bool(row['flavour']),
-            pixel=pixel,
-            rng=rng,
-        )
+    stamps = {} if sizes is None else {'sizes': sizes}
+    add_gaussians(image, *np.concatenate(gaussians, axis=1), faintest=0.15 * noise, **stamps)
+    spikes = rng.normal(0, 0.05)
+    add_bright_stars(image, *bright, pixel=pixel, angle=spikes, **(wings or {}))
+    for galaxy in galaxies:
+        shape = dict(galaxy)
+        x, y, angle = place(*(shape.pop(name) for name in ('x', 'y', 'angle')))
+        flux = 10 ** (-0.4 * (shape.pop('magnitude') - sky))
+        add_large_galaxy(image, x, y, flux, angle=angle, pixel=pixel, **shape)
 
 
 def inject_optical(frame, sources, *, config, position, rng):
@@ -446,15 +531,38 @@ def inject_optical(frame, sources, *, config, position, rng):
         A copy; pixels that no source reaches are as they were.
     """
     pixel = float(pixel_scale_of(frame.wcs.celestial).value)
-    width, noise = _width_and_noise(config, pixel)
-    catalog = _Catalog()
-    _add_counterparts(catalog, sources, config.optical_depth + _BEYOND_DEPTH, rng)
+    look = _look(config, pixel)
+    catalog = SkyCatalog()
+    add_counterparts(catalog, sources, config.optical_depth + _BEYOND_DEPTH, rng)
     light = np.zeros(frame.shape)
 
     def place(x, y, angle):
         return place_on(frame.wcs, position, x, y, angle)
 
-    _draw(light, catalog, sources, place=place, pixel=pixel, width=width, noise=noise, rng=rng)
+    draw_sky(light, catalog, large_galaxies(sources, rng), place=place, rng=rng, **look)
+    return add_light(frame, light, look['noise'], config.optical)
+
+
+def add_light(frame, light, noise, kind):
+    """
+    Return a frame with light added, in the terms of its noise.
+
+    Parameters
+    ----------
+    frame : `~astropy.nddata.CCDData`
+        Left as it is.
+    light : (ny, nx) `~numpy.ndarray`
+        To add, in units of the sky.
+    noise : float
+        Noise a pixel that the spread of the frame about its median stands for, in the same units.
+    kind : {'plate', 'ccd'}
+        What the frame is.
+
+    Returns
+    -------
+    frame : `~astropy.nddata.CCDData`
+        A copy; pixels without light, masked ones and those that are not finite are as they were.
+    """
     data = np.asarray(frame.data, dtype=float)
     good = np.isfinite(data)
     if frame.mask is not None:
@@ -465,7 +573,7 @@ def inject_optical(frame, sources, *, config, position, rng):
     touched = good & (light > 0)
     if spread > 0 and touched.any():
         ceiling = float(data[good].max())
-        add = add_to_plate if config.optical == 'plate' and ceiling > sky > 0 else add_to_ccd
+        add = add_to_plate if kind == 'plate' and ceiling > sky > 0 else add_to_ccd
         data[touched] = add(data[touched], light[touched], sky, spread / noise, ceiling)
     new = frame.copy()
     new.data = data.astype(frame.data.dtype)

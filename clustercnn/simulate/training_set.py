@@ -149,7 +149,9 @@ def _finished(folder, seed, mission, config):
         return None
     facts = json.loads((folder / 'field.json').read_text())
     row = json.loads((folder / 'summary.json').read_text())
-    if (facts['seed'], row['mission'], facts['config']) != (seed, mission.name, config.to_dict()):
+    # settings that are newer than the folder have their defaults there
+    settings = SimulationConfig.from_dict(facts['config'])
+    if (facts['seed'], row['mission'], settings) != (seed, mission.name, config):
         msg = (
             f'{folder}: holds a field of another seed, mission or configuration; '
             f'choose another folder or ask to overwrite it'

@@ -60,15 +60,15 @@ class Streams:
     ----------
     photons : `~numpy.random.Generator`
         Photons of the sources, and background.
-    pictures : `~numpy.random.Generator`
-        Places of the photons of uneven gas.
-    frames : `~numpy.random.Generator`
+    pictures : `~numpy.random.Generator`, optional
+        Places of the photons of uneven gas, where there is any.
+    frames : `~numpy.random.Generator`, optional
         Frames of the photons, where they pile up.
     """
 
     photons: object
-    pictures: object
-    frames: object
+    pictures: object = None
+    frames: object = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -418,6 +418,135 @@ def _shapes(results):
     return table(heads, rows, widths='26 30 16 28')
 
 
+def _depths(results):
+    by_survey = {}
+    for row in results['depth']:
+        cells = by_survey.setdefault((row['survey'], f'{row["pixel"]:g}'), {})
+        cells[row['band']] = _span(row['signal to noise'])
+    rows = [
+        (f'``{survey}``', pixel, *(cells.get(band, '') for band in 'griz'))
+        for (survey, pixel), cells in by_survey.items()
+    ]
+    heads = ('survey', 'pixel [arcsec]', *(f'{band}, *simulated*' for band in 'griz'))
+    return table(heads, rows, widths='12 12 19 19 19 19')
+
+
+def _red_sequence(results):
+    rows = []
+    for row in results['red sequence']:
+        for number, name in enumerate(('g-r', 'r-i', 'i-z')):
+            entry = row[name]
+            other = entry.get('start of redMaPPer')
+            rows.append(
+                (
+                    f'{row["redshift"]:g}' if number == 0 else '',
+                    f'{name}, {entry["recovered"][3]} galaxies',
+                    _span(entry['recovered'][:3]),
+                    f'{entry["table"]:.2f}',
+                    '' if other is None else f'{other:.2f}',
+                    f'{entry["elliptical of Coleman et al."]:.2f}',
+                )
+            )
+    heads = (
+        'redshift',
+        '',
+        '*simulated*, from the images',
+        'own table',
+        'start of redMaPPer',
+        'elliptical of Coleman et al.',
+    )
+    return table(heads, rows, widths='10 20 26 12 16 16')
+
+
+def _members(results):
+    rows = [
+        (
+            f'{row["redshift"]:g}',
+            *(_span(row[name], '.0f') for name in ('plate', 'sdss', 'decals', 'lsst')),
+            _span(row['blue']),
+            f'{row["Butcher & Oemler"]:.2f}',
+        )
+        for row in results['members']
+    ]
+    heads = (
+        'redshift',
+        'plate, R 20.8',
+        'SDSS',
+        'DECam Legacy',
+        'LSST, ten years',
+        'blue, *simulated*',
+        'blue in the core, asked for',
+    )
+    return table(heads, rows, widths='10 14 15 15 17 18 12')
+
+
+def _stars(results):
+    rows = [
+        (
+            f'{row["g-i"]:g}',
+            str(row['stars']),
+            _span(row['r-i'], '.3f'),
+            f'{row["published r-i"]:.2f}',
+            _span(row['spread'], '.3f'),
+            f'{row["published spread"]:.2f}',
+        )
+        for row in results['stars']
+    ]
+    heads = (
+        'g-i',
+        'stars',
+        'r-i, *simulated*',
+        'published',
+        'spread, *simulated*',
+        'published',
+    )
+    return table(heads, rows, widths='8 8 26 14 26 14')
+
+
+def _counts_by_band(results):
+    rows = []
+    for row in results['galaxies']['published']:
+        middle, low, high = row['simulated_per_deg2']
+        published = f'{row["published_per_deg2"]} ({row["source"]})'
+        ratio = _span(row['simulated_over_published'])
+        rows.append((row['limit'], f'{middle} [{low}, {high}]', published, ratio))
+    heads = ('limit', '*simulated* a deg2', 'published a deg2', '*simulated* over published')
+    return table(heads, rows, widths='16 28 32 24')
+
+
+def _real_colours(results):
+    rows = []
+    for row in results['real colours']:
+        low, high = row['r']
+        rows.append(
+            (
+                row['what'],
+                f'r {low:g}-{high:g}',
+                *(
+                    f'{_span(row[side][:3])}, {row[side][3]} galaxies; '
+                    f'{row[f"{side} 16 to 84 %"][0]:.2f} to {row[f"{side} 16 to 84 %"][1]:.2f}'
+                    for side in ('real', 'simulated')
+                ),
+            )
+        )
+    heads = ('g-r of', '', 'real: median; 16 to 84 %', '*simulated*')
+    return table(heads, rows, widths='24 12 32 32')
+
+
+def _characteristic(results):
+    rows = [
+        (f'{row["redshift"]:g}', f'{row["simulated"]:.1f}', f'{row["redMaPPer"]:.1f}')
+        for row in results['characteristic i']
+    ]
+    return table(('redshift', '*simulated* i of L*', 'redMaPPer'), rows, widths='30 35 35')
+
+
+def _band_speed(results):
+    rows = [(f'``{row["survey"]}``', _span(row['seconds a band'])) for row in results['speed']]
+    heads = ('survey', 'CPU seconds a band of 2000 x 2000 pixels of 1 arcsec')
+    return table(heads, rows, widths='30 70')
+
+
 _PARTS = {
     'pile-up': ('structure.json', _pile_up),
     'rare': ('structure.json', _rare),
@@ -437,6 +566,14 @@ _PARTS = {
     'stamps': ('stamps.json', _stamps),
     'gives-away': ('stamps.json', _gives_away),
     'speed': ('speed.json', _speed),
+    'band-depths': ('bands.json', _depths),
+    'red-sequence': ('bands.json', _red_sequence),
+    'members': ('bands.json', _members),
+    'star-locus': ('bands.json', _stars),
+    'band-counts': ('bands.json', _counts_by_band),
+    'real-colours': ('bands.json', _real_colours),
+    'band-speed': ('bands.json', _band_speed),
+    'characteristic': ('colours.json', _characteristic),
 }
 
 

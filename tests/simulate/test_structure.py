@@ -307,6 +307,29 @@ def test_clouds_hide_stars_on_the_plate():
     assert float(extinction(1.0)) == pytest.approx(2.26, abs=0.01)
 
 
+def test_bands_show_the_bright_stars_that_the_xrays_know():
+    config = SimulationConfig(
+        target='none',
+        optical='ccd',
+        optical_bands='sdss',
+        optical_pixel_scale=2 * u.arcsec,
+        optical_size=20 * u.arcmin,
+        position=PLANE,
+        cloud_rate=0.0,
+    )
+    for seed in range(12):
+        x, y, _ = draw_sky(get_mission('xmm'), config, FieldStreams(seed)).stars
+        near = (np.abs(x) < 500) & (np.abs(y) < 500)
+        if near.any():
+            break
+    image = simulate_field(seed=seed, config=config).optical_bands['r']
+    middle = (np.array(image.shape) - 1) / 2
+    rows, columns = np.rint(middle[0] + y[near] / 2), np.rint(middle[1] + x[near] / 2)
+    for row, column in zip(rows.astype(int), columns.astype(int), strict=True):
+        piece = image.data[row - 4 : row + 5, column - 4 : column + 5]
+        assert piece.max() > 3 * np.percentile(image.data, 99.5)
+
+
 def test_bright_stars_have_the_density_of_the_plate():
     rng = np.random.default_rng(3)
     stars = [draw_bright_stars(half_side=3600.0, latitude=40.0, rng=rng) for _ in range(60)]

@@ -32,7 +32,7 @@ from clustercnn.simulate import (
 from clustercnn.simulate import _cosmology as cosmology
 from clustercnn.simulate._sources import SourceList
 from clustercnn.simulate.clusters import mass_from_luminosity, radius_500, richness_from_mass
-from clustercnn.simulate.optical import _add_field_galaxies, _add_stars, _Catalog
+from clustercnn.simulate.optical import SkyCatalog, add_field_galaxies, add_stars
 from clustercnn.simulate.populations import draw_point_sources
 
 HERE = Path(__file__).resolve().parent
@@ -54,16 +54,16 @@ def drawn_densities():
     for name, fill, table in (
         (
             'galaxies',
-            lambda catalog: _add_field_galaxies(catalog, half_side, faintest, rng),
+            lambda catalog: add_field_galaxies(catalog, half_side, faintest, rng),
             lambda low, high: _integral(galaxy_number_counts, low, high),
         ),
         (
             'stars at latitude 45',
-            lambda catalog: _add_stars(catalog, half_side, faintest, 45.0, rng),
+            lambda catalog: add_stars(catalog, half_side, faintest, 45.0, rng),
             lambda low, high: float(np.diff(star_number_counts([low, high], 45.0))[0]),
         ),
     ):
-        catalog = _Catalog()
+        catalog = SkyCatalog()
         fill(catalog)
         magnitude = np.concatenate([catalog.rows(kind)[2] for kind in ('point', 'disk', 'bulge')])
         rows[name] = []
