@@ -43,7 +43,8 @@ def spread(batch):
     Notes
     -----
     Parameters are copied to each device and gradients are summed over them by the compiler
-    (`jax.sharding`). Sums are then taken in another order than on one device.
+    (`jax.sharding`). Sums are then taken in another order than on one device. It is GPUs that
+    gain: of CPUs each computes the whole batch, since they take it tile by tile.
 
     Examples
     --------

@@ -287,14 +287,16 @@ def _batches(dataset, order, batch_size):
     """
     Yield rows and batch, each of which is gathered while the one before is learnt from.
     """
+
+    def gather(rows):
+        return spread(take(dataset, rows, batch_size))
+
     parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     with ThreadPoolExecutor(1) as reader:
-        coming = [reader.submit(take, dataset, rows, batch_size) for rows in parts[:1]]
+        coming = [reader.submit(gather, rows) for rows in parts[:1]]
         for number, rows in enumerate(parts, 1):
             batch = coming.pop().result()
-            coming = [
-                reader.submit(take, dataset, r, batch_size) for r in parts[number : number + 1]
-            ]
+            coming = [reader.submit(gather, following) for following in parts[number : number + 1]]
             yield rows, batch
 
 

@@ -15,12 +15,19 @@ PROGRAM = """
 import json, sys
 import jax, numpy as np
 from clustercnn import Classifier
+from clustercnn.network import tiles
 from clustercnn.testing import tiny_labels, tiny_stack
-from clustercnn.training.devices import spread
+from clustercnn.training import loop
+
+if len(jax.local_devices()) > 1:
+    # whole batches, as GPUs take them
+    tiles.on_cpu = lambda: False
+
 
 def n_devices(n_items):
-    mask = spread({'_mask': np.ones(n_items, 'f4')})['_mask']
-    return len(jax.numpy.asarray(mask).devices())
+    data = {'features': np.ones((n_items, 1), 'f4')}
+    ((_, batch),) = loop._batches(data, np.arange(n_items), n_items)
+    return len(jax.numpy.asarray(batch['_mask']).devices())
 
 
 sizes = {n_items: n_devices(n_items) for n_items in (4, 5)}
