@@ -12,7 +12,7 @@ import pytest
 
 from clustercnn import Classifier, _classifier_spool, _classifier_training, pipeline
 from clustercnn.cli import main
-from clustercnn.exceptions import TableReadError
+from clustercnn.exceptions import TableReadError, TrainingError
 from clustercnn.network import flatten
 from clustercnn.testing import tiny_labels, tiny_stack
 
@@ -78,6 +78,20 @@ def test_a_band_of_some_files_is_missing_in_the_others(tmp_path):
     classifier = Classifier(**OPTIONS).fit_files([*paths, tmp_path / 'both.h5'], labels)
     assert set(classifier.inputs.band_names) == set(stack.band_names)
     assert classifier.metadata['counts']['used'] == 40
+
+
+def test_a_training_goes_on_from_a_checkpoint_whatever_it_reads(tmp_path):
+    stack, labels = tiny_stack(40), tiny_labels(40)
+    paths = write(stack, tmp_path, (0, 25), (25, 40))
+    state = tmp_path / 'state'
+    whole = Classifier(**OPTIONS).fit(stack, labels, checkpoint=state)
+    before = (state / 'member-0.safetensors').stat().st_mtime_ns
+    again = Classifier(**OPTIONS).fit_files(paths, labels, checkpoint=state)
+    # nothing was left to do
+    assert (state / 'member-0.safetensors').stat().st_mtime_ns == before
+    assert equal(whole, again)
+    with pytest.raises(TrainingError, match='training_data'):
+        Classifier(**OPTIONS).fit_files(paths, labels[np.arange(39)], checkpoint=state)
 
 
 def test_held_back_cutouts_can_be_given(tmp_path):
