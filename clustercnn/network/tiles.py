@@ -17,8 +17,8 @@ from clustercnn.network.layers import on_cpu
 
 __all__ = ['in_tiles', 'items_per_tile', 'sum_over_tiles']
 
-# bytes of the largest map of a tile: about what the second cache of a core holds
-_LARGEST_MAP = 1 << 20
+# bytes of the largest map of a tile: some of them fit into the second cache of a core
+_LARGEST_MAP = 1 << 19
 # with more items at a time some products of matrices on CPUs go through kernels in which the last
 # bits of a row depend on its place
 _MOST_ITEMS = 32
@@ -58,14 +58,14 @@ def items_per_tile(function, *arguments):
     Returns
     -------
     size : int
-        A power of two up to 32; the largest array on the way has at most 1 MB.
+        A power of two up to 32; the largest array on the way has at most 512 kB.
 
     Examples
     --------
     >>> import jax, jax.numpy as jnp
     >>> from clustercnn.network.tiles import items_per_tile
-    >>> items_per_tile(jnp.cos, jax.ShapeDtypeStruct((1, 512, 256), jnp.float32))
-    2
+    >>> items_per_tile(jnp.cos, jax.ShapeDtypeStruct((1, 512, 64), jnp.float32))
+    4
     """
     largest = _largest(jax.make_jaxpr(function)(*arguments).jaxpr)
     return min(_MOST_ITEMS, 2 ** int(math.log2(max(1, _LARGEST_MAP // max(1, largest)))))

@@ -120,7 +120,7 @@ def match_detections(field, catalog, *, radius, cluster_share):
             names[i], subclasses[i] = 'other', 'fragment'
     table['primary'] = primary
     table.add_column(np.array(names, dtype='U8'), name='class', index=2)
-    table.add_column(np.array(subclasses, dtype='U12'), name='subclass', index=3)
+    table.add_column(np.array(subclasses, dtype='U16'), name='subclass', index=3)
     table.meta = {'simulated': True, 'cluster_share': cluster_share}
     return table
 
@@ -174,6 +174,8 @@ class _Truth:
             if not (self.is_point[top] and away > max(1.5 * reach, core)):
                 if points.sum() >= _MINOR_SHARE * n_source:
                     return best, 'cluster', 'cluster+AGN'
+                if self.subclasses[best - 1] == 'group':
+                    return best, 'cluster', 'group'
                 low = self.redshift[best - 1] < 0.3
                 return best, 'cluster', 'low-z' if low else 'hi-z'
         subclass = str(self.subclasses[top - 1])

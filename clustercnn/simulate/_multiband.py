@@ -11,11 +11,11 @@ from astropy.nddata import CCDData
 from clustercnn.core import pixel_scale_of
 from clustercnn.simulate._colours import BANDS, draw_magnitudes, nearby_galaxy_magnitudes
 from clustercnn.simulate._plate import coadded_frame
+from clustercnn.simulate._sky_catalog import SkyCatalog
 from clustercnn.simulate._stamps import WIDE_SIZES, add_round
 from clustercnn.simulate._wcs import check_frame, place_on, tangent_header
 from clustercnn.simulate.optical import (
     STAR_SHAPE,
-    SkyCatalog,
     add_counterparts,
     add_light,
     draw_sky,
@@ -219,7 +219,9 @@ def _see(bands, catalog, sources, rng):
         yield band, _seen_in(band, catalog, magnitudes), large, offset, stream
 
 
-def simulate_optical_bands(sources, *, config, position, field, latitude, rng, colours):
+def simulate_optical_bands(
+    sources, *, config, position, field, latitude, rng, colours, bright_stars=None, depth=None
+):
     """
     Draw the optical images in several bands that belong to a list of X-ray sources.
 
@@ -239,6 +241,8 @@ def simulate_optical_bands(sources, *, config, position, field, latitude, rng, c
         Source of the draws of the sky in R.
     colours : `~numpy.random.Generator`
         Source of the draws of the colours and of what the bands do to them.
+    bright_stars, depth : object, optional
+        As for `~clustercnn.simulate.optical.simulate_optical`; clouds dim all bands alike.
 
     Returns
     -------
@@ -254,6 +258,8 @@ def simulate_optical_bands(sources, *, config, position, field, latitude, rng, c
         latitude,
         rng,
         deep_galaxy_counts,
+        bright_stars=bright_stars,
+        depth=depth,
     )
     common = config.optical_offset * rng.standard_normal(2)
     return observe_bands(

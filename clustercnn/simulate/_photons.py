@@ -13,18 +13,22 @@ __all__ = [
     'BETA',
     'COMPONENT_DTYPE',
     'LINE',
+    'PICTURE',
     'POINT',
+    'PRINT',
     'RAW',
     'SHELL',
     'draw_photons',
     'pack_origin',
 ]
 
-POINT, BETA, SHELL, ARC, LINE, RAW = range(6)
+POINT, BETA, SHELL, ARC, LINE, RAW, PICTURE, PRINT = range(8)
 # POINT: no extent. BETA: a = core radius, b = beta, c = outer radius, all through the axis ratio.
 # SHELL: a = inner, b = outer radius, c = depth of the modulation along the rim.
 # ARC: annulus sector about (x, y): a = radius, b = width, c = half opening in rad; no PSF.
 # LINE: a = length, b = width, no PSF. RAW: one place on the detector, no PSF, no vignetting.
+# PICTURE: as bright as the picture number `picture`, c = half of its side. PRINT: the same on the
+# detector, no PSF, no vignetting.
 
 COMPONENT_DTYPE = np.dtype(
     [
@@ -38,9 +42,15 @@ COMPONENT_DTYPE = np.dtype(
         ('c', float),
         ('axis_ratio', float),
         ('angle', float),
+        ('picture', np.int32),
     ]
 )
-"""One row a component: a source has one or several."""
+"""
+One row a component: a source has one or several. A `BETA` component with a ``picture`` above 0
+has the shape of that picture instead, drawn from a generator of its own.
+"""
+
+_NOT_FOCUSED = (RAW, LINE, ARC, PRINT)
 
 
 def _shape_offsets(rows, kind, rng):
@@ -89,7 +99,27 @@ def _scatter(x, y, psf, rng):
     return x + along * cos - across * sin, y + along * sin + across * cos
 
 
-def draw_photons(components, *, psf, response, live, pixel, center, rng):
+def _picture_offsets(rows, pictures, rng):
+    """
+    Return places on the pictures of the photons, uniform within a cell.
+    """
+    x, y = np.zeros(len(rows)), np.zeros(len(rows))
+    for number in np.unique(rows['picture']):
+        chosen = np.flatnonzero(rows['picture'] == number)
+        picture = pictures[number - 1]
+        total = np.cumsum(picture.ravel(), dtype=float)
+        cell = np.searchsorted(total, rng.random(len(chosen)) * total[-1], side='right')
+        line, column = np.divmod(np.minimum(cell, picture.size - 1), picture.shape[1])
+        x[chosen] = (column + rng.random(len(chosen))) / picture.shape[1] * 2 - 1
+        y[chosen] = (line + rng.random(len(chosen))) / picture.shape[0] * 2 - 1
+    cos, sin = np.cos(rows['angle']), np.sin(rows['angle'])
+    x, y = rows['c'] * x, rows['c'] * y
+    return x * cos - y * sin, x * sin + y * cos
+
+
+def draw_photons(
+    components, *, psf, response, live, pixel, center, rng, pictures=(), picture_rng=None, keep=None
+):
     """
     Draw the detected photons of all components.
 
@@ -110,6 +140,14 @@ def draw_photons(components, *, psf, response, live, pixel, center, rng):
         Pixel coordinates (x, y) of the optical axis, 0-based.
     rng : `~numpy.random.Generator`
         Source of the draws.
+    pictures : sequence of (m, m) `~numpy.ndarray`, optional
+        What the components with a ``picture`` look like.
+    picture_rng : `~numpy.random.Generator`, optional
+        Where the photons fall on the pictures of components of kind `BETA`; so that those of
+        all other components are as they would be without pictures.
+    keep : callable, optional
+        Takes the sources and the places (x, y in arcsec) of the registered photons that came
+        through the mirror, and says of each whether it makes an event of its own.
 
     Returns
     -------
@@ -126,7 +164,15 @@ def draw_photons(components, *, psf, response, live, pixel, center, rng):
         dx, dy = _shape_offsets(rows[chosen], kind, rng)
         x[chosen] += dx
         y[chosen] += dy
-    focused = np.flatnonzero(np.isin(rows['kind'], (POINT, BETA, SHELL)))
+    # after the draws for the smooth profile, so that nothing that follows is drawn otherwise
+    for chosen, one_rng in (
+        (np.flatnonzero((rows['kind'] == BETA) & (rows['picture'] > 0)), picture_rng),
+        (np.flatnonzero(np.isin(rows['kind'], (PICTURE, PRINT))), rng),
+    ):
+        if len(chosen):
+            dx, dy = _picture_offsets(rows[chosen], pictures, one_rng)
+            x[chosen], y[chosen] = rows['x'][chosen] + dx, rows['y'][chosen] + dy
+    focused = np.flatnonzero(~np.isin(rows['kind'], _NOT_FOCUSED))
     x[focused], y[focused] = _scatter(x[focused], y[focused], psf, rng)
 
     ny, nx = response.shape
@@ -134,10 +180,12 @@ def draw_photons(components, *, psf, response, live, pixel, center, rng):
     line = np.floor(y / pixel + center[1] + 0.5)
     inside = (column >= 0) & (column < nx) & (line >= 0) & (line < ny)
     index = np.where(inside, line * nx + column, 0).astype(np.int64)
-    chance = np.where(
-        np.isin(rows['kind'], (RAW, LINE, ARC)), live.ravel()[index], response.ravel()[index]
-    )
+    unfocused = np.isin(rows['kind'], _NOT_FOCUSED)
+    chance = np.where(unfocused, live.ravel()[index], response.ravel()[index])
     kept = inside & (rng.random(len(rows)) < chance)
+    if keep is not None:
+        through = np.flatnonzero(kept & ~unfocused)
+        kept[through] = keep(rows['source'][through], x[through], y[through])
     return rows['source'][kept].astype(np.int64), index[kept]
 
 

@@ -27,6 +27,11 @@ SUBCLASS_NAMES = (
     'stray light',
     'spurious',
     'fragment',
+    'group',
+    'diffuse',
+    'plerion',
+    'dark cloud',
+    'optical loading',
 )
 
 _SOURCE_DTYPE = np.dtype(
@@ -56,7 +61,7 @@ _NAN_FIELDS = ('core_radius', 'redshift', 'luminosity', 'mass', 'radius_500', 'r
 
 class SourceList:
     """
-    Collects sources and their components.
+    Collects sources, their components, and the pictures of those that have one.
 
     Source numbers start at 1: 0 stands for the background.
     """
@@ -64,6 +69,7 @@ class SourceList:
     def __init__(self):
         self._sources = []
         self._components = []
+        self.pictures = []
         self.n_sources = 0
 
     def add(self, name, subclass, *, n=1, **columns):
@@ -123,6 +129,92 @@ class SourceList:
         for field, value in columns.items():
             rows[field] = value
         self._components.append(rows)
+
+    def brighten(self, number, factor):
+        """
+        Multiply the flux of one source, in X-rays and in visible light.
+
+        Parameters
+        ----------
+        number : int
+            Of the source.
+        factor : float
+            Above 0.
+        """
+        first = 1
+        for rows in self._sources:
+            here = slice(max(0, number - first), max(0, number - first + 1))
+            rows['flux'][here] *= factor
+            rows['n_expected'][here] *= factor
+            rows['magnitude'][here] -= 2.5 * np.log10(factor)
+            first += len(rows)
+            if number < first:
+                break
+        for rows in self._components:
+            rows['n_expected'][rows['source'] == number] *= factor
+
+    def reshape(self, numbers, kind, choose):
+        """
+        Give components of one kind the shape of a picture.
+
+        Parameters
+        ----------
+        numbers : array of int
+            Numbers of the sources they belong to.
+        kind : int
+            As in `clustercnn.simulate._photons`.
+        choose : callable
+            Takes a component, returns the number of its picture, 0 for none.
+        """
+        for rows in self._components:
+            chosen = (rows['kind'] == kind) & np.isin(rows['source'], numbers)
+            for i in np.flatnonzero(chosen):
+                rows['picture'][i] = choose(rows[i])
+
+    def add_picture(self, picture):
+        """
+        Add what components may look like and return its number.
+
+        Parameters
+        ----------
+        picture : (m, m) `~numpy.ndarray`
+            Surface brightness, not negative, in any unit; y first.
+
+        Returns
+        -------
+        number : int
+            From 1, for the column ``picture`` of components.
+        """
+        # whole numbers, so that the last bit of a Fourier transform decides on no photon
+        steps = 2**20 / float(np.max(picture))
+        self.pictures.append(np.rint(np.asarray(picture) * steps).astype(np.int64))
+        return len(self.pictures)
+
+    def add_pictured(self, source, kind, place, n_expected, picture, *, half_side, angle=0.0):
+        """
+        Add a component that looks like a picture.
+
+        Parameters
+        ----------
+        source : (1,) array of int
+            Number of the source.
+        kind : int
+            `PICTURE` or `PRINT` of `clustercnn.simulate._photons`.
+        place : tuple of float
+            Middle in arcsec.
+        n_expected : float
+            Counts for a perfect on-axis exposure.
+        picture : (m, m) `~numpy.ndarray`
+            As for `add_picture`.
+        half_side : float
+            Of the picture, in arcsec.
+        angle : float, optional
+            By which it is turned, in rad.
+        """
+        number = self.add_picture(picture)
+        self.add_components(
+            source, kind, *place, n_expected, c=half_side, angle=angle, picture=number
+        )
 
     def sources(self):
         """

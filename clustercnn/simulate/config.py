@@ -33,14 +33,28 @@ RANDOMISED_RANGES = {
     'probability_no_exposure_map': 0.08,
     'probability_ccd': 0.35,
     'probability_one_camera': 0.45,
+    'low_latitude_share': 0.15,
+    'bright_point_share': 0.25,
+    'group_rate': (0.02, 0.3),
 }
 """
 Ranges of `SimulationConfig.randomised`: factors, depths and widths are drawn
 log-uniformly (magnitudes uniformly) between the two numbers; exposure and
-pixel scale use the ranges of the mission.
+pixel scale use the ranges of the mission. Shares are the same for every draw.
 """
 
-_TARGETS = ('random', 'none', 'cluster', 'point', 'galaxy', 'shell')
+_TARGETS = (
+    'random',
+    'none',
+    'cluster',
+    'point',
+    'galaxy',
+    'shell',
+    'group',
+    'diffuse',
+    'plerion',
+)
+_FILTERS = ('thin', 'medium', 'thick', None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,8 +71,8 @@ class SimulationConfig:
     roll : `~astropy.units.Quantity`, optional
         Position angle of the detector; drawn if not given.
     position : tuple of float, optional
-        Right ascension and declination of the axis in deg; drawn at Galactic
-        latitudes beyond 15 deg if not given.
+        Right ascension and declination of the axis in deg; drawn if not given, mostly at
+        Galactic latitudes beyond 15 deg.
     cameras : tuple of str, optional
         Names of the cameras to sum; by default all of the mission.
     background_factor : float
@@ -88,9 +102,32 @@ class SimulationConfig:
         Mean number of nearby galaxies and of shells in a field of 0.25 deg2.
     artefact_rate : float
         Multiplies the frequency of hot pixels, columns and stray light.
+    low_latitude_share : float
+        Share of the fields, of those without a given position, that lie within 15 deg of the
+        Galactic plane. Only these hold diffuse structure, nebulae about pulsars and clouds.
+    diffuse_rate : float
+        Mean number of patches, filaments and partial shells in such a field; nebulae about
+        pulsars are a fifth as many.
+    cloud_rate : float
+        Mean number of dark clouds in such a field.
+    group_rate : float
+        Mean number of nearby groups with uneven gas in a field of 0.25 deg2; a fifth of it is
+        the chance that such a group is pointed at. The default is what the luminosity function
+        of the clusters gives below redshift 0.03.
+    uneven_gas_share : float
+        Share of the nearby galaxies whose gas is uneven.
+    bright_point_share : float
+        Share of the pointed point sources that are 3 to 50 times brighter than the others, so
+        that a CCD piles them up.
+    pile_up : bool
+        Whether photons that reach the same pixels of a CCD in one frame are merged or lost.
+    optical_filter : str or None
+        ``'thin'``, ``'medium'`` or ``'thick'`` filter of XMM-Newton, which decides on optical
+        loading by bright stars; drawn if None.
     target : str
         What the telescope points at: ``'none'`` for a blank field,
-        ``'cluster'``, ``'point'``, ``'galaxy'``, ``'shell'``, or ``'random'``.
+        ``'cluster'``, ``'point'``, ``'galaxy'``, ``'shell'``, ``'group'``, ``'diffuse'``,
+        ``'plerion'``, or ``'random'``.
     n_dead_columns : float
         Mean number of dead column segments a chip.
     optical : str or None
@@ -143,6 +180,14 @@ class SimulationConfig:
     galaxy_rate: float = 0.7
     shell_rate: float = 0.06
     artefact_rate: float = 1.0
+    low_latitude_share: float = 0.02
+    diffuse_rate: float = 1.2
+    cloud_rate: float = 0.5
+    group_rate: float = 0.003
+    uneven_gas_share: float = 0.5
+    bright_point_share: float = 0.1
+    pile_up: bool = True
+    optical_filter: str | None = None
     target: str = 'random'
     n_dead_columns: float = 2.0
     optical: str | None = 'plate'
@@ -158,6 +203,7 @@ class SimulationConfig:
 
     def __post_init__(self):
         check_one_of('target', self.target, _TARGETS)
+        check_one_of('optical_filter', self.optical_filter, _FILTERS)
         check_one_of('optical', self.optical, ('plate', 'ccd', None))
         if self.optical_bands is not None:
             object.__setattr__(self, 'optical_bands', check_bands(self.optical_bands))
@@ -190,6 +236,9 @@ class SimulationConfig:
             value = getattr(self, field.name)
             if field.type is float and not (math.isfinite(value) and value >= 0):
                 msg = f"'{field.name}' must be finite and at least 0, got {value!r}"
+                raise ValueError(msg)
+            if field.name.endswith('_share') and value > 1:
+                msg = f"'{field.name}' must be between 0 and 1, got {value!r}"
                 raise ValueError(msg)
 
     def replace(self, **changes):
@@ -265,8 +314,10 @@ class SimulationConfig:
         drawn['exposure_map'] = bool(draws[1] >= ranges['probability_no_exposure_map'])
         if draws[2] < ranges['probability_no_optical']:
             drawn['optical'] = None
-        for name in ('psf_slope_factor', 'psf_stated_factor'):
+        for name in ('psf_slope_factor', 'psf_stated_factor', 'group_rate'):
             drawn[name] = log_uniform(*ranges[name])
+        for name in ('low_latitude_share', 'bright_point_share'):
+            drawn[name] = ranges[name]
         return cls(**{**drawn, **changes})
 
     def to_dict(self):

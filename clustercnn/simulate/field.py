@@ -20,23 +20,20 @@ from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn._utils.validation import lock
 from clustercnn.core import XrayImage
 from clustercnn.exceptions import ImageReadError
-from clustercnn.simulate import populations
+from clustercnn.simulate import _sky
 from clustercnn.simulate._field_files import read_optical, write_image, write_optical
 from clustercnn.simulate._matching import match_detections
 from clustercnn.simulate._multiband import simulate_optical_bands
-from clustercnn.simulate._sources import CLASS_NAMES, SUBCLASS_NAMES, SourceList
-from clustercnn.simulate._wcs import galactic_latitude, offsets_to_sky, tangent_header
-from clustercnn.simulate.clusters import draw_clusters
+from clustercnn.simulate._sources import CLASS_NAMES
+from clustercnn.simulate._wcs import offsets_to_sky, tangent_header
 from clustercnn.simulate.config import SimulationConfig
 from clustercnn.simulate.missions import get_mission
 from clustercnn.simulate.optical import simulate_optical
-from clustercnn.simulate.xray import observe, prepare_observation
 
 __all__ = ['PhotonOrigin', 'SimulatedField', 'simulate_field']
 
 FORMAT_VERSION = 1
 _ENERGY_BAND = (0.5 * u.keV, 2.0 * u.keV)
-_TARGET_CHANCES = {'none': 0.45, 'cluster': 0.25, 'point': 0.15, 'galaxy': 0.11, 'shell': 0.04}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,7 +101,8 @@ class SimulatedField:
     truth : `~astropy.table.QTable`
         One row a source: id, parent (id of the cluster it belongs to or falls
         into, or of the source that makes the streak; 0 for none), ra, dec, class,
-        subclass, flux, n_expected, n_counts, core_radius, and more.
+        subclass, flux, n_expected, n_counts, n_lost (photons that piled up on others
+        and make no event of their own), core_radius, and more.
     origin : `PhotonOrigin`
         Source of every photon.
     background : (ny, nx) `~numpy.ndarray` of float32
@@ -351,14 +349,6 @@ class SimulatedField:
         return html_summary(type(self).__name__, self._facts())
 
 
-def _draw_position(rng):
-    # uniform on the sky beyond 15 degrees from the Galactic plane
-    while True:
-        position = rng.uniform(0, 360), float(np.rad2deg(np.arcsin(rng.uniform(-1, 1))))
-        if abs(galactic_latitude(position)) > 15:
-            return position
-
-
 def simulate_field(*, seed, mission='xmm', config=None):
     """
     Simulate one field of the X-ray and optical sky.
@@ -393,23 +383,25 @@ def simulate_field(*, seed, mission='xmm', config=None):
     seed = int(seed)
     mission = get_mission(mission)
     config = SimulationConfig() if config is None else config
-    # independent streams, so that a change of one part leaves the others as they were
-    streams = np.random.SeedSequence([seed, 20]).spawn(6)
-    setup, detector, sky, photons, plate, colours = (np.random.default_rng(s) for s in streams)
-
-    drawn_position, draw = _draw_position(setup), setup.random()
-    position = drawn_position if config.position is None else config.position
-    latitude = galactic_latitude(position)
-    observation = prepare_observation(mission, config, detector)
-    rows, components = _fill_sky(mission, config, observation, latitude, draw, sky)
-    counts, packed = observe(components, observation, photons)
+    streams = _sky.FieldStreams(seed)
+    sky = _sky.draw_sky(mission, config, streams)
+    position, observation, rows = sky.position, sky.observation, sky.sources.sources()
+    counts, packed, n_lost = _sky.take_photons(sky, config, streams)
     origin = PhotonOrigin(source_id=packed[0], pixel=packed[1], n=packed[2])
     optical, bands = None, {}
-    seen = {'config': config, 'position': position, 'field': mission.field, 'latitude': latitude}
+    seen = {
+        'config': config,
+        'position': position,
+        'field': mission.field,
+        'latitude': sky.latitude,
+        'rng': streams.plate,
+        'bright_stars': sky.stars,
+        'depth': sky.depth,
+    }
     if config.optical_bands is not None:
-        bands = simulate_optical_bands(rows, **seen, rng=plate, colours=colours)
+        bands = simulate_optical_bands(rows, **seen, colours=streams.colours)
     elif config.optical is not None:
-        optical = simulate_optical(rows, **seen, rng=plate)
+        optical = simulate_optical(rows, **seen)
     wcs, _ = tangent_header(position, observation.center, observation.pixel)
     exposure, background = lock(observation.exposure), lock(observation.background)
     xray = XrayImage(
@@ -427,9 +419,10 @@ def simulate_field(*, seed, mission='xmm', config=None):
         xray=xray,
         optical=optical,
         optical_bands=bands,
-        truth=truth_table(
+        truth=_sky.truth_table(
             rows,
             origin,
+            n_lost,
             sky=offsets_to_sky(position, rows['x'], rows['y']),
             pixels=(
                 rows['x'] / observation.pixel + observation.center[0],
@@ -445,123 +438,3 @@ def simulate_field(*, seed, mission='xmm', config=None):
         seed=seed,
         psf_half_energy_width=round(observation.psf.half_energy_width, 6),
     )
-
-
-def _choose_target(mission, config, draw):
-    if config.target != 'random':
-        return config.target
-    if mission.cameras[0].layout == 'survey':
-        draw *= _TARGET_CHANCES['none'] + _TARGET_CHANCES['cluster']
-    total = 0.0
-    for name, chance in _TARGET_CHANCES.items():
-        total += chance
-        if draw < total:
-            return name
-    return 'none'
-
-
-def populate(sources, *, target, latitude, **common):
-    """
-    Draw clusters, point sources, galaxies and shells.
-
-    Parameters
-    ----------
-    sources : `~clustercnn.simulate._sources.SourceList`
-        Changed in place.
-    target : str
-        What lies near the axis, or ``'none'``.
-    latitude : float
-        Galactic latitude in deg.
-    **common : object
-        Arguments of every drawer: area, half_side, counts_per_flux, config, rng.
-    """
-    drawers = {
-        'cluster': draw_clusters,
-        'point': lambda *args, **options: populations.draw_point_sources(
-            *args, latitude=latitude, **options
-        ),
-        'galaxy': populations.draw_galaxies,
-        'shell': populations.draw_shells,
-    }
-    if target != 'none':
-        drawers[target](sources, target=True, **common)
-    for drawer in drawers.values():
-        drawer(sources, **common)
-
-
-def _fill_sky(mission, config, observation, latitude, draw, rng):
-    half_side = mission.field * 30 + 90.0
-    common = {
-        'area': (2 * half_side / 3600) ** 2,
-        'half_side': half_side,
-        'counts_per_flux': observation.counts_per_flux,
-        'config': config,
-        'rng': rng,
-    }
-    sources = SourceList()
-    populate(sources, target=_choose_target(mission, config, draw), latitude=latitude, **common)
-    populations.draw_streaks(
-        sources,
-        out_of_time=observation.out_of_time,
-        chips=observation.chips,
-        roll=observation.roll,
-        rng=rng,
-    )
-    populations.draw_artefacts(
-        sources,
-        half_side=mission.field * 30,
-        pixel=observation.pixel,
-        roll=observation.roll,
-        area=common['area'],
-        config=config,
-        rng=rng,
-    )
-    return sources.sources(), sources
-
-
-def truth_table(rows, origin, *, sky, pixels, mission, seed):
-    """
-    Return the truth catalogue of a list of sources.
-
-    Parameters
-    ----------
-    rows : structured `~numpy.ndarray`
-        Of `~clustercnn.simulate._sources.SourceList`.
-    origin : `PhotonOrigin`
-        Their photons.
-    sky : 2-tuple of `~numpy.ndarray`
-        Right ascension and declination in deg.
-    pixels : 2-tuple of `~numpy.ndarray`
-        Pixel coordinates, 0-based.
-    mission : str
-        Name of the mission.
-    seed : int
-        Seed.
-
-    Returns
-    -------
-    truth : `~astropy.table.QTable`
-        One row a source.
-    """
-    n_counts = np.bincount(origin.source_id, origin.n, minlength=len(rows) + 1)[1:]
-    truth = QTable()
-    truth['id'] = np.arange(1, len(rows) + 1, dtype=np.int32)
-    truth['parent'] = rows['parent']
-    truth['ra'], truth['dec'] = (angle * u.deg for angle in sky)
-    truth['x'], truth['y'] = pixels
-    truth['class'] = np.array(CLASS_NAMES)[rows['class']]
-    truth['subclass'] = np.array(SUBCLASS_NAMES)[rows['subclass']]
-    truth['flux'] = rows['flux'] * u.erg / u.s / u.cm**2
-    truth['n_expected'] = rows['n_expected']
-    truth['n_counts'] = n_counts.astype(np.int64)
-    truth['core_radius'] = rows['core_radius'] * u.arcsec
-    truth['axis_ratio'] = rows['axis_ratio']
-    truth['angle'] = np.rad2deg(rows['angle']) * u.deg
-    truth['redshift'] = rows['redshift']
-    truth['luminosity'] = rows['luminosity'] * u.erg / u.s
-    truth['mass'] = rows['mass'] * u.Msun
-    truth['radius_500'] = rows['radius_500'] * u.arcsec
-    truth['richness'] = rows['richness']
-    truth['magnitude'] = rows['magnitude']
-    truth.meta = {'simulated': True, 'mission': mission, 'seed': seed}
-    return truth

@@ -20,6 +20,7 @@ from clustercnn.simulate import _cosmology as cosmology
 from clustercnn.simulate._matching import match_detections
 from clustercnn.simulate._multiband import inject_optical_bands
 from clustercnn.simulate._photons import POINT
+from clustercnn.simulate._sky import populate, truth_table
 from clustercnn.simulate._sources import CLASS_NAMES, SourceList
 from clustercnn.simulate._wcs import (
     galactic_latitude,
@@ -35,10 +36,10 @@ from clustercnn.simulate.clusters import (
     richness_from_mass,
 )
 from clustercnn.simulate.config import SimulationConfig
-from clustercnn.simulate.field import PhotonOrigin, populate, truth_table
+from clustercnn.simulate.field import PhotonOrigin
 from clustercnn.simulate.missions import MISSIONS, PointSpread, get_mission
 from clustercnn.simulate.optical import inject_optical
-from clustercnn.simulate.xray import Observation, observe
+from clustercnn.simulate.xray import Observation, Streams, observe
 
 __all__ = ['Injection', 'inject']
 
@@ -292,12 +293,14 @@ def inject(
     else:
         _read_table(listed, sources, position, rate)
     rows = listed.sources()
-    counts, packed = observe(_OnImage(listed, image, position, observation), observation, photons)
+    placed = _OnImage(listed, image, position, observation)
+    counts, packed, n_lost = observe(placed, observation, Streams(photons=photons))
     origin = PhotonOrigin(source_id=packed[0], pixel=packed[1], n=packed[2])
     x, y, _ = place_on(image.wcs, position, rows['x'], rows['y'], 0.0)
     truth = truth_table(
         rows,
         origin,
+        n_lost,
         sky=offsets_to_sky(position, rows['x'], rows['y']),
         pixels=(x, y),
         mission='generic' if mission is None else mission.name,
@@ -333,6 +336,7 @@ class _OnImage:
     """
 
     def __init__(self, sources, image, position, observation):
+        self.pictures = sources.pictures
         self._rows = sources.components()
         x, y, self._rows['angle'] = place_on(
             image.wcs, position, self._rows['x'], self._rows['y'], self._rows['angle']
@@ -460,13 +464,13 @@ _NO_RATE = (
 def _draw_population(listed, image, observation, position, rate, config, rng):
     if rate is None:
         raise ValueError(_NO_RATE)
-    ny, nx = image.shape
-    x, y = observation.center
+    (ny, nx), (x, y) = image.shape, observation.center
     # a square about the axis that holds the whole image and what scatters into it
     half_side = max(x, nx - 1 - x, y, ny - 1 - y) * observation.pixel + 90.0
     populate(
         listed,
         target='none' if config.target == 'random' else config.target,
+        level=float(image.counts[observation.response > 0.5].mean()) / observation.pixel**2,
         latitude=galactic_latitude(position),
         area=(2 * half_side / 3600) ** 2,
         half_side=half_side,

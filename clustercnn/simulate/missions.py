@@ -146,6 +146,15 @@ class Camera:
         vignetting is ``1 / (1 + (t / vignetting)**2)``. 0 for none.
     out_of_time : float
         Fraction of the events registered while the frame is read out.
+    frame_time : float
+        In s, of the mode in which all of the field is read; 0 for a detector without frames.
+    detector_pixel : float
+        In arcsec.
+    n_telescopes : int
+        Telescopes with such a camera, whose images are summed and whose rate is ``rate``.
+    star_limits : tuple of tuple
+        Filter, and magnitude of the star that leaves one electron (3.65 eV) in its brightest
+        pixel in a frame: where optical loading begins. Empty where none is known or matters.
 
     Examples
     --------
@@ -161,6 +170,10 @@ class Camera:
     background_particle: float
     vignetting: float = 0.0
     out_of_time: float = 0.0
+    frame_time: float = 0.0
+    detector_pixel: float = 0.0
+    n_telescopes: int = 1
+    star_limits: tuple = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -211,6 +224,15 @@ class Mission:
     source: str
 
 
+# XMM-Newton Users Handbook, section 3.3.6: point sources up to V of 1-4 (MOS) and -2 to 1 (pn)
+# need the thick filter at least; medium lets 10**3 and thin 10**5 times as much light through.
+# The bright ends are those of stars of usual colours.
+_MOS_STARS = (('thin', 13.5), ('medium', 8.5), ('thick', 1.0))
+_PN_STARS = (('thin', 10.5), ('medium', 5.5), ('thick', -2.0))
+# Merloni et al. 2024, A&A 682, A34: detections near stars brighter than 4.5 are suspect. That is
+# where false events of 0.5 keV begin, 137 electrons, 5.3 magnitudes brighter than for one
+_EROSITA_STARS = (('on chip', 9.8),)
+
 MISSIONS = {
     mission.name: mission
     for mission in (
@@ -226,6 +248,9 @@ MISSIONS = {
                     background_particle=3.5e-7,
                     vignetting=10.5,
                     out_of_time=0.063,
+                    frame_time=0.0734,
+                    detector_pixel=4.1,
+                    star_limits=_PN_STARS,
                 ),
                 Camera(
                     name='mos1',
@@ -235,6 +260,9 @@ MISSIONS = {
                     background_particle=0.6e-7,
                     vignetting=10.5,
                     out_of_time=0.0035,
+                    frame_time=2.6,
+                    detector_pixel=1.1,
+                    star_limits=_MOS_STARS,
                 ),
                 Camera(
                     name='mos2',
@@ -244,6 +272,9 @@ MISSIONS = {
                     background_particle=0.6e-7,
                     vignetting=10.5,
                     out_of_time=0.0035,
+                    frame_time=2.6,
+                    detector_pixel=1.1,
+                    star_limits=_MOS_STARS,
                 ),
             ),
             psf=PointSpread(
@@ -260,10 +291,10 @@ MISSIONS = {
             exposure=20e3,
             exposure_range=(3e3, 100e3),
             source=(
-                'XMM-Newton Users Handbook (PSF, out-of-time fractions); sum of the rates as the '
-                'XXL conversion of 9.04e-13 erg/cm2 a count (Adami+2018); vignetting and MOS '
-                'background as in the maps of observation 0098010101; major axis and ellipticity '
-                'off axis as in the 1.5 keV encircled-energy tables of SAS-based tools'
+                'XMM-Newton Users Handbook (PSF, out-of-time fractions, frame times); sum of the '
+                'rates as the XXL conversion of 9.04e-13 erg/cm2 a count (Adami+2018); vignetting '
+                'and MOS background as in the maps of observation 0098010101; major axis and '
+                'ellipticity off axis as in the 1.5 keV encircled-energy tables of SAS-based tools'
             ),
         ),
         Mission(
@@ -276,6 +307,10 @@ MISSIONS = {
                     rate=1.19e12,
                     background_sky=7.5e-7,
                     background_particle=2.5e-7,
+                    frame_time=0.05,
+                    detector_pixel=9.6,
+                    n_telescopes=7,
+                    star_limits=_EROSITA_STARS,
                 ),
             ),
             psf=PointSpread(core_radius=10.5, slope=1.6, max_radius=400.0),
@@ -301,6 +336,10 @@ MISSIONS = {
                     background_sky=9.0e-7,
                     background_particle=2.5e-7,
                     vignetting=26.0,
+                    frame_time=0.05,
+                    detector_pixel=9.6,
+                    n_telescopes=7,
+                    star_limits=_EROSITA_STARS,
                 ),
             ),
             psf=PointSpread(
@@ -318,7 +357,7 @@ MISSIONS = {
             exposure_range=(5e3, 80e3),
             source=(
                 'Predehl+2021: half-energy width 16-18 arcsec on axis, field 1.03 degrees, '
-                'vignetting of one half near 25 arcmin'
+                'pixels of 9.6 arcsec, frames of 50 ms, vignetting of one half near 25 arcmin'
             ),
         ),
         Mission(
@@ -333,6 +372,8 @@ MISSIONS = {
                     background_particle=1.6e-7,
                     vignetting=26.0,
                     out_of_time=0.013,
+                    frame_time=3.2,
+                    detector_pixel=0.492,
                 ),
             ),
             psf=PointSpread(
@@ -351,7 +392,7 @@ MISSIONS = {
             source=(
                 "Chandra Proposers' Observatory Guide: half-energy radius 0.5 arcsec on axis and "
                 '6-7 arcsec at 10 arcmin, four chips of 8.3 arcmin, 1.3 % out of time, '
-                'background of about 0.06 counts a pixel in 1 Ms'
+                'frames of 3.2 s, background of about 0.06 counts a pixel in 1 Ms'
             ),
         ),
         Mission(
@@ -396,6 +437,8 @@ MISSIONS = {
                     background_sky=1.3e-7,
                     background_particle=0.4e-7,
                     vignetting=26.0,
+                    frame_time=0.05,
+                    detector_pixel=9.6,
                 ),
                 Camera(
                     name='fxtb',
@@ -404,6 +447,8 @@ MISSIONS = {
                     background_sky=1.3e-7,
                     background_particle=0.4e-7,
                     vignetting=26.0,
+                    frame_time=0.05,
+                    detector_pixel=9.6,
                 ),
             ),
             psf=PointSpread(
@@ -421,7 +466,7 @@ MISSIONS = {
             exposure_range=(2e3, 60e3),
             source=(
                 'Yuan+2022, Chen+2020: two telescopes close to single eROSITA modules, '
-                'half-energy width 22-24 arcsec, pixels of 9.6 arcsec'
+                'half-energy width 22-24 arcsec, pixels of 9.6 arcsec, frames of 50 ms'
             ),
         ),
     )

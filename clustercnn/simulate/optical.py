@@ -19,9 +19,11 @@ from clustercnn.simulate._plate import (
     ccd_frame,
     plate_scan,
 )
+from clustercnn.simulate._sky_catalog import SkyCatalog, traits_of
 from clustercnn.simulate._sources import CLASS_NAMES, SUBCLASS_NAMES
 from clustercnn.simulate._stamps import MIXTURES, add_gaussians, profile_gaussians
 from clustercnn.simulate._wcs import check_frame, place_on, tangent_header
+from clustercnn.simulate.galactic import extinction
 
 __all__ = [
     'characteristic_magnitude',
@@ -33,12 +35,13 @@ __all__ = [
 SKY_BRIGHTNESS = 20.8
 """R magnitude of a square arcsec of dark sky."""
 
+BRIGHT_STAR = 8.5
+"""R magnitude down to which the X-ray side knows the stars of a field."""
+
 STAR_SHAPE = ((0.82, 1.0), (0.18, 2.3))
 """
 Weights and widths, in units of the core, of the Gaussians that make up a star.
 """
-
-_KINDS = ('point', 'disk', 'bulge')
 
 # magnitudes beyond the depth to which objects are drawn: together they still make a texture
 _BEYOND_DEPTH = 1.2
@@ -161,46 +164,6 @@ def characteristic_magnitude(redshift):
     return -21.3 + modulus + correction - 0.9 * redshift
 
 
-def _traits(population, redshift=np.nan, relative=np.nan, distance=np.nan):
-    """
-    Return what `clustercnn.simulate._colours.draw_magnitudes` asks of objects.
-    """
-    return POPULATIONS.index(population), redshift, relative, distance
-
-
-class SkyCatalog:
-    """
-    Small objects to draw: profile, place, magnitude, shape; and what their colours go by.
-    """
-
-    def __init__(self):
-        self._rows = {kind: [] for kind in _KINDS}
-        self._traits = {kind: [] for kind in _KINDS}
-
-    def add(self, kind, x, y, magnitude, radius=0.0, axis_ratio=1.0, angle=0.0, traits=None):
-        columns = np.broadcast_arrays(*np.atleast_1d(x, y, magnitude, radius, axis_ratio, angle))
-        self._rows[kind].append(np.stack(columns).astype(float))
-        traits = _traits('field') if traits is None else traits
-        self._traits[kind].append(np.stack(np.broadcast_arrays(*traits, columns[0])[:-1]))
-
-    def add_galaxies(self, x, y, magnitude, radius, bulge_fraction, rng, traits=None):
-        n = len(x)
-        traits = _traits('field') if traits is None else traits
-        traits = np.stack(np.broadcast_arrays(*traits, x)[:-1])
-        bulge = rng.random(n) < bulge_fraction
-        axis_ratio = np.where(bulge, rng.uniform(0.55, 1, n), rng.uniform(0.2, 1, n))
-        angle = rng.uniform(0, np.pi, n)
-        for kind, chosen in (('bulge', bulge), ('disk', ~bulge)):
-            columns = (c[chosen] for c in (x, y, magnitude, radius, axis_ratio, angle))
-            self.add(kind, *columns, traits=traits[:, chosen])
-
-    def rows(self, kind):
-        return np.concatenate([np.zeros((6, 0)), *self._rows.get(kind, ())], axis=1)
-
-    def traits(self, kind):
-        return np.concatenate([np.zeros((4, 0)), *self._traits[kind]], axis=1)
-
-
 def _draw_from(cumulative, values, n, rng):
     total = np.concatenate([[0.0], np.cumsum(cumulative)])
     return np.interp(rng.random(n) * total[-1], total, values)
@@ -238,7 +201,7 @@ def add_stars(catalog, half_side, faintest, latitude, rng):
     n = rng.poisson(number.sum())
     magnitude = _draw_from(number, edges, n, rng)
     x, y = rng.uniform(-half_side, half_side, (2, n))
-    catalog.add('point', x, y, magnitude, traits=_traits('star'))
+    catalog.add('point', x, y, magnitude, traits=traits_of('star'))
 
 
 def add_cluster_members(catalog, cluster, faintest, rng):
@@ -253,7 +216,7 @@ def add_cluster_members(catalog, cluster, faintest, rng):
     ratio = rng.uniform(0.6, 0.95)
     place = cluster['x'] + shift[0], cluster['y'] + shift[1]
     if magnitude < faintest:
-        traits = _traits('red', redshift, magnitude - bright)
+        traits = traits_of('red', redshift, magnitude - bright)
         catalog.add('bulge', *place, magnitude, radius, ratio, angle, traits)
 
     # Schechter function of slope -1; richness counts the galaxies above 0.2 L*
@@ -286,15 +249,30 @@ def add_cluster_members(catalog, cluster, faintest, rng):
         np.maximum(radius, 0.2),
         0.75,
         rng,
-        _traits('member', redshift, relative, distance / outer),
+        traits_of('member', redshift, relative, distance / outer),
     )
 
 
-def fill_catalog(rows, half_side, faintest, latitude, rng, counts=galaxy_number_counts):
+def fill_catalog(
+    rows,
+    half_side,
+    faintest,
+    latitude,
+    rng,
+    counts=galaxy_number_counts,
+    *,
+    bright_stars=None,
+    depth=None,
+):
     catalog = SkyCatalog()
     add_field_galaxies(catalog, half_side, faintest, rng, counts)
     add_stars(catalog, half_side, faintest, latitude, rng)
+    if bright_stars is not None:
+        catalog.drop_brighter(BRIGHT_STAR)
+        catalog.add('point', *bright_stars, traits=traits_of('star'))
     add_counterparts(catalog, rows, faintest, rng)
+    if depth is not None:
+        catalog.dim(lambda x, y: extinction(depth(x, y)))
     return catalog
 
 
@@ -307,7 +285,7 @@ def add_counterparts(catalog, rows, faintest, rng):
     seen = point[point['magnitude'] < faintest]
     coronal = seen['subclass'] == SUBCLASS_NAMES.index('star')
     # a nucleus of unknown redshift has the colours of a usual one
-    traits = _traits('nucleus', np.nan_to_num(seen['redshift'], nan=1.0))
+    traits = traits_of('nucleus', np.nan_to_num(seen['redshift'], nan=1.0))
     traits = (np.where(coronal, POPULATIONS.index('coronal'), traits[0]), *traits[1:])
     catalog.add('point', seen['x'], seen['y'], seen['magnitude'], traits=traits)
     # active members off the centre sit in a galaxy of their own
@@ -319,11 +297,13 @@ def add_counterparts(catalog, rows, faintest, rng):
         away = np.hypot(members['x'] - parents['x'], members['y'] - parents['y']) > 3
         chosen = away & (magnitude < faintest)
         columns = members['x'], members['y'], magnitude
-        traits = _traits('red', members['redshift'][chosen], relative[chosen])
+        traits = traits_of('red', members['redshift'][chosen], relative[chosen])
         catalog.add('bulge', *(c[chosen] for c in columns), 0.8, 0.8, traits=traits)
 
 
-def simulate_optical(sources, *, config, position, field, latitude, rng):
+def simulate_optical(
+    sources, *, config, position, field, latitude, rng, bright_stars=None, depth=None
+):
     """
     Draw the optical image that belongs to a list of X-ray sources.
 
@@ -341,6 +321,11 @@ def simulate_optical(sources, *, config, position, field, latitude, rng):
         Galactic latitude in deg.
     rng : `~numpy.random.Generator`
         Source of the draws.
+    bright_stars : tuple of (n,) `~numpy.ndarray`, optional
+        Offsets in arcsec and magnitudes of the stars that the X-ray side knows; those of the
+        same brightness that are drawn here give way to them.
+    depth : callable, optional
+        Takes offsets in arcsec and returns the optical depth of clouds in X-rays.
 
     Returns
     -------
@@ -353,7 +338,15 @@ def simulate_optical(sources, *, config, position, field, latitude, rng):
     look = _look(config, pixel)
     faintest = config.optical_depth + _BEYOND_DEPTH
 
-    catalog = fill_catalog(sources, half_side + 20, faintest, latitude, rng)
+    catalog = fill_catalog(
+        sources,
+        half_side + 20,
+        faintest,
+        latitude,
+        rng,
+        bright_stars=bright_stars,
+        depth=depth,
+    )
     offset = config.optical_offset * rng.standard_normal(2)
     center = (n - 1) / 2
     image = np.zeros((n, n))

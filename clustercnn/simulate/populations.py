@@ -422,10 +422,11 @@ def draw_streaks(sources, *, out_of_time, chips, roll, rng):
         Source of the draws.
     """
     rows = sources.sources()
-    artificial = np.isin(
-        rows['subclass'], [SUBCLASS_NAMES.index(n) for n in ('hot pixel', 'hot column')]
+    # wide as the field, a streak is no streak
+    without = np.isin(
+        rows['subclass'], [SUBCLASS_NAMES.index(n) for n in ('hot pixel', 'hot column', 'diffuse')]
     )
-    expected = np.where(artificial, 0.0, np.nan_to_num(rows['n_expected'])) * out_of_time
+    expected = np.where(without, 0.0, np.nan_to_num(rows['n_expected'])) * out_of_time
     cos, sin = np.cos(roll), np.sin(roll)
     for i in np.flatnonzero(expected > 25):
         x, y = rows['x'][i], rows['y'][i]

@@ -9,8 +9,66 @@ import numpy as np
 
 from clustercnn.simulate._detector import live_fraction
 from clustercnn.simulate._photons import draw_photons, pack_origin
+from clustercnn.simulate._pile_up import survivors
 
-__all__ = ['Observation', 'observe', 'prepare_observation']
+__all__ = ['Observation', 'Readout', 'Streams', 'observe', 'prepare_observation']
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Readout:
+    """
+    How one camera of an observation is read out.
+
+    Parameters
+    ----------
+    camera : `~clustercnn.simulate.missions.Camera`
+        The camera.
+    share : float
+        Its part of the photons, 0 to 1.
+    time : float
+        On-axis exposure in s.
+    """
+
+    camera: object
+    share: float
+    time: float
+
+    @property
+    def n_frames(self):
+        """
+        Frames of the exposure (int); 0 for a detector that reads every photon by itself.
+        """
+        frame_time = self.camera.frame_time
+        return int(self.time / frame_time) if frame_time else 0
+
+    @property
+    def photons_per_frame(self):
+        """
+        Photons in a frame of one telescope for each photon in the image (float).
+        """
+        if self.n_frames == 0:
+            return 0.0
+        return self.share / (self.n_frames * self.camera.n_telescopes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Streams:
+    """
+    Generators of the photons; one a purpose, so that none changes what another draws.
+
+    Parameters
+    ----------
+    photons : `~numpy.random.Generator`
+        Photons of the sources, and background.
+    pictures : `~numpy.random.Generator`, optional
+        Places of the photons of uneven gas, where there is any.
+    frames : `~numpy.random.Generator`, optional
+        Frames of the photons, where they pile up.
+    """
+
+    photons: object
+    pictures: object = None
+    frames: object = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +104,10 @@ class Observation:
         Point spread.
     instrument : str
         Names of the cameras.
+    sky_background : (ny, nx) `~numpy.ndarray` or None
+        The part of ``background`` that came through the mirror; None where it is not known.
+    readouts : tuple of `Readout`
+        The cameras; none where the photons pile up with nothing.
     """
 
     pixel: float
@@ -61,6 +123,64 @@ class Observation:
     chips: tuple
     psf: object
     instrument: str
+    sky_background: np.ndarray | None = None
+    readouts: tuple = ()
+
+    def behind(self, transmission):
+        """
+        Return the observation of a sky with something dark before it.
+
+        Parameters
+        ----------
+        transmission : (ny, nx) `~numpy.ndarray`
+            Part of the photons that pass, 0 to 1; what does not come through the mirror stays.
+
+        Returns
+        -------
+        observation : `Observation`
+            Fewer photons of sources and sky for the same exposure.
+        """
+        lost = self.sky_background * (1 - transmission)
+        return dataclasses.replace(
+            self,
+            response=self.response * transmission,
+            background=(self.background - lost).astype(np.float32),
+        )
+
+    def under_haze(self, factor):
+        """
+        Return the observation of a sky that is brighter everywhere.
+
+        Parameters
+        ----------
+        factor : float
+            Multiplies the background that came through the mirror.
+
+        Returns
+        -------
+        observation : `Observation`
+            The same with more background.
+        """
+        added = self.sky_background * (factor - 1)
+        return dataclasses.replace(
+            self,
+            background=(self.background + added).astype(np.float32),
+            sky_background=self.sky_background * factor,
+        )
+
+    def offsets(self):
+        """
+        Return the places of the pixels.
+
+        Returns
+        -------
+        x, y : (1, nx) and (ny, 1) `~numpy.ndarray`
+            Offsets from the axis in arcsec, west and north.
+        """
+        ny, nx = self.response.shape
+        x = (np.arange(nx) - self.center[0]) * self.pixel
+        y = (np.arange(ny) - self.center[1]) * self.pixel
+        return x[np.newaxis, :], y[:, np.newaxis]
 
     @property
     def counts_per_flux(self):
@@ -119,6 +239,8 @@ def prepare_observation(mission, config, rng):
     response = np.zeros((n, n))
     live = np.zeros((n, n))
     background = np.zeros((n, n))
+    sky_background = np.zeros((n, n))
+    kept_times = []
     total_rate = sum(camera.rate for camera in cameras)
     effective = 0.0
     streaking = max(cameras, key=lambda camera: camera.rate * camera.out_of_time)
@@ -141,12 +263,19 @@ def prepare_observation(mission, config, rng):
         effective += weight
         response += weight * fraction * vignetting
         live += weight * fraction
-        sky = camera.background_sky * config.rate_factor * fraction * vignetting
+        sky = camera.background_sky * config.rate_factor * fraction * vignetting * gradient
         particle = camera.background_particle * config.particle_factor * fraction
-        background += kept * (sky * gradient + particle) * time * pixel**2
+        background += kept * (sky + particle) * time * pixel**2
+        sky_background += kept * time * pixel**2 * sky
+        kept_times.append(kept * time)
         if camera is streaking:
             streak_chips = camera_chips
     background *= config.background_factor
+    sky_background *= config.background_factor
+    shares = np.array(
+        [kept * camera.rate for kept, camera in zip(kept_times, cameras, strict=True)]
+    )
+    shares = shares / shares.sum()
     response /= effective
     live /= effective
     time *= effective
@@ -165,10 +294,15 @@ def prepare_observation(mission, config, rng):
         chips=streak_chips,
         psf=mission.psf.scaled(config.psf_factor).sloped(config.psf_slope_factor),
         instrument='+'.join(camera.name for camera in cameras),
+        sky_background=sky_background,
+        readouts=tuple(
+            Readout(camera=camera, share=float(share), time=float(kept))
+            for camera, share, kept in zip(cameras, shares, kept_times, strict=True)
+        ),
     )
 
 
-def observe(sources, observation, rng):
+def observe(sources, observation, streams, *, pile_up=False):
     """
     Draw the counts image of a list of sources.
 
@@ -178,8 +312,10 @@ def observe(sources, observation, rng):
         What is in the sky.
     observation : `Observation`
         How it is looked at.
-    rng : `~numpy.random.Generator`
-        Source of the draws.
+    streams : `Streams`
+        Sources of the draws.
+    pile_up : bool, optional
+        Whether photons that reach a cell in the same frame are merged or lost.
 
     Returns
     -------
@@ -188,7 +324,17 @@ def observe(sources, observation, rng):
     origin : tuple of (n_entries,) `~numpy.ndarray` of int32
         Source number, flat pixel index and number of photons, sorted; what
         the image holds beyond these is background.
+    n_lost : (n,) `~numpy.ndarray` of int64
+        By source number, photons that make no event of their own because they piled up.
     """
+    n_lost = np.zeros(1, np.int64)
+
+    def keep(source, x, y):
+        nonlocal n_lost
+        kept = survivors(source, x, y, readouts=observation.readouts, rng=streams.frames)
+        n_lost = np.bincount(source[~kept], minlength=1)
+        return kept
+
     source, index = draw_photons(
         sources.components(),
         psf=observation.psf,
@@ -196,11 +342,14 @@ def observe(sources, observation, rng):
         live=observation.live,
         pixel=observation.pixel,
         center=observation.center,
-        rng=rng,
+        rng=streams.photons,
+        pictures=sources.pictures,
+        picture_rng=streams.pictures,
+        keep=keep if pile_up else None,
     )
     n_pixels = observation.response.size
     counts = np.bincount(index, minlength=n_pixels).reshape(observation.response.shape)
     # only exposed pixels draw, so that blank borders cost nothing
     exposed = observation.background > 0
-    counts[exposed] += rng.poisson(observation.background[exposed].astype(float))
-    return counts.astype(np.float32), pack_origin(source, index, n_pixels)
+    counts[exposed] += streams.photons.poisson(observation.background[exposed].astype(float))
+    return counts.astype(np.float32), pack_origin(source, index, n_pixels), n_lost

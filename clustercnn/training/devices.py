@@ -1,15 +1,22 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Several devices: each computes its part of a batch.
+Several devices, each of which computes its part of a batch, and several cores of a processor,
+each of which computes a batch.
 """
 
+import collections
 import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-__all__ = ['spread']
+__all__ = ['in_threads', 'spread']
+
+# more batches at a time than this would take memory and save little time
+_MOST_AT_ONCE = 8
 
 
 @functools.cache
@@ -57,3 +64,62 @@ def spread(batch):
     """
     sharding = _sharding(len(batch['_mask']))
     return batch if sharding is None else jax.device_put(batch, sharding)
+
+
+def _n_at_once():
+    """
+    Return how many batches are computed at a time.
+    """
+    if jax.default_backend() != 'cpu' or len(jax.local_devices()) > 1:
+        # a GPU has enough to do with one; devices that share one must take them in one order,
+        # or they wait for one another
+        return 1
+    affinity = getattr(os, 'sched_getaffinity', None)
+    n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(n_cores, _MOST_AT_ONCE)
+
+
+def in_threads(function, items):
+    """
+    Apply a compiled function to batches, one a core at a time.
+
+    Parameters
+    ----------
+    function : callable
+        Of one item.
+    items : list
+        What it is applied to.
+
+    Yields
+    ------
+    item : object
+        In order.
+    result : object
+        Of it.
+
+    Notes
+    -----
+    The tiles of a batch (`clustercnn.network.tiles`) follow one another on one core. The first
+    batch is computed alone, since two threads would both compile. No result depends on the number
+    of cores.
+
+    Examples
+    --------
+    >>> from clustercnn.training.devices import in_threads
+    >>> [result for _, result in in_threads(abs, [-3, 1, -2])]
+    [3, 1, 2]
+    """
+    items = collections.deque(items)
+    if not items:
+        return
+    first = items.popleft()
+    yield first, function(first)
+    n_at_once = _n_at_once()
+    with ThreadPoolExecutor(n_at_once) as pool:
+        pending = collections.deque()
+        while items or pending:
+            while items and len(pending) < n_at_once:
+                item = items.popleft()
+                pending.append((item, pool.submit(function, item)))
+            item, job = pending.popleft()
+            yield item, job.result()

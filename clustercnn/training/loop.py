@@ -16,7 +16,7 @@ from clustercnn._utils.progress import progress as progress_bar
 from clustercnn.exceptions import TrainingError
 from clustercnn.network import n_rows, take, to_dict
 from clustercnn.training.checkpoint import digest, load_checkpoint, restore, save_checkpoint
-from clustercnn.training.devices import spread
+from clustercnn.training.devices import in_threads, spread
 from clustercnn.training.steps import Steps
 
 __all__ = [
@@ -201,12 +201,14 @@ def predict(function, params, dataset, *, batch_size=64, progress=False, label='
     parts = []
     quiet = None if progress is None else not progress
     with progress_bar(total=n_items, label=label, quiet=quiet, unit='cutouts') as bar:
-        for start in range(0, n_items, batch_size):
-            rows = np.arange(start, min(start + batch_size, n_items))
+
+        def predicted(rows):
             result = function(params, spread(take(dataset, rows, batch_size)))
-            n_taken = len(rows)
-            parts.append(jax.tree.map(lambda leaf, n=n_taken: np.array(leaf)[:n], result))
-            bar.update(n_taken)
+            return jax.tree.map(lambda leaf: np.array(leaf)[: len(rows)], result)
+
+        for rows, result in in_threads(predicted, _parts(np.arange(n_items), batch_size)):
+            parts.append(result)
+            bar.update(len(rows))
     if not parts:
         return None
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -254,12 +256,15 @@ def evaluate(steps, params, dataset, *, positive, batch_size=64):
     n_items = n_rows(dataset)
     loss = weight = 0.0
     logits = []
-    for start in range(0, n_items, batch_size):
-        rows = np.arange(start, min(start + batch_size, n_items))
+
+    def evaluated(rows):
         result = steps.evaluate(params, spread(take(dataset, rows, batch_size)))
+        return jax.tree.map(np.array, result)
+
+    for rows, result in in_threads(evaluated, _parts(np.arange(n_items), batch_size)):
         loss += float(result['loss'])
         weight += float(result['weight'])
-        logits.append(np.array(result['logits'])[: len(rows)])
+        logits.append(result['logits'][: len(rows)])
     logits = np.concatenate(logits).astype(np.float64)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     score = odds[:, list(positive)].sum(axis=1) / odds.sum(axis=1)
@@ -283,6 +288,10 @@ def _copied(params):
     return jax.tree.map(lambda leaf: np.array(leaf, copy=True), params)
 
 
+def _parts(rows, size):
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
 def _batches(dataset, order, batch_size):
     """
     Return an iterator of rows and batch, each gathered while the one before is learnt from.
@@ -291,8 +300,7 @@ def _batches(dataset, order, batch_size):
     def gather(rows):
         return rows, spread(take(dataset, rows, batch_size))
 
-    starts = range(0, len(order), batch_size)
-    return ahead(gather, [order[start : start + batch_size] for start in starts])
+    return ahead(gather, _parts(order, batch_size))
 
 
 def _is_better(config, entry, best):

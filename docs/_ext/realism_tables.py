@@ -345,6 +345,79 @@ def _speed(results):
     return table(heads, rows, widths='44 28 28')
 
 
+def _pile_up(results):
+    rows = []
+    for camera, entry in results['pile-up'].items():
+        for number, row in enumerate(entry['rows']):
+            at_limit = ' (limit)' if row['rate'] == entry['limit'] else ''
+            rows.append(
+                (
+                    camera if number == 0 else '',
+                    f'{row["rate"]:g}{at_limit}',
+                    _span([100 * value for value in row['all']]),
+                    f'{100 * row["formula"]:.2f}',
+                    _span([100 * value for value in row['core']]),
+                )
+            )
+    heads = (
+        'camera',
+        'counts a second',
+        '*simulated*: % lost',
+        'formula',
+        '*simulated*: % lost inside the FWHM',
+    )
+    return table(heads, rows, widths='12 18 26 12 30')
+
+
+def _rare(results):
+    kinds = results['fields']
+    rows = [
+        (name, *(_span([100 * value for value in kinds[kind][name]], '.1f') for kind in kinds))
+        for name in kinds['default']
+    ]
+    heads = ('% of *simulated* XMM-Newton fields that hold', 'by default', 'randomised')
+    return table(heads, rows, widths='44 28 28')
+
+
+def _mosaic(results):
+    entry = results['mosaic']
+    names = ('simulated', 'simulated, without point sources and noise', 'without')
+    rows = [
+        (
+            scale if form == '.3f' else 'mean, ct/s/arcsec2',
+            format(value, form),
+            *(_span(entry[name][scale], form) for name in names),
+        )
+        for scale, value in entry['real'].items()
+        for form in ('.1e' if scale == 'mean' else '.3f',)
+    ]
+    heads = (
+        'scale',
+        'real, Cygnus',
+        '*simulated*',
+        '*simulated*: diffuse alone',
+        '*simulated*: all but diffuse',
+    )
+    return table(heads, rows, widths='16 18 22 22 22')
+
+
+def _shapes(results):
+    rows = []
+    for kind, name in (('plerion', 'G21.5-0.9'), ('group', 'NGC 5044')):
+        entry = results[kind]
+        for number, (statistic, value) in enumerate(entry['real'].items()):
+            rows.append(
+                (
+                    f'{kind}, {name}' if number == 0 else '',
+                    statistic,
+                    f'{value:.3f}',
+                    _span(entry['simulated'][statistic], '.3f'),
+                )
+            )
+    heads = ('', 'statistic', 'real', '*simulated* [18 of 20]')
+    return table(heads, rows, widths='26 30 16 28')
+
+
 def _depths(results):
     by_survey = {}
     for row in results['depth']:
@@ -475,6 +548,10 @@ def _band_speed(results):
 
 
 _PARTS = {
+    'pile-up': ('structure.json', _pile_up),
+    'rare': ('structure.json', _rare),
+    'mosaic': ('structure.json', _mosaic),
+    'shapes': ('structure.json', _shapes),
     'encircled-energy': ('xray.json', _encircled_energy),
     'point-source': ('point_source.json', _point_source),
     'agn': ('xray.json', _agn),

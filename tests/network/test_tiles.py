@@ -51,8 +51,8 @@ def test_others_than_cpus_get_the_whole():
 
 @pytest.mark.parametrize('wrap', [lambda f: f, jax.jit, jax.checkpoint])
 def test_the_largest_map_decides_wherever_it_is_made(wrap):
-    # 256 kB an item within, a value an item outside
-    function = wrap(lambda x: jnp.broadcast_to(x[:, None], (1, 2**16)).cumsum(1)[:, -1])
+    # 128 kB an item within, a value an item outside
+    function = wrap(lambda x: jnp.broadcast_to(x[:, None], (1, 2**15)).cumsum(1)[:, -1])
     assert items_per_tile(function, jax.ShapeDtypeStruct((1,), jnp.float32)) == 4
 
 

@@ -1,15 +1,19 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Batches on several devices: here two that JAX makes of one processor, in a process of their own.
+Batches on several devices, here two that JAX makes of one processor in a process of its own, and
+on several cores.
 """
 
 import json
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
+
+from clustercnn.training import devices
 
 PROGRAM = """
 import json, sys
@@ -17,7 +21,7 @@ import jax, numpy as np
 from clustercnn import Classifier
 from clustercnn.network import tiles
 from clustercnn.testing import tiny_labels, tiny_stack
-from clustercnn.training import loop
+from clustercnn.training import devices, loop
 
 if len(jax.local_devices()) > 1:
     # whole batches, as GPUs take them
@@ -30,6 +34,8 @@ def n_devices(n_items):
     return len(jax.numpy.asarray(batch['_mask']).devices())
 
 
+# two devices wait for one another where each has begun another batch
+assert len(jax.local_devices()) == 1 or devices._n_at_once() == 1
 sizes = {n_items: n_devices(n_items) for n_items in (4, 5)}
 options = {'first_width': 8, 'width': 8, 'n_stages': 2, 'dropout': 0.0}
 classifier = Classifier(n_epochs=2, batch_size=8, seed=1, network_options=options)
@@ -61,3 +67,20 @@ def test_two_devices_learn_what_one_learns():
     assert two['sizes'] == {'4': 2, '5': 1}
     assert two['loss'] == pytest.approx(one['loss'], rel=1e-4)
     np.testing.assert_allclose(two['probability'], one['probability'], atol=1e-3)
+
+
+def test_batches_in_threads_keep_their_order_and_their_errors(monkeypatch):
+    monkeypatch.setattr(devices, '_n_at_once', lambda: 3)
+    barrier = threading.Barrier(3, timeout=20)
+
+    def slowly(number):
+        # the first is alone, the others three at a time
+        if number:
+            barrier.wait()
+        return -number
+
+    results = list(devices.in_threads(slowly, list(range(7))))
+    assert results == [(number, -number) for number in range(7)]
+    with pytest.raises(ZeroDivisionError):
+        list(devices.in_threads(lambda number: 1 // number, [1, 2, 0, 3]))
+    assert list(devices.in_threads(abs, [])) == []
