@@ -4,6 +4,10 @@ Data sets larger than memory: what networks see of the cutouts of files, kept on
 """
 
 import dataclasses
+import errno
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +18,39 @@ from clustercnn.exceptions import TableReadError
 from clustercnn.io.hdf5 import read_stack, stack_ids
 from clustercnn.network import FEATURES, InputSpec, make_dataset
 
-__all__ = ['in_order', 'spool', 'without_unknown']
+__all__ = ['in_order', 'scratch_folder', 'spool', 'without_unknown']
 
 # cutouts that are in memory at a time
 _AT_A_TIME = 1024
+
+
+def scratch_folder(path):
+    """
+    Return the folder for what is kept on disk, which must be there.
+
+    Parameters
+    ----------
+    path : str, path-like or None
+        The folder; None for that of the system.
+
+    Returns
+    -------
+    folder : `~pathlib.Path`
+        The folder.
+
+    Raises
+    ------
+    OSError
+        If there is no such folder, or nothing can be written there.
+    """
+    folder = Path(tempfile.gettempdir() if path is None else path)
+    if not folder.is_dir():
+        msg = f"'scratch' must be a folder that exists, got {folder}; create it first"
+        raise NotADirectoryError(msg)
+    if not os.access(folder, os.W_OK):
+        msg = f"'scratch' must be a folder that can be written to, got {folder}"
+        raise PermissionError(msg)
+    return folder
 
 
 def in_order(paths):
@@ -31,19 +64,19 @@ def in_order(paths):
 
     Returns
     -------
-    ids : tuple of str
-        Of all cutouts.
+    ids : list of list of str
+        Of the cutouts of each file.
     inputs : InputSpec
         All bands, as the first file has them that has one, and all numbers of the finder.
 
     Raises
     ------
     ValueError
-        If a cutout is in two files.
+        If a cutout is in two files, or a band has several units.
     TableReadError
         If a file cannot be read, or there is no cutout in any.
     """
-    ids, first, bands, features = [], {}, {}, set()
+    ids, first, bands, units, features = [], {}, {}, {}, set()
     for path in paths:
         here = stack_ids(path)
         for name in here:
@@ -52,15 +85,23 @@ def in_order(paths):
                 msg = f"cutout '{name}' of {path} is {where}; a cutout must be there once"
                 raise ValueError(msg)
             first[name] = path
-        ids += here
+        ids.append(here)
         if here:
             one = read_stack(path, rows=slice(0, 1))
+            for name, band in one.bands.items():
+                unit, where = units.setdefault(name, (band.unit, path))
+                if band.unit != unit:
+                    msg = (
+                        f"band '{name}' is in '{band.unit}' in {path}, but in '{unit}' in {where}; "
+                        f'a network learns from one unit'
+                    )
+                    raise ValueError(msg)
             bands = {spec.name: spec for spec in inputs_of(one).bands} | bands
             features |= set(features_of(one))
-    if not ids:
+    if not first:
         raise TableReadError(paths[0] if paths else 'cutouts', 'there is no cutout to learn from')
     names = tuple(name for name in FEATURES if name in features)
-    return tuple(ids), InputSpec(bands=tuple(bands.values()), features=names)
+    return ids, InputSpec(bands=tuple(bands.values()), features=names)
 
 
 class _Planes:
@@ -69,7 +110,7 @@ class _Planes:
     """
 
     def __init__(self, folder, n_items):
-        self.folder = Path(folder)
+        self.folder = folder
         self.n_items = n_items
         self.arrays = {}
 
@@ -82,16 +123,40 @@ class _Planes:
             if isinstance(value, dict):
                 self.put(places, value, path)
                 continue
-            if path not in self.arrays:
-                self.arrays[path] = self._array(path, value)
+            array = self.arrays.get(path)
+            if _is_one_value(value) and (array is None or _is_one_value(array)):
+                one = value.flat[0]
+                if array is None:
+                    self.arrays[path] = np.broadcast_to(one, self._shape(value))
+                    continue
+                if one == array.flat[0]:
+                    continue
+            if array is None or _is_one_value(array):
+                self.arrays[path] = self._filled(value, array)
             self.arrays[path][places] = value
 
-    def _array(self, path, value):
-        shape = (self.n_items, *value.shape[1:])
+    def _shape(self, value):
+        return self.n_items, *value.shape[1:]
+
+    def _filled(self, value, before):
+        """
+        Return an array for such values, with what was the same of all so far.
+        """
         if value.ndim < 3:
-            return np.zeros(shape, value.dtype)
-        file = self.folder / f'{len(self.arrays)}.npy'
-        return np.lib.format.open_memmap(file, mode='w+', dtype=value.dtype, shape=shape)
+            return np.zeros(self._shape(value), value.dtype)
+        if before is None:
+            return self._on_disk(self._shape(value), value.dtype)
+        array = self._on_disk(self._shape(value), np.result_type(before, value))
+        if before.flat[0]:
+            array[...] = before.flat[0]
+        return array
+
+    def _on_disk(self, shape, dtype):
+        n_bytes = int(np.prod(shape)) * dtype.itemsize
+        # without a name: nothing is left behind, however the process ends
+        with tempfile.TemporaryFile(prefix='clustercnn-', dir=self.folder) as file:
+            _reserve(file, n_bytes, self.folder)
+            return np.memmap(file, dtype, mode='r+', shape=shape)
 
     def nested(self):
         """
@@ -106,7 +171,33 @@ class _Planes:
         return dataset
 
 
-def spool(paths, inputs, wanted, *, folder, progress=None):
+def _is_one_value(array):
+    # seen many times, as planes that are missing
+    return array.ndim > 2 and not any(array.strides)
+
+
+def _reserve(file, n_bytes, folder):
+    """
+    Take the room for a file: later a full disk would end the process without a word.
+    """
+    free = shutil.disk_usage(folder).free
+    reason = None if n_bytes <= free else f'{free / 1e6:.0f} MB are free'
+    if reason is None and hasattr(os, 'posix_fallocate'):
+        try:
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
+        except OSError as error:
+            # others mean that this file system cannot do it
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                reason = error.strerror
+    if reason is not None:
+        msg = (
+            f'{folder}: there is no room for {n_bytes / 1e6:.1f} MB more of what networks see of '
+            f"the cutouts ({reason}); give a folder on a larger disk as 'scratch'"
+        )
+        raise OSError(msg)
+
+
+def spool(paths, ids, inputs, wanted, *, folder, progress=None):
     """
     Make data sets of the cutouts of files, a piece at a time.
 
@@ -114,12 +205,14 @@ def spool(paths, inputs, wanted, *, folder, progress=None):
     ----------
     paths : list of path-like
         HDF5 files.
+    ids : list of list of str
+        From `in_order`.
     inputs : InputSpec
         What the networks see.
     wanted : list of 1D `~numpy.ndarray` of int
         For each data set the rows of all files together, in its order.
-    folder : path-like
-        Where planes are kept.
+    folder : `~pathlib.Path`
+        Where planes are kept, in files without a name that go with the last use of the arrays.
     progress : bool or None, optional
         Whether to show a bar; None: on a terminal.
 
@@ -129,19 +222,26 @@ def spool(paths, inputs, wanted, *, folder, progress=None):
         See `~clustercnn.network.make_dataset`; None for one without rows.
     known : set of str
         The numbers that are finite for any cutout.
+
+    Raises
+    ------
+    TableReadError
+        If a file is not what it was when the identifiers were read.
+    OSError
+        If the disk is full.
     """
-    planes = []
-    for number, rows in enumerate(wanted):
-        part = Path(folder) / str(number)
-        part.mkdir()
-        planes.append(_Planes(part, len(rows)))
+    planes = [_Planes(folder, len(rows)) for rows in wanted]
     known, start = set(), 0
-    lengths = [len(stack_ids(path)) for path in paths]
     quiet = None if progress is None else not progress
-    with progress_bar(total=sum(lengths), label='read', quiet=quiet, unit='cutouts') as bar:
-        for path, length in zip(paths, lengths, strict=True):
-            for low in range(0, length, _AT_A_TIME):
-                stack = read_stack(path, rows=slice(low, min(low + _AT_A_TIME, length)))
+    n_items = sum(len(here) for here in ids)
+    with progress_bar(total=n_items, label='read', quiet=quiet, unit='cutouts') as bar:
+        for path, here in zip(paths, ids, strict=True):
+            for low in range(0, len(here), _AT_A_TIME):
+                expected = here[low : low + _AT_A_TIME]
+                stack = read_stack(path, rows=slice(low, low + len(expected)))
+                if list(stack.ids) != expected:
+                    reason = 'was changed while it was read; train again once it is complete'
+                    raise TableReadError(path, reason)
                 known |= {k for k, v in features_of(stack).items() if np.isfinite(v).any()}
                 for rows, part in zip(wanted, planes, strict=True):
                     places = np.flatnonzero((rows >= start) & (rows < start + len(stack)))

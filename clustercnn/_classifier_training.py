@@ -4,7 +4,6 @@ How a classifier is trained: on cutouts in memory, or on files of them.
 """
 
 import dataclasses
-import tempfile
 from os import PathLike
 from pathlib import Path
 
@@ -24,8 +23,8 @@ from clustercnn._classifier_data import (
     labelled_dataset,
 )
 from clustercnn._classifier_measure import measure
-from clustercnn._classifier_spool import in_order, spool, without_unknown
-from clustercnn.core import LabelSchema, LabelSet
+from clustercnn._classifier_spool import in_order, scratch_folder, spool, without_unknown
+from clustercnn.core import CutoutStack, LabelSchema, LabelSet
 from clustercnn.exceptions import TrainingError
 from clustercnn.network import build_network, n_rows, to_dict
 from clustercnn.training import digest, make_steps, prediction_steps, train
@@ -106,7 +105,7 @@ class Training:
             checkpoint belongs to another training.
         """
         check_kinds(stack, label_set, 'training')
-        plan = self._plan(stack.ids, label_set, groups=groups, split=validation is None)
+        plan = self._plan(stack.ids, label_set, groups=groups, validation=validation)
         network = self._network_for(plan, inputs_of(stack))
         held = self._validation(network, plan, validation, stack.band_names)
         config = self.training_config
@@ -138,8 +137,8 @@ class Training:
         groups : 1D array-like, optional
             As of `fit`: one value a cutout, in the order of the files.
         scratch : str or path-like, optional
-            Folder for what is made of the cutouts, some 150 kB of each, which is removed
-            afterwards; by default that of the system.
+            Folder for what is made of the cutouts, some 150 kB of each, in files without a name
+            that go when this process ends; by default that of the system, which may be in memory.
 
         Returns
         -------
@@ -149,9 +148,11 @@ class Training:
         Raises
         ------
         ValueError
-            If labels and cutouts do not fit, or a cutout is in two files.
+            If labels and cutouts do not fit, a cutout is in two files, or a band has two units.
         TableReadError
-            If a file cannot be read.
+            If a file cannot be read, or changes meanwhile.
+        OSError
+            If there is no folder for scratch files, or no room in it.
         TrainingError
             As of `fit`.
 
@@ -164,34 +165,45 @@ class Training:
         if not isinstance(label_set, LabelSet):
             msg = f'training needs a LabelSet, got {type(label_set).__name__}'
             raise TypeError(msg)
+        if isinstance(paths, CutoutStack):
+            msg = "'paths' must name files, got a CutoutStack, for which there is fit()"
+            raise TypeError(msg)
+        folder = scratch_folder(scratch)
         paths = [paths] if isinstance(paths, str | PathLike) else list(paths)
-        ids, found = in_order(paths)
-        plan = self._plan(ids, label_set, groups=groups, split=validation is None)
-        with tempfile.TemporaryDirectory(prefix='clustercnn-', dir=scratch) as folder:
-            inputs = found if self._origin is None else self._origin['network'].inputs
-            wanted = [plan.rows, plan.held_rows]
-            (dataset, held), known = spool(paths, inputs, wanted, folder=folder, progress=progress)
-            if self._origin is None:
-                inputs = without_unknown(inputs, [dataset, held], known)
-            network = self._network_for(plan, inputs)
-            config = self.training_config
-            dataset |= labelled(plan.labels, config)
-            if len(plan.held_rows):
-                held |= labelled(plan.held_labels, config)
-            else:
-                held = self._validation(network, plan, validation, found.band_names)
-            return self._learn(network, plan, dataset, held, ids, checkpoint, progress)
+        by_file, found = in_order(paths)
+        ids = [name for here in by_file for name in here]
+        plan = self._plan(ids, label_set, groups=groups, validation=validation)
+        inputs = found if self._origin is None else self._origin['network'].inputs
+        wanted = [plan.rows, plan.held_rows]
+        (dataset, held), known = spool(
+            paths, by_file, inputs, wanted, folder=folder, progress=progress
+        )
+        if self._origin is None:
+            inputs = without_unknown(inputs, [dataset, held], known)
+        network = self._network_for(plan, inputs)
+        config = self.training_config
+        dataset |= labelled(plan.labels, config)
+        if len(plan.held_rows):
+            held |= labelled(plan.held_labels, config)
+        else:
+            held = self._validation(network, plan, validation, found.band_names)
+        return self._learn(network, plan, dataset, held, ids, checkpoint, progress)
 
-    def _plan(self, ids, label_set, *, groups, split):
+    def _plan(self, ids, label_set, *, groups, validation):
         """
         Settle what is learnt from before anything of it is looked at.
         """
         config = self.training_config
         check_start(config, self._weights, self._origin)
         schema = check_classes(label_set, self.schema, config)
+        if validation is not None:
+            check_kinds(*validation, 'validation')
+            if schema != validation[1].schema:
+                msg = f'the validation labels have other classes: {validation[1].schema.classes}'
+                raise ValueError(msg)
         rows, labels, counts = join_labels(ids, label_set, 'training', config)
         chosen, kind = None, 'given'
-        if split:
+        if validation is None:
             if groups is not None and len(groups) != len(ids):
                 msg = f"'groups' must have one value a cutout, {len(ids)}, got {len(groups)}"
                 raise ValueError(msg)
@@ -229,7 +241,6 @@ class Training:
         if validation is None:
             return None
         stack, label_set = validation
-        check_kinds(stack, label_set, 'validation')
         used = [name for name in network.inputs.band_names if name in band_names]
         missing = [name for name in used if name not in stack.band_names]
         if missing:
@@ -237,9 +248,6 @@ class Training:
                 f'the validation stack has the bands {stack.band_names}, but training '
                 f'uses {tuple(used)}'
             )
-            raise ValueError(msg)
-        if plan.schema != label_set.schema:
-            msg = f'the validation labels have other classes: {label_set.schema.classes}'
             raise ValueError(msg)
         config = self.training_config
         rows, labels, _ = join_labels(stack.ids, label_set, 'validation', config)

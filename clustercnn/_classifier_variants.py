@@ -5,7 +5,6 @@ cross-validation, and prediction from files of any length.
 """
 
 import copy
-from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
 from os import PathLike
 
@@ -18,6 +17,7 @@ from clustercnn._classifier_data import (
     join_labels,
     missing_bands,
 )
+from clustercnn._utils.ahead import ahead
 from clustercnn.core import PredictionSet
 from clustercnn.io.hdf5 import read_stack, stack_length
 from clustercnn.network import to_dict
@@ -241,9 +241,5 @@ class Variants:
             path, rows = piece
             return read_stack(path, rows=rows)
 
-        with ThreadPoolExecutor(1) as reader:
-            coming = [reader.submit(read, piece) for piece in pieces[:1]]
-            for number in range(len(pieces)):
-                stack = coming.pop().result()
-                coming = [reader.submit(read, piece) for piece in pieces[number + 1 : number + 2]]
-                yield self.predict(stack, backend=backend, progress=progress)
+        for stack in ahead(read, pieces):
+            yield self.predict(stack, backend=backend, progress=progress)

@@ -35,6 +35,7 @@ def train_classifier(
     overwrite=False,
     checkpoint=None,
     stream=None,
+    scratch=None,
     quiet=None,
     **options,
 ):
@@ -63,6 +64,8 @@ def train_classifier(
     stream : bool, optional
         Whether what networks see is kept on disk instead of in memory; by default if there are
         several files.
+    scratch : str or path-like, optional
+        Folder on that disk; by default that of the system.
     quiet : bool, optional
         Whether to hide the progress bar.
     **options
@@ -87,23 +90,24 @@ def train_classifier(
     if stream and isinstance(cutouts, CutoutStack):
         msg = "'stream' is for cutouts in files, got a CutoutStack"
         raise TypeError(msg)
+    if scratch is not None and not stream:
+        msg = "'scratch' is for cutouts that are kept on disk: set stream=True as well"
+        raise ValueError(msg)
+    if output is not None:
+        check_output(output, overwrite=overwrite)
     paths = list(cutouts) if several else [cutouts]
     stack = cutouts
     if not (stream or isinstance(cutouts, CutoutStack)):
         stack = CutoutStack.concatenate([CutoutStack.read(path) for path in paths])
     label_set = labels if isinstance(labels, LabelSet) else LabelSet.read(labels)
-    if output is not None:
-        check_output(output, overwrite=overwrite)
     classifier = Classifier(
         network=network, schema=label_set.schema, seed=seed, ensemble=n_runs, **options
     )
-    fit = classifier.fit_files if stream else classifier.fit
-    fit(
-        paths if stream else stack,
-        label_set,
-        checkpoint=checkpoint,
-        progress=None if quiet is None else not quiet,
-    )
+    common = {'checkpoint': checkpoint, 'progress': None if quiet is None else not quiet}
+    if stream:
+        classifier.fit_files(paths, label_set, scratch=scratch, **common)
+    else:
+        classifier.fit(stack, label_set, **common)
     if output is not None:
         classifier.save(output, overwrite=overwrite)
         if checkpoint is not None:

@@ -6,6 +6,7 @@ Processes that share the work of one.
 import concurrent.futures
 import multiprocessing
 import os
+import signal
 import threading
 
 __all__ = ['process_pool']
@@ -41,6 +42,8 @@ def process_pool(n_workers, *, initializer=None, arguments=()):
 def _begin(initializer, arguments):
     # those of the library wait for ever where the one that gave them work was killed
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # an interrupt is told by the one that gave the work, not with a traceback of each that waits
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if initializer is not None:
         initializer(*arguments)
 

@@ -48,6 +48,12 @@ def add_parser(commands):
         help='keep what networks see on disk, for more cutouts than fit into memory; done in any '
         'case with several files of them',
     )
+    parser.add_argument(
+        '--scratch',
+        metavar='FOLDER',
+        help='where that is kept, some 150 kB a cutout; default: the folder of the system for '
+        'temporary files',
+    )
     parser.add_argument('--epochs', type=positive_number, metavar='N', help='passes over the data')
     parser.add_argument(
         '-o', '--output', required=True, metavar='MODEL.safetensors', help='model to write'
@@ -63,6 +69,9 @@ def _execute(options):
     if options.network not in network_names():
         msg = f'--network {options.network}: there are {", ".join(network_names())}'
         raise UsageError(msg)
+    if options.scratch and not options.stream and len(options.cutouts) == 1:
+        msg = '--scratch is for several files of cutouts, or for one with --stream'
+        raise UsageError(msg)
     epochs = {} if options.epochs is None else {'n_epochs': options.epochs}
     classifier = train_classifier(
         options.cutouts if len(options.cutouts) > 1 else options.cutouts[0],
@@ -74,6 +83,7 @@ def _execute(options):
         overwrite=options.overwrite,
         checkpoint=f'{options.output}.checkpoint',
         stream=options.stream,
+        scratch=options.scratch,
         quiet=quiet_of(options),
         training_options={'target': options.target},
         **epochs,

@@ -62,6 +62,8 @@ def plot_history(history, *, title=None):
     ------
     ValueError
         If there is no epoch.
+    TypeError
+        If it is that of one network without a list around it.
 
     Examples
     --------
@@ -74,6 +76,9 @@ def plot_history(history, *, title=None):
     if not any(history):
         msg = 'there is no epoch to draw; train first'
         raise ValueError(msg)
+    if not all(isinstance(entry, dict) for one in history for entry in one):
+        msg = "'history' must be a list of networks, each a list of dict; put one into a list"
+        raise TypeError(msg)
 
     def known(name):
         return any(entry.get(name) is not None for one in history for entry in one)
@@ -89,16 +94,18 @@ def plot_history(history, *, title=None):
         right.set_ylabel('validation AUC')
     for panel, lines in panels:
         for name, label, color in lines:
-            for number, one in enumerate(history):
+            for one in history:
                 rows = [(e['epoch'], e[name]) for e in one if e.get(name) is not None]
                 if rows:
                     panel.plot(
                         *zip(*rows, strict=True),
                         color=color,
                         alpha=1 if len(history) == 1 else 0.55,
-                        label=None if number else label,
+                        label=label,
                         marker='.' if len(rows) == 1 else None,
                     )
+                    # named once, however many networks there are
+                    label = None
         panel.set_xlabel('epoch')
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(alpha=0.25, linewidth=0.6)

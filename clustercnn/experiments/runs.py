@@ -3,7 +3,7 @@
 The trainings of the experiment, each kept as a JSON file of its own once it is done.
 """
 
-import collections
+import concurrent.futures
 import json
 import math
 import re
@@ -176,16 +176,16 @@ def train_runs(folder, sample, *, config, n_workers=1, quiet=None):
         progress(total=sum(costs), label='training', quiet=quiet, unit='core s') as bar,
         executor(n_workers, initializer=_know, arguments=(sample, config)) as pool,
     ):
-        pending = collections.deque()
+        pending = {}
         for number, ((curve, run), cost) in enumerate(zip(missing, costs, strict=True), 1):
             bar.set_postfix_str(f'{curve.name} {run + 1}/{curve.n_runs}, {number}/{len(missing)}')
-            job = pool.submit(_keep_run, _path(folder, curve, run), curve, run)
-            pending.append((job, cost))
+            pending[pool.submit(_keep_run, _path(folder, curve, run), curve, run)] = cost
             # no more than are trained at a time, so that the bar tells which
             while len(pending) >= n_workers or (pending and number == len(missing)):
-                job, cost = pending.popleft()
-                job.result()
-                bar.update(cost)
+                done, _ = concurrent.futures.wait(pending, return_when='FIRST_COMPLETED')
+                for job in done:
+                    job.result()
+                    bar.update(pending.pop(job))
     _KNOWN.clear()
 
 

@@ -8,6 +8,7 @@ import collections
 import concurrent.futures
 import contextlib
 import math
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import astropy.units as u
@@ -19,7 +20,7 @@ from clustercnn._utils.processes import process_pool
 from clustercnn._utils.progress import progress
 from clustercnn.core import CutoutStack
 from clustercnn.cutouts import CutoutMaker
-from clustercnn.exceptions import TrainingError
+from clustercnn.exceptions import ClusterCNNError, TrainingError
 from clustercnn.finding import WaveletFinder
 from clustercnn.simulate import SimulationConfig, field_seed, simulate_field
 
@@ -155,6 +156,11 @@ def executor(n_workers, *, initializer=None, arguments=()):
     ------
     pool : object
         Something with ``submit``.
+
+    Raises
+    ------
+    ClusterCNNError
+        If a process ends before its work is done.
     """
     if n_workers == 1:
         if initializer is not None:
@@ -164,6 +170,13 @@ def executor(n_workers, *, initializer=None, arguments=()):
     pool = process_pool(n_workers, initializer=initializer, arguments=arguments)
     try:
         yield pool
+    except BrokenProcessPool as error:
+        msg = (
+            f'one of {n_workers} processes ended before its work was done, most often for want of '
+            "memory, or in a script without if __name__ == '__main__'; what is done is kept: start "
+            'again, with fewer processes'
+        )
+        raise ClusterCNNError(msg) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

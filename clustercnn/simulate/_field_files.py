@@ -10,6 +10,7 @@ from astropy.nddata import CCDData
 from astropy.wcs import WCS
 
 from clustercnn._utils.files import atomic_path
+from clustercnn.simulate._colours import BANDS
 
 __all__ = ['optical_file', 'read_optical', 'write_image', 'write_optical']
 
@@ -68,10 +69,9 @@ def write_optical(folder, images):
     images : dict of str to `~astropy.nddata.CCDData`
         By name, as for `optical_file`.
     """
-    kept = {optical_file(name) for name in images}
-    for stale in folder.glob('optical*.fits'):
-        if stale.name not in kept:
-            stale.unlink()
+    # by name: the folder may hold files of others
+    for name in {'optical', *BANDS} - set(images):
+        (folder / optical_file(name)).unlink(missing_ok=True)
     for name, image in images.items():
         header = image.header.copy()
         header.update(image.wcs.to_header())

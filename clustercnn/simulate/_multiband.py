@@ -13,7 +13,7 @@ from clustercnn.simulate._colours import BANDS, draw_magnitudes, nearby_galaxy_m
 from clustercnn.simulate._plate import coadded_frame
 from clustercnn.simulate._sky_catalog import SkyCatalog
 from clustercnn.simulate._stamps import WIDE_SIZES, add_round
-from clustercnn.simulate._wcs import place_on, tangent_header
+from clustercnn.simulate._wcs import check_frame, place_on, tangent_header
 from clustercnn.simulate.optical import (
     STAR_SHAPE,
     add_counterparts,
@@ -367,16 +367,20 @@ def inject_optical_bands(frames, sources, *, config, position, rng):
 
     Raises
     ------
-    ValueError
-        If the settings do not have the bands of the images.
+    TypeError, ValueError
+        If an image is none or has no WCS, or the settings do not have its band.
     """
+    if not frames:
+        return {}
+    for name, frame in frames.items():
+        check_frame(f'optical[{name!r}]', frame)
     bands = [band for band in config.optical_bands or () if band.name in frames]
     unknown = sorted(set(frames) - {band.name for band in bands})
     if unknown:
         have = ', '.join(band.name for band in config.optical_bands or ()) or 'none'
         msg = (
             f"'optical' has the band {unknown[0]!r}, of which 'optical_bands' of the configuration "
-            f'says no depth (it has {have})'
+            f"says no depth (it has {have}); name bands or a survey there, with optical='ccd'"
         )
         raise ValueError(msg)
     catalog = SkyCatalog()

@@ -6,9 +6,11 @@ Tangent-plane grids, and where a field lies in the Galaxy.
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.nddata import CCDData
 from astropy.wcs import WCS
 
 __all__ = [
+    'check_frame',
     'galactic_latitude',
     'offsets_to_sky',
     'place_on',
@@ -93,6 +95,30 @@ def sky_to_offsets(position, ra, dec):
     there = SkyCoord(ra, dec, unit='deg')
     away = there.separation(SkyCoord(*position, unit='deg')).deg > 89
     return np.where(away, np.nan, x), np.where(away, np.nan, y)
+
+
+def check_frame(name, frame):
+    """
+    Raise unless something is an image that says where on the sky it is.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    frame : object
+        Expected: `~astropy.nddata.CCDData` with a celestial WCS.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not.
+    """
+    if not isinstance(frame, CCDData):
+        msg = f"'{name}' must be a CCDData, got {type(frame).__name__}"
+        raise TypeError(msg)
+    if frame.wcs is None or not frame.wcs.has_celestial:
+        msg = f"'{name}' must have a celestial WCS, to know where on it a source lies"
+        raise ValueError(msg)
 
 
 def place_on(wcs, position, x, y, angle):

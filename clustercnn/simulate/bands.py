@@ -4,7 +4,8 @@ The bands of optical CCD surveys: how deep and how sharp each sees.
 """
 
 import dataclasses
-import math
+from collections.abc import Sequence
+from numbers import Real
 
 import astropy.units as u
 
@@ -69,7 +70,8 @@ class OpticalBand:
         object.__setattr__(self, 'seeing', check_angle('seeing', seeing))
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
+            plain = isinstance(value, Real) and not isinstance(value, bool)
+            if not (plain and low <= value <= high):
                 msg = f"'{name}' of band {self.name} must be {low:g} to {high:g}, got {value!r}"
                 raise ValueError(msg)
 
@@ -149,7 +151,8 @@ def check_bands(value):
     if isinstance(value, str):
         check_one_of('optical_bands', value, tuple(OPTICAL_SURVEYS))
         return OPTICAL_SURVEYS[value]
-    bands = tuple(OpticalBand(**band) if isinstance(band, dict) else band for band in value)
+    listed = value if isinstance(value, Sequence) else ()
+    bands = tuple(OpticalBand(**band) if isinstance(band, dict) else band for band in listed)
     known = all(isinstance(band, OpticalBand) for band in bands)
     if not bands or not known or len({band.name for band in bands}) < len(bands):
         msg = (

@@ -254,9 +254,9 @@ def inject(
 
     Raises
     ------
-    ValueError
-        If a value of the table is missing or impossible (says which), or if fluxes cannot be
-        turned into counts.
+    TypeError, ValueError
+        If a value of the table is missing or impossible (says which), if fluxes cannot be
+        turned into counts, or if an optical image has no WCS.
 
     Examples
     --------

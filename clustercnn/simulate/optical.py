@@ -22,7 +22,7 @@ from clustercnn.simulate._plate import (
 from clustercnn.simulate._sky_catalog import SkyCatalog, traits_of
 from clustercnn.simulate._sources import CLASS_NAMES, SUBCLASS_NAMES
 from clustercnn.simulate._stamps import MIXTURES, add_gaussians, profile_gaussians
-from clustercnn.simulate._wcs import place_on, tangent_header
+from clustercnn.simulate._wcs import check_frame, place_on, tangent_header
 from clustercnn.simulate.galactic import extinction
 
 __all__ = [
@@ -530,6 +530,7 @@ def inject_optical(frame, sources, *, config, position, rng):
     frame : `~astropy.nddata.CCDData`
         A copy; pixels that no source reaches are as they were.
     """
+    check_frame('optical', frame)
     pixel = float(pixel_scale_of(frame.wcs.celestial).value)
     look = _look(config, pixel)
     catalog = SkyCatalog()

@@ -50,7 +50,8 @@ def spread(batch):
     Notes
     -----
     Parameters are copied to each device and gradients are summed over them by the compiler
-    (`jax.sharding`). Sums are then taken in another order than on one device.
+    (`jax.sharding`). Sums are then taken in another order than on one device. It is GPUs that
+    gain: of CPUs each computes the whole batch, since they take it tile by tile.
 
     Examples
     --------
@@ -69,8 +70,9 @@ def _n_at_once():
     """
     Return how many batches are computed at a time.
     """
-    if jax.default_backend() != 'cpu':
-        # which has enough to do with one
+    if jax.default_backend() != 'cpu' or len(jax.local_devices()) > 1:
+        # a GPU has enough to do with one; devices that share one must take them in one order,
+        # or they wait for one another
         return 1
     affinity = getattr(os, 'sched_getaffinity', None)
     n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -6,12 +6,12 @@ prediction.
 
 import dataclasses
 import functools
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from clustercnn._utils.ahead import ahead
 from clustercnn._utils.progress import progress as progress_bar
 from clustercnn.exceptions import TrainingError
 from clustercnn.network import n_rows, take, to_dict
@@ -294,17 +294,13 @@ def _parts(rows, size):
 
 def _batches(dataset, order, batch_size):
     """
-    Yield rows and batch, each of which is gathered while the one before is learnt from.
+    Return an iterator of rows and batch, each gathered while the one before is learnt from.
     """
-    parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    with ThreadPoolExecutor(1) as reader:
-        coming = [reader.submit(take, dataset, rows, batch_size) for rows in parts[:1]]
-        for number, rows in enumerate(parts, 1):
-            batch = coming.pop().result()
-            coming = [
-                reader.submit(take, dataset, r, batch_size) for r in parts[number : number + 1]
-            ]
-            yield rows, batch
+
+    def gather(rows):
+        return rows, spread(take(dataset, rows, batch_size))
+
+    return ahead(gather, _parts(order, batch_size))
 
 
 def _is_better(config, entry, best):

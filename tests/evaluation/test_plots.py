@@ -36,6 +36,19 @@ def test_nothing_held_back_is_one_panel():
     assert len(axes.lines) == 1 and axes.get_title() == 'cn'
 
 
+def test_what_only_a_later_network_has_is_named():
+    held = {'validation_loss': (0.8, 0.7)}
+    axes = plot_history([[], epochs(1.0, 0.5), epochs(0.9, 0.4, **held)]).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        'training', 'validation',
+    ]  # fmt: skip
+
+
+def test_the_history_of_one_network_belongs_into_a_list():
+    with pytest.raises(TypeError, match='put one into a list'):
+        plot_history(epochs(1.0, 0.5))
+
+
 @pytest.mark.parametrize('history', [[], [[]]])
 def test_no_epoch_is_said(history):
     with pytest.raises(ValueError, match='no epoch'):

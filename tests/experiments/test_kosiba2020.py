@@ -7,6 +7,7 @@ pictures in the layout of the published set.
 import dataclasses
 import io
 import json
+import os
 import zipfile
 
 import astropy.units as u
@@ -17,7 +18,7 @@ from PIL import Image
 
 from clustercnn.cli import main
 from clustercnn.core import BandStack, CutoutStack, LabelSet
-from clustercnn.exceptions import TrainingError
+from clustercnn.exceptions import ClusterCNNError, TrainingError
 from clustercnn.experiments import Kosiba2020Config, run_kosiba2020, runs, sky
 from clustercnn.experiments.analysis import ROC_GRID, _people, _Test, analyse
 from clustercnn.experiments.sample import ExperimentSample, _quality, simulated_sample
@@ -352,6 +353,11 @@ def test_two_processes_train_the_same(whole, made_up_sky, tmp_path):
         one, other = (json.loads(p.read_text()) for p in (path, tmp_path / 'runs' / path.name))
         assert one.pop('seconds') and other.pop('seconds')
         assert one == other
+
+
+def test_a_process_that_is_ended_from_outside_is_told():
+    with pytest.raises(ClusterCNNError, match='one of 2 processes ended'), sky.executor(2) as pool:
+        pool.submit(os._exit, 1).result()
 
 
 def test_a_folder_of_other_settings_is_refused(whole, made_up_sky, monkeypatch, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.nddata import CCDData
 from astropy.table import Table
 
 from clustercnn import Classifier, CutoutMaker, LabelSet, WaveletFinder
@@ -36,6 +37,7 @@ from clustercnn.simulate._colours import (
     early_type_colours,
     nearby_galaxy_magnitudes,
 )
+from clustercnn.simulate._field_files import write_optical
 from clustercnn.simulate._plate import add_large_galaxy, coadded_frame
 from clustercnn.simulate._stamps import add_gaussians, add_round, profile_gaussians
 from clustercnn.simulate.optical import STAR_SHAPE
@@ -62,6 +64,10 @@ def test_bands_are_checked():
         dataclasses.replace(band, depth=np.nan)
     with pytest.raises(ValueError, match="'name' must be one of"):
         dataclasses.replace(band, name='K')
+    with pytest.raises(ValueError, match="'depth' of band r must be 10 to 32, got '24'"):
+        OpticalBand(name='r', depth='24', seeing=1 * u.arcsec, sky_brightness=21.0)
+    with pytest.raises(ValueError, match="'optical_bands' must be the name of a survey.*got 5"):
+        SimulationConfig(optical='ccd', optical_bands=5)
     with pytest.raises(ValueError, match="'optical_bands' must be one of.*got 'panstars'"):
         SimulationConfig(optical='ccd', optical_bands='panstars')
     for bands in ((), (band, band), ('g',)):
@@ -340,6 +346,22 @@ def test_injection_into_several_bands(field):
     assert colour == pytest.approx(early_type_colours(np.array([0.15]))[0, 0], abs=0.2)
     with pytest.raises(ValueError, match="the band 'y', of which 'optical_bands'"):
         inject(image, sources, optical={'y': field.images['g']}, **options)
+    assert list(inject(image, sources, optical={}, **options).images) == ['xray']
+    with pytest.raises(TypeError, match=r"optical\['g'\]' must be a CCDData, got NoneType"):
+        inject(image, sources, optical={'g': None}, **options)
+    bare = CCDData(field.images['g'].data, unit=u.nmgy)
+    with pytest.raises(ValueError, match='must have a celestial WCS'):
+        inject(image, sources, optical={'g': bare}, **options)
+    with pytest.raises(ValueError, match='must have a celestial WCS'):
+        inject(image, sources, optical=bare, **options)
+
+
+def test_files_of_others_stay_in_the_folder(tmp_path, field):
+    for name in ('optical.fits', 'optical_mine.fits'):
+        (tmp_path / name).touch()
+    write_optical(tmp_path, {'g': field.images['g']})
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ['optical_g.fits', 'optical_mine.fits']
 
 
 def test_command_writes_bands(tmp_path, capsys):

@@ -19,14 +19,23 @@ PROGRAM = """
 import json, sys
 import jax, numpy as np
 from clustercnn import Classifier
+from clustercnn.network import tiles
 from clustercnn.testing import tiny_labels, tiny_stack
-from clustercnn.training.devices import spread
+from clustercnn.training import devices, loop
+
+if len(jax.local_devices()) > 1:
+    # whole batches, as GPUs take them
+    tiles.on_cpu = lambda: False
+
 
 def n_devices(n_items):
-    mask = spread({'_mask': np.ones(n_items, 'f4')})['_mask']
-    return len(jax.numpy.asarray(mask).devices())
+    data = {'features': np.ones((n_items, 1), 'f4')}
+    ((_, batch),) = loop._batches(data, np.arange(n_items), n_items)
+    return len(jax.numpy.asarray(batch['_mask']).devices())
 
 
+# two devices wait for one another where each has begun another batch
+assert len(jax.local_devices()) == 1 or devices._n_at_once() == 1
 sizes = {n_items: n_devices(n_items) for n_items in (4, 5)}
 options = {'first_width': 8, 'width': 8, 'n_stages': 2, 'dropout': 0.0}
 classifier = Classifier(n_epochs=2, batch_size=8, seed=1, network_options=options)

@@ -55,3 +55,42 @@ def test_they_end_with_a_parent_that_is_killed(tmp_path):
     while is_alive(worker) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not is_alive(worker)
+
+
+INTERRUPTED = """
+import time
+from clustercnn._utils.processes import process_pool
+
+if __name__ == '__main__':
+    pool = process_pool(2)
+    try:
+        # one has nothing to do when it is interrupted, the other has
+        assert [job.result() for job in [pool.submit(abs, -1), pool.submit(abs, 2)]] == [1, 2]
+        job = pool.submit(time.sleep, 60)
+        print('started', flush=True)
+        job.result()
+    except KeyboardInterrupt:
+        print('interrupted')
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='signals a group of processes')
+def test_an_interrupt_ends_them_without_a_traceback(tmp_path):
+    path = tmp_path / 'program.py'
+    path.write_text(INTERRUPTED)
+    parent = subprocess.Popen(
+        [sys.executable, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # as a terminal does it: all of them get the signal
+        start_new_session=True,
+    )
+    assert parent.stdout.readline() == 'started\n'
+    # the work reaches the process
+    time.sleep(0.5)
+    os.killpg(parent.pid, signal.SIGINT)
+    output, errors = parent.communicate(timeout=40)
+    assert (output, errors, parent.returncode) == ('interrupted\n', '', 0)

@@ -12,15 +12,14 @@ trained from nothing, all on other fields. Intervals resample these fields.
 """
 
 import argparse
-import concurrent.futures
 import json
-import multiprocessing
 from pathlib import Path
 
 import numpy as np
 from score_shifts import ALL
 
 from clustercnn import Classifier
+from clustercnn._utils.processes import process_pool
 from clustercnn._utils.progress import progress
 from clustercnn.core import CutoutStack, LabelSet
 from clustercnn.evaluation import expected_calibration_error, resampled_weights, roc_auc
@@ -106,9 +105,7 @@ def main():
     parser.add_argument('--workers', type=int, default=2)
     options = parser.parse_args()
     seeds = [FIRST_SEED + number for number in range(options.fields + options.tested)]
-    # fork would deadlock once jax has started its threads
-    context = multiprocessing.get_context('spawn')
-    with concurrent.futures.ProcessPoolExecutor(options.workers, mp_context=context) as pool:
+    with process_pool(options.workers) as pool:
         fields = list(
             progress(pool.map(one_field, seeds), total=len(seeds), label='fields', unit='field')
         )
