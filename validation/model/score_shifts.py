@@ -10,16 +10,15 @@ optical band and the numbers of the finder each are worth. Intervals resample fi
 """
 
 import argparse
-import concurrent.futures
 import functools
 import json
-import multiprocessing
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 
 from clustercnn import Classifier
+from clustercnn._utils.processes import process_pool
 from clustercnn._utils.progress import progress
 from clustercnn.evaluation import (
     expected_calibration_error,
@@ -183,9 +182,7 @@ def main():
         for number, changes in enumerate(SHIFTS.values())
         for field in range(options.fields)
     ]
-    # fork would deadlock once jax has started its threads
-    context = multiprocessing.get_context('spawn')
-    with concurrent.futures.ProcessPoolExecutor(options.workers, mp_context=context) as pool:
+    with process_pool(options.workers) as pool:
         fields = list(
             progress(pool.map(one_field, tasks), total=len(tasks), label='fields', unit='field')
         )
