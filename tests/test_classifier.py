@@ -428,7 +428,7 @@ def test_a_loss_that_is_not_finite_names_the_batch(data, monkeypatch):
         error.result, error.rows = 'last good', np.array([2, 0])
         raise error
 
-    monkeypatch.setattr('clustercnn.classifier.train', fail)
+    monkeypatch.setattr('clustercnn._classifier_training.train', fail)
     with pytest.raises(TrainingError, match='epoch 1; the batch held 3, 1, ...') as caught:
         Classifier(**OPTIONS | {'validation_fraction': 0}).fit(*data)
     assert caught.value.result == 'last good'

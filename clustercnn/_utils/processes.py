@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 
 __all__ = ['process_pool']
 
@@ -43,9 +44,15 @@ def _begin(initializer, arguments):
     # those of the library wait for ever where the one that gave them work was killed
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # an interrupt is told by the one that gave the work, not with a traceback of each that waits
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, _end_quietly)
     if initializer is not None:
         initializer(*arguments)
+
+
+def _end_quietly(number, frame):
+    # the other one shall hear of the interrupt before it hears that a process is gone
+    time.sleep(1)
+    os._exit(128 + number)
 
 
 def _end_with_parent():
