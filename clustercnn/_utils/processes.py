@@ -43,8 +43,10 @@ def process_pool(n_workers, *, initializer=None, arguments=()):
 def _begin(initializer, arguments):
     # those of the library wait for ever where the one that gave them work was killed
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # an interrupt is told by the one that gave the work, not with a traceback of each that waits
-    signal.signal(signal.SIGINT, _end_quietly)
+    # an interrupt is told by the one that gave the work, not with a traceback of each that waits;
+    # what runs in the background of a shell is not to hear of any
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _end_quietly)
     if initializer is not None:
         initializer(*arguments)
 
