@@ -22,12 +22,7 @@ from clustercnn.simulate._multiband import inject_optical_bands
 from clustercnn.simulate._photons import POINT
 from clustercnn.simulate._sky import populate, truth_table
 from clustercnn.simulate._sources import CLASS_NAMES, SourceList
-from clustercnn.simulate._wcs import (
-    galactic_latitude,
-    offsets_to_sky,
-    place_on,
-    sky_to_offsets,
-)
+from clustercnn.simulate._wcs import galactic_latitude, offsets_to_sky, place_on, sky_to_offsets
 from clustercnn.simulate.clusters import (
     LOW_REDSHIFT,
     add_gas,
