@@ -137,8 +137,9 @@ class Training:
         groups : 1D array-like, optional
             As of `fit`: one value a cutout, in the order of the files.
         scratch : str or path-like, optional
-            Folder for what is made of the cutouts, some 150 kB of each, in files without a name
-            that go when this process ends; by default that of the system, which may be in memory.
+            Folder for what is made of the cutouts, up to 13 bytes a pixel of X-rays and 5 of
+            another band, in files without a name that go when this process ends; by default that
+            of the system, which may be in memory.
 
         Returns
         -------

@@ -51,8 +51,8 @@ def add_parser(commands):
     parser.add_argument(
         '--scratch',
         metavar='FOLDER',
-        help='where that is kept, some 150 kB a cutout; default: the folder of the system for '
-        'temporary files',
+        help='where that is kept, up to 13 bytes a pixel of X-rays and 5 of another band; default: '
+        'the folder of the system for temporary files',
     )
     parser.add_argument('--epochs', type=positive_number, metavar='N', help='passes over the data')
     parser.add_argument(
