@@ -10,6 +10,7 @@ from generated_tables import ROOT, Generated, table
 
 RESULTS = ROOT / 'validation' / 'model' / 'results'
 EXPLAINED = ROOT / 'validation' / 'networks' / 'results'
+_UNMEASURED = 'This has not been measured for this version yet.'
 FIELDS = ('a1835', 'ngc5044', '3c273', 'g21', 'cygnus')
 
 
@@ -33,7 +34,7 @@ class ModelTable(Generated):
         path = RESULTS / file
         self.env.note_dependency(str(path))
         if not path.exists():
-            return ['This has not been measured for this version yet.', '']
+            return [_UNMEASURED, '']
         return make(json.loads(path.read_text(encoding='utf-8')))
 
 
@@ -112,6 +113,50 @@ def _tuning(results):
     return table(heads, rows, widths='10 9 27 27 27')
 
 
+def _counts(results):
+    rows = []
+    for name, entry in results.items():
+        bins = entry.get('by_counts', [])
+        for number, row in enumerate(bins):
+            last = number + 1 == len(bins)
+            rows.append(
+                (
+                    name if number == 0 else '',
+                    f'{row["from"]} and more'
+                    if last
+                    else f'{row["from"]} to {bins[number + 1]["from"]}',
+                    f'{row["clusters"]} of {row["detections"]}',
+                    _span(row['auc']) if 'auc' in row else 'one class only',
+                )
+            )
+    heads = ('*simulated* fields', 'counts of the finder', 'clusters of detections', 'AUC')
+    return table(heads, rows, widths='28 24 22 26') if rows else [_UNMEASURED, '']
+
+
+def _kinds(results):
+    named = {name: entry['by_kind'] for name, entry in results.items() if 'by_kind' in entry}
+    kinds = sorted(
+        {(not kind['cluster'], name) for entry in named.values() for name, kind in entry.items()}
+    )
+    rows = []
+    for other, kind in kinds:
+        found = [entry.get(kind) for entry in named.values()]
+        rows.append(
+            (
+                kind if other else f'cluster: {kind}',
+                *(
+                    f'{one["auc"]:.3f}, {one["accepted"]:.0%} of {one["detections"]}' if one else ''
+                    for one in found
+                ),
+            )
+        )
+    return (
+        table(('kind (*simulated*)', *named), rows, widths='30 35 35')
+        if rows
+        else [_UNMEASURED, '']
+    )
+
+
 class ExplainedFields(Generated):
     """
     What the shipped model accepts in real fields.
@@ -147,6 +192,8 @@ class ExplainedFields(Generated):
 
 _PARTS = {
     'shifts': ('shifts.json', _shifts),
+    'counts': ('simulated_fields.json', _counts),
+    'kinds': ('simulated_fields.json', _kinds),
     'parts': ('shifts.json', _parts),
     'strange': ('strange.json', _strange),
     'fine-tuning': ('finetuning.json', _tuning),

@@ -9,6 +9,7 @@ simulated fields were never used in training or calibration.
 """
 
 import argparse
+import itertools
 import json
 import os
 import time
@@ -23,6 +24,8 @@ from clustercnn.pipeline import run_field
 
 HERE = Path(__file__).resolve().parent
 FIRST_SEED = 900_000
+# of the finder's counts, from the faintest detection to the brightest
+COUNT_EDGES = (0, 25, 50, 100, 200, np.inf)
 SETTINGS = {
     'xmm, usual settings': {'mission': 'xmm', 'randomised': False},
     'all missions, randomised': {'randomised': True},
@@ -37,6 +40,7 @@ def score_simulated(n_fields):
     results = {}
     for number, (name, options) in enumerate(SETTINGS.items()):
         score, extent, ext_like, truth, field, real = [], [], [], [], [], []
+        counts, kinds = [], []
         for seed in range(n_fields):
             seed += FIRST_SEED + 1000 * number
             stack, labels, matched = make_field_sample(seed, **options)
@@ -49,9 +53,12 @@ def score_simulated(n_fields):
             field.append(np.full(len(stack), seed))
             # what stands on no source at all has no counterpart in the truth catalogue
             real.append(np.asarray(matched['source_id']) > 0)
+            counts.append(np.nan_to_num(stack.features['counts']))
+            kinds.append(np.array(matched['subclass'], dtype=str))
         score, extent, ext_like, truth, field, real = map(
             np.concatenate, (score, extent, ext_like, truth, field, real)
         )
+        counts, kinds = np.concatenate(counts), np.concatenate(kinds)
         results[name] = {
             'fields': n_fields,
             'first_seed': FIRST_SEED + 1000 * number,
@@ -67,8 +74,43 @@ def score_simulated(n_fields):
             'gain_over_extent': _difference(truth, score, extent, field),
             'gain_over_ext_like': _difference(truth, score, ext_like, field),
             'ece': float(evaluation.expected_calibration_error(score, truth)),
+            'by_counts': _by_counts(truth, score, field, counts),
+            'by_kind': _by_kind(truth, score, kinds),
         }
     return results
+
+
+def _by_counts(truth, score, field, counts):
+    """
+    Return the AUC among detections of about the same number of counts.
+    """
+    rows = []
+    for low, high in itertools.pairwise(COUNT_EDGES):
+        inside = (counts >= low) & (counts < high)
+        n_clusters = int(truth[inside].sum())
+        row = {'from': low, 'detections': int(inside.sum()), 'clusters': n_clusters}
+        if 0 < n_clusters < row['detections']:
+            row['auc'] = _with_interval(truth[inside], score[inside], field[inside])
+        rows.append(row)
+    return rows
+
+
+def _by_kind(truth, score, kinds):
+    """
+    Return how well each kind is told from the clusters, or a kind of cluster from the others.
+    """
+    cluster, made = truth > 0.5, {}
+    for kind in sorted(set(kinds.tolist())):
+        own = kinds == kind
+        is_cluster = bool(cluster[own].all())
+        used = own | (~cluster if is_cluster else cluster)
+        made[kind] = {
+            'cluster': is_cluster,
+            'detections': int(own.sum()),
+            'auc': _auc(truth[used], score[used]),
+            'accepted': float((score[own] > 0.5).mean()),
+        }
+    return made
 
 
 def _auc(truth, score):
@@ -87,7 +129,9 @@ def _resamples(field, n_resamples=500):
 
 
 def _with_interval(truth, score, field):
-    values = [_auc(truth[rows], score[rows]) for rows in _resamples(field)]
+    # a resample of few detections may hold one class only
+    drawn = [rows for rows in _resamples(field) if 0 < truth[rows].mean() < 1]
+    values = [_auc(truth[rows], score[rows]) for rows in drawn]
     return [_auc(truth, score), *np.percentile(values, [2.5, 97.5]).tolist()]
 
 
