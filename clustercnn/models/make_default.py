@@ -7,9 +7,9 @@ Run it as::
     python -m clustercnn.models.make_default --samples FOLDER
 
 It simulates the training sky, trains, calibrates on fields kept apart, and writes
-``default.safetensors`` and its card ``default.md``. The samples are kept in FOLDER, so
-that an interrupted run goes on where it stopped. The training holds all cutouts in memory,
-about 17 GB.
+``default.safetensors`` and its card ``default.md``. Samples and unfinished trainings are kept in
+FOLDER, so that an interrupted run goes on where it stopped. Cutouts are read from there batch by
+batch: they need some 10 GB of disk, not of memory.
 """
 
 import argparse
@@ -21,7 +21,14 @@ import numpy as np
 from clustercnn import evaluation
 from clustercnn._utils.files import atomic_path, sha256
 from clustercnn.classifier import Classifier
-from clustercnn.models.sample import MISSION_SHARES, RANDOMISED_SHARE, make_sample
+from clustercnn.models.sample import (
+    MISSION_SHARES,
+    RANDOMISED_SHARE,
+    files_of_sample,
+    labels_of_sample,
+    make_sample,
+    write_sample,
+)
 
 __all__ = ['main', 'make_default']
 
@@ -56,16 +63,25 @@ def make_default(output, *, samples, n_workers=2, quiet=None):
     """
     samples = Path(samples)
     options = {'n_workers': n_workers, 'quiet': quiet, 'n_point_max': N_POINT_MAX}
-    stack, label_set, groups, _ = make_sample(samples / 'training', seeds=TRAINING_SEEDS, **options)
+    folder = samples / 'training'
+    write_sample(folder, seeds=TRAINING_SEEDS, **options)
+    paths = files_of_sample(folder, TRAINING_SEEDS)
+    label_set = labels_of_sample(folder, TRAINING_SEEDS)
     validation = make_sample(samples / 'validation', seeds=VALIDATION_SEEDS, **options)[:2]
     classifier = Classifier(network=NETWORK, seed=1, n_epochs=N_EPOCHS, ensemble=N_MEMBERS)
-    classifier.fit(stack, label_set, validation=validation, progress=quiet is not True)
-    n_fields = len(set(groups.tolist()))
-    del stack, validation
+    classifier.fit_files(
+        paths,
+        label_set,
+        validation=validation,
+        checkpoint=samples / 'checkpoint',
+        scratch=samples,
+        progress=quiet is not True,
+    )
+    del validation
     held = make_sample(samples / 'calibration', seeds=CALIBRATION_SEEDS, **options)
     classifier.calibrate(held[0], held[1], groups=held[2])
     classifier.save(output, overwrite=True)
-    card = _card(classifier, output, label_set, held, n_fields)
+    card = _card(classifier, output, label_set, held, len(paths))
     with atomic_path(Path(output).with_suffix('.md'), overwrite=True) as temporary:
         temporary.write_text(card)
     return classifier

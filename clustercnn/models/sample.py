@@ -24,6 +24,8 @@ from clustercnn.simulate import SimulationConfig, simulate_field
 __all__ = [
     'MISSION_SHARES',
     'RANDOMISED_SHARE',
+    'files_of_sample',
+    'labels_of_sample',
     'make_field_sample',
     'make_sample',
     'mission_of',
@@ -295,20 +297,58 @@ def make_sample(folder, *, seeds, **options):
     """
     folder, seeds = Path(folder), [int(seed) for seed in seeds]
     write_sample(folder, seeds=seeds, **options)
-    stacks, labels, groups, subclasses = [], [], [], []
-    for seed in seeds:
-        if _n_cutouts(folder, seed) == 0:
-            continue
-        stacks.append(_complete(CutoutStack.read(folder / f'{seed}.h5')))
-        labels.append(LabelSet.read(folder / f'{seed}.ecsv'))
-        groups.append(np.full(len(stacks[-1]), seed))
+    filled = [seed for seed in seeds if _n_cutouts(folder, seed)]
+    stacks = [_complete(CutoutStack.read(path)) for path in files_of_sample(folder, filled)]
+    groups = [np.full(len(stack), seed) for stack, seed in zip(stacks, filled, strict=True)]
+    subclasses = []
+    for seed in filled:
         truth = Table.read(folder / f'{seed}.truth.ecsv', format='ascii.ecsv')
         subclasses += [str(name) for name in truth['subclass']]
-    stack = CutoutStack.concatenate(stacks)
-    label_set = LabelSet(
+    label_set = labels_of_sample(folder, filled)
+    return CutoutStack.concatenate(stacks), label_set, np.concatenate(groups), subclasses
+
+
+def files_of_sample(folder, seeds):
+    """
+    Return the files of cutouts that `write_sample` left.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Folder of the sample.
+    seeds : iterable of int
+        Seeds of its fields.
+
+    Returns
+    -------
+    paths : list of `~pathlib.Path`
+        One a field in which something was found.
+    """
+    folder = Path(folder)
+    return [folder / f'{seed}.h5' for seed in seeds if _n_cutouts(folder, seed)]
+
+
+def labels_of_sample(folder, seeds):
+    """
+    Read the labels that `write_sample` left.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Folder of the sample.
+    seeds : iterable of int
+        Seeds of its fields.
+
+    Returns
+    -------
+    label_set : LabelSet
+        In the order of `files_of_sample` and of the cutouts in each file.
+    """
+    paths = [path.with_suffix('.ecsv') for path in files_of_sample(folder, seeds)]
+    labels = [LabelSet.read(path) for path in paths]
+    return LabelSet(
         ids=[name for part in labels for name in part.ids],
         probability=np.concatenate([part.probability for part in labels]),
         weight=np.concatenate([part.weight for part in labels]),
         source=[name for part in labels for name in part.source],
     )
-    return stack, label_set, np.concatenate(groups), subclasses

@@ -7,10 +7,19 @@ import json
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
+from clustercnn.core import CutoutStack, LabelSet
 from clustercnn.models import sample
-from clustercnn.models.sample import make_field_sample, write_sample
+from clustercnn.models.sample import (
+    files_of_sample,
+    labels_of_sample,
+    make_field_sample,
+    make_sample,
+    write_sample,
+)
 from clustercnn.simulate import SimulationConfig
+from clustercnn.testing import tiny_stack
 
 OPTIONS = {'mission': 'xmm', 'n_point_max': 20, 'config': SimulationConfig(agn_factor=1.2)}
 
@@ -54,6 +63,31 @@ def test_other_options_are_refused(folder, change):
     with pytest.raises(ValueError, match=f'1.json: .* options {found}, now by .* {now}; choose'):
         write_sample(folder, seeds=[3, 1], **OPTIONS | change)
     assert sorted(folder.iterdir()) == names
+
+
+def test_files_and_labels_are_in_the_order_of_the_whole(tmp_path, monkeypatch):
+    def some(seed, **options):
+        if seed == 2:
+            return None, None, None
+        stack = tiny_stack(seed + 2, seed=seed)
+        ids = [f'{seed}-{name}' for name in stack.ids]
+        labels = LabelSet.from_labels(ids, ['cluster', *['point'] * (len(ids) - 1)])
+        return stack.replace(ids=ids), labels, Table({'subclass': ['agn'] * len(ids)})
+
+    some.__kwdefaults__ = make_field_sample.__kwdefaults__
+    monkeypatch.setattr(sample, 'make_field_sample', some)
+    seeds = (1, 2, 3)
+    for seed in seeds:
+        sample._make_and_write(seed, tmp_path, OPTIONS)
+    stack, label_set, groups, subclasses = make_sample(tmp_path, seeds=seeds, **OPTIONS)
+    paths = files_of_sample(tmp_path, seeds)
+    assert [path.name for path in paths] == ['1.h5', '3.h5']
+    in_files = [name for path in paths for name in CutoutStack.read(path).ids]
+    labels = labels_of_sample(tmp_path, seeds)
+    assert in_files == list(labels.ids) == list(label_set.ids) == list(stack.ids)
+    assert groups.tolist() == [1] * 3 + [3] * 5
+    assert labels.hard().tolist() == label_set.hard().tolist()
+    assert len(subclasses) == 8
 
 
 def test_another_version_is_refused(folder, monkeypatch):
