@@ -330,7 +330,7 @@ MISSIONS = {
                 'Meidinger+2021 (frames of 50 ms); Brunner+2022, Liu+2022 (eFEDS: 2.2 ks, about '
                 '1.3 ks vignetted; energy conversion); background as measured in an eFEDS patch, '
                 'of which the closed filter wheel of DR1 (90-170 counts a minute and telescope in'
-                ' 0.5-10 keV) gives 1.2e-7 to 2.2e-7 ct/s/arcsec2 if flat in energy'
+                ' 0.5-10 keV) gives 1.2e-7 to 2.3e-7 ct/s/arcsec2 if flat in energy'
             ),
         ),
         Mission(
