@@ -80,14 +80,14 @@ class PointSpread:
 
 # slope, stretch, flattening, reference angle in arcmin. XMM-Newton: Ghizzardi 2001 and the
 # encircled-energy ellipses of the calibration at 1.5 keV; Chandra: Proposers' Observatory Guide,
-# chapter 4; ROSAT: Boese 2000, A&AS 141, 507; eROSITA: Predehl+2021, A&A 647, A1; Einstein
-# Probe: as single eROSITA modules
+# chapter 4; ROSAT: Hasinger et al. 1994, CAL/ROS/93-015; eROSITA: Predehl+2021, A&A 647, A1;
+# Einstein Probe: as single eROSITA modules
 _MISSIONS = {
     'xmm': (1.5, 0.62, 0.64, 15.0),
     'xmm-newton': (1.5, 0.62, 0.64, 15.0),
     'erosita': (1.6, 1.6, 0.35, 30.0),
     'chandra': (2.0, 11.0, 0.35, 10.0),
-    'rosat': (2.2, 5.0, 0.2, 60.0),
+    'rosat': (3.0, 16.0, 0.2, 60.0),
     'ep': (1.6, 1.6, 0.35, 30.0),
     'einstein probe': (1.6, 1.6, 0.35, 30.0),
 }

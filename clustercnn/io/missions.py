@@ -10,13 +10,14 @@ import numpy as np
 
 __all__ = ['PSF_FWHM', 'dispersion', 'mission_of', 'psf_fwhm_of', 'role_of', 'unit_of']
 
-PSF_FWHM = {'XMM': 7.7, 'eROSITA': 15.5, 'Chandra': 0.7, 'ROSAT': 23.0, 'Einstein Probe': 11.8}
+PSF_FWHM = {'XMM': 7.7, 'eROSITA': 15.5, 'Chandra': 0.7, 'ROSAT': 22.4, 'Einstein Probe': 11.8}
 """
 Widths on axis in arcsec that stand for a mission where nothing better is known, those of the
 King profiles that the finders use: XMM-Newton EPIC (core radius 5 arcsec, slope 1.5), eROSITA
 averaged over a survey (half-energy width of about 30 arcsec, Predehl et al. 2021), Chandra
-(half-energy radius of 0.5 arcsec), ROSAT PSPC, Einstein Probe FXT (half-energy width of 22 to
-24 arcsec). Off axis the finders let them grow.
+(half-energy radius of 0.5 arcsec), ROSAT PSPC (Hasinger et al. 1994, CAL/ROS/93-015: 23 arcsec at
+1 keV), Einstein Probe FXT (half-energy width of 22 to 24 arcsec). Off axis the finders let them
+grow.
 """
 
 # on axis (Predehl et al. 2021, A&A 647, A1: half-energy width of 16 to 18 arcsec)

@@ -24,20 +24,28 @@ What an object is: a field galaxy, a star, a member of a cluster, one that is al
 active nucleus, a star that is bright in X-rays.
 """
 
-# g-r, r-i, i-z of early types by redshift. To 0.9 the passively evolving model (Bruzual & Charlot
-# 2003) from which redMaPPer (Rykoff et al. 2014, ApJ 785, 104; redmapper/data/initcolors) starts
-# its red sequence in the SDSS. Its stars are of one age and so too young and blue beyond; from 1.1
-# the elliptical of Coleman, Wu & Weedman (1980, ApJS 43, 393), the mean of the two at 1.0.
+# g-r, r-i, i-z of early types by redshift. From 0.05 to 0.5 the red sequence that redMaPPer (Rykoff
+# et al. 2014, ApJ 785, 104) found in the SDSS (test_dr8_pars.fit of its code); below, with the
+# change of the elliptical of Coleman, Wu & Weedman (1980, ApJS 43, 393). From 0.7 to 0.9 the
+# passively evolving model (Bruzual & Charlot 2003) that redMaPPer starts from, the mean of the two
+# at 0.6: nearer by, such models are too red in g-r by 0.1 (Maraston et al. 2009, MNRAS 394, L107).
+# The stars of the model are of one age and so too young and blue beyond; from 1.1 the elliptical,
+# the mean of the two at 1.0.
 _EARLY = np.array(
     [
         # redshift, g-r, r-i, i-z
-        [0.01, 0.86, 0.40, 0.32],
-        [0.10, 1.05, 0.43, 0.35],
-        [0.20, 1.39, 0.49, 0.35],
-        [0.30, 1.65, 0.58, 0.36],
-        [0.40, 1.71, 0.68, 0.42],
-        [0.50, 1.62, 0.96, 0.47],
-        [0.60, 1.68, 1.15, 0.50],
+        [0.01, 0.74, 0.36, 0.32],
+        [0.05, 0.81, 0.39, 0.30],
+        [0.10, 0.94, 0.41, 0.32],
+        [0.15, 1.08, 0.44, 0.33],
+        [0.20, 1.24, 0.48, 0.33],
+        [0.25, 1.39, 0.52, 0.33],
+        [0.30, 1.52, 0.55, 0.35],
+        [0.35, 1.62, 0.58, 0.37],
+        [0.40, 1.64, 0.64, 0.39],
+        [0.45, 1.65, 0.73, 0.42],
+        [0.50, 1.63, 0.85, 0.44],
+        [0.60, 1.63, 1.10, 0.49],
         [0.70, 1.79, 1.31, 0.62],
         [0.80, 2.21, 1.14, 0.82],
         [0.90, 2.41, 1.06, 0.99],

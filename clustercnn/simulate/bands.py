@@ -101,9 +101,9 @@ def _survey(offset, **bands):
 
 
 OPTICAL_SURVEYS = ReadOnlyDict(
-    # depths and widths: what the SDSS states of its imaging (DR8 and later); sky in r: median of
-    # its fields (DR7 and DR9, 'Seeing and sky brightness'), in the others the usual colour of a
-    # dark sky; offsets: Pier et al. 2003, AJ 125, 1559
+    # depths and widths: what the SDSS states of its imaging (DR8 and later); sky in r: 20.86, the
+    # median of its fields (DR7 and DR9, 'Seeing and sky brightness'), in the others assumed, the
+    # usual colour of a dark sky; offsets: Pier et al. 2003, AJ 125, 1559
     sdss=_survey(
         0.03,
         g=(23.1, 1.44, 21.8),
@@ -111,10 +111,12 @@ OPTICAL_SURVEYS = ReadOnlyDict(
         i=(22.2, 1.26, 20.2),
         z=(20.7, 1.29, 18.9),
     ),
-    # Dey et al. 2019, AJ 157, 168: depths of at least three passes, delivered widths, nominal
-    # sky, relative astrometry. The survey has no i band
-    decals=_survey(0.02, g=(24.7, 1.29, 22.0), r=(23.9, 1.18, 20.9), z=(23.0, 1.11, 18.5)),
-    # Ivezic et al. 2019, ApJ 873, 111, tables 1 and 2: ten years
+    # depths: where most of the area with three passes or more lies in DR9 (legacysurvey.org/dr9/
+    # description, 'Depths'); widths: Dey et al. 2019, AJ 157, 168; sky: nominal, as the observers'
+    # code has it (legacysurvey/obsbot); offset: assumed. The survey has no i band
+    decals=_survey(0.02, g=(24.8, 1.29, 22.0), r=(24.2, 1.18, 20.9), z=(23.3, 1.11, 18.5)),
+    # Ivezic et al. 2019, ApJ 873, 111, table 1 (depths of ten years) and the parameters of its
+    # equation for the depth (effective seeing and sky at the zenith); offset: assumed
     lsst=_survey(
         0.01,
         g=(27.4, 0.87, 22.3),

@@ -26,11 +26,13 @@ LOW_LATITUDE = 15.0
 HAZE = (1.0, 4.0)
 """
 Range of the sky background near the plane over that of high latitudes, evenly in the logarithm:
-a rounded range for the maps of the ROSAT survey at 0.75 keV (Snowden et al. 1997, ApJ 485,
-125), which are several times brighter towards the bulge and old remnants than elsewhere.
+assumed, with the maps of the ROSAT survey at 0.75 keV in mind (Snowden et al. 1997, ApJ 485,
+125), which are brighter towards the bulge and old remnants than elsewhere.
 """
 
-# cm2, of cold gas at about 1 keV (Morrison & McCammon 1983, ApJ 270, 119)
+# cm2, of cold gas at 1.16 keV (Morrison & McCammon 1983, ApJ 270, 119). One number for the band is
+# an approximation: of photons spread evenly over its octaves, 1e22 atoms per cm2 take what they
+# would with 1.6e-22, 1e21 with 2.9e-22 and 2.5e22 with 1.1e-22
 _CROSS_SECTION = 1.6e-22
 # cm-2, of the whole Galaxy towards its pole (Dickey & Lockman 1990, ARA&A 28, 215)
 _POLAR_COLUMN = 3e20
@@ -168,7 +170,7 @@ def draw_clouds(sources, *, field_side, config, rng):
     Add dark clouds and return what they let through.
 
     Optical depths in the band are 0.3 to 4, which is 2e21 to 2.5e22 hydrogen atoms per cm2
-    (cross section of 1.6e-22 cm2 at about 1 keV; Morrison & McCammon 1983, ApJ 270, 119).
+    (cross section of 1.6e-22 cm2 at 1.16 keV; Morrison & McCammon 1983, ApJ 270, 119).
     All sources and all of the sky background are taken to lie behind.
 
     Parameters

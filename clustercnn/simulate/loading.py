@@ -15,10 +15,10 @@ from clustercnn.simulate.optical import BRIGHT_STAR, star_number_counts
 __all__ = ['choose_filter', 'draw_bright_stars', 'draw_loading', 'false_events']
 
 _BRIGHTEST = 4.0
-# of observations, about as in the catalogues of XMM-Newton
+# of observations: assumed
 _FILTERS = ('thin', 'medium', 'thick')
 _FILTER_SHARES = (0.45, 0.45, 0.1)
-# observers who see a bright star in their field take the filter that it needs
+# observers who see a bright star in their field take the filter that it needs: assumed
 _HEEDED = 0.8
 # keV for each electron, and the band
 _ELECTRON = 3.65e-3

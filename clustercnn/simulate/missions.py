@@ -1,9 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
 What the simulator knows of each X-ray mission: small tables of published
-figures. All rates are for the 0.5-2 keV band, on axis, for a power law of
-photon index 1.7-2 behind a typical Galactic column; they carry uncertainties
-of 10-20 % that the randomised rate and background factors cover several times.
+figures, of figures measured in real images, and, where none is known, of assumed
+ones; ``source`` says which. All rates are for the 0.5-2 keV band, on axis, for a
+power law of photon index 1.7-2 behind a typical Galactic column; they carry
+uncertainties of 10-20 % that the randomised rate and background factors cover
+several times.
 """
 
 import dataclasses
@@ -224,9 +226,9 @@ class Mission:
     source: str
 
 
-# XMM-Newton Users Handbook, section 3.3.6: point sources up to V of 1-4 (MOS) and -2 to 1 (pn)
-# need the thick filter at least; medium lets 10**3 and thin 10**5 times as much light through.
-# The bright ends are those of stars of usual colours.
+# XMM-Newton Users Handbook, section 3.3.6: the thick filter does for point sources down to V of 1-4
+# (MOS) and -2 to 1 (pn); medium lets 10**3 and thin 10**5 times as much light through. That the
+# bright ends are those of stars of usual colours is assumed.
 _MOS_STARS = (('thin', 13.5), ('medium', 8.5), ('thick', 1.0))
 _PN_STARS = (('thin', 10.5), ('medium', 5.5), ('thick', -2.0))
 # Merloni et al. 2024, A&A 682, A34: detections near stars brighter than 4.5 are suspect. That is
@@ -291,10 +293,14 @@ MISSIONS = {
             exposure=20e3,
             exposure_range=(3e3, 100e3),
             source=(
-                'XMM-Newton Users Handbook (PSF, out-of-time fractions, frame times); sum of the '
-                'rates as the XXL conversion of 9.04e-13 erg/cm2 a count (Adami+2018); vignetting '
-                'and MOS background as in the maps of observation 0098010101; major axis and '
-                'ellipticity off axis as in the 1.5 keV encircled-energy tables of SAS-based tools'
+                'XMM-Newton Users Handbook, section 3.3 (modes, frame times, pixels of 150 and 40'
+                ' micron at a focal length of 7.5 m); King profile between those of the pn (6.2 '
+                'arcsec, 1.50; XMM-CCF-REL-116) and the MOS (4.7 arcsec, 1.46; XRT1_XPSF_0005) at'
+                ' 1.5 keV; out of time: 200 lines of 23.04 us (pn, as in SIXTE), De Luca & '
+                'Molendi 2004 (MOS); sum of the rates as the XXL conversion of 9.04e-13 erg/cm2 a'
+                ' count (Adami+2018); vignetting and MOS background as in the maps of observation'
+                ' 0098010101, pn background assumed; major axis and ellipticity off axis as in '
+                'the 1.5 keV encircled-energy tables of SAS-based tools'
             ),
         ),
         Mission(
@@ -321,8 +327,10 @@ MISSIONS = {
             exposure_range=(0.3e3, 8e3),
             source=(
                 'Predehl+2021 (half-energy width of about 30 arcsec averaged over the field); '
-                'Brunner+2022, Liu+2022 (eFEDS: 2.2 ks, about 1.3 ks vignetted; energy '
-                'conversion); background as measured in an eFEDS patch'
+                'Meidinger+2021 (frames of 50 ms); Brunner+2022, Liu+2022 (eFEDS: 2.2 ks, about '
+                '1.3 ks vignetted; energy conversion); background as measured in an eFEDS patch, '
+                'of which the closed filter wheel of DR1 (90-170 counts a minute and telescope in'
+                ' 0.5-10 keV) gives 1.2e-7 to 2.3e-7 ct/s/arcsec2 if flat in energy'
             ),
         ),
         Mission(
@@ -356,8 +364,9 @@ MISSIONS = {
             exposure=20e3,
             exposure_range=(5e3, 80e3),
             source=(
-                'Predehl+2021: half-energy width 16-18 arcsec on axis, field 1.03 degrees, '
-                'pixels of 9.6 arcsec, frames of 50 ms, vignetting of one half near 25 arcmin'
+                'Predehl+2021: half-energy width 16-18 arcsec on axis, field 1.03 degrees, pixels'
+                ' of 9.6 arcsec, frames of 50 ms, vignetting of one half near 25 arcmin; growth '
+                'of the PSF off axis and more sky than in a survey assumed'
             ),
         ),
         Mission(
@@ -391,8 +400,10 @@ MISSIONS = {
             exposure_range=(5e3, 150e3),
             source=(
                 "Chandra Proposers' Observatory Guide: half-energy radius 0.5 arcsec on axis and "
-                '6-7 arcsec at 10 arcmin, four chips of 8.3 arcmin, 1.3 % out of time, '
-                'frames of 3.2 s, background of about 0.06 counts a pixel in 1 Ms'
+                '6-7 arcsec at 10 arcmin, four chips of 8.3 arcmin, background of about 0.06 '
+                'counts a pixel in 1 Ms; CIAO dictionary (TIMEDEL): frames of 3.2 s and transfers'
+                ' of 0.04104 s, so 1.3 % out of time; radii of 90 % of 4 and 17 arcsec at 4 and '
+                '12 arcmin (ACIS PSF memo of the CXC, section 8); vignetting assumed'
             ),
         ),
         Mission(
@@ -409,10 +420,10 @@ MISSIONS = {
                 ),
             ),
             psf=PointSpread(
-                core_radius=19.0,
-                slope=2.2,
+                core_radius=22.0,
+                slope=3.0,
                 max_radius=900.0,
-                stretch=5.0,
+                stretch=16.0,
                 flattening=0.2,
                 reference=60.0,
             ),
@@ -422,8 +433,11 @@ MISSIONS = {
             exposure=12e3,
             exposure_range=(3e3, 50e3),
             source=(
-                'ROSAT User Handbook; Vikhlinin+1998 (rates, background of about 1.3e-4 '
-                'ct/s/arcmin2 in the hard band, point spread of 25 arcsec FWHM on axis)'
+                'Vikhlinin+1998 (rates, background of about 1.3e-4 ct/s/arcmin2 in the hard '
+                'band); ROSAT GOF, after Hasinger+1994 (CAL/ROS/93-015), at 1 keV: FWHM 23 arcsec'
+                ' on axis, 50 and 90 % inside 13 and 27 arcsec (the wings, 5 % beyond 93 arcsec, '
+                'are left out), off axis with 0.29 arcsec t**1.74 of t arcmin in quadrature; '
+                'flattening and vignetting assumed'
             ),
         ),
         Mission(
@@ -435,7 +449,7 @@ MISSIONS = {
                     layout='square61',
                     rate=1.7e11,
                     background_sky=1.3e-7,
-                    background_particle=0.4e-7,
+                    background_particle=0.044e-7,
                     vignetting=26.0,
                     frame_time=0.05,
                     detector_pixel=9.6,
@@ -445,7 +459,7 @@ MISSIONS = {
                     layout='square61',
                     rate=1.7e11,
                     background_sky=1.3e-7,
-                    background_particle=0.4e-7,
+                    background_particle=0.044e-7,
                     vignetting=26.0,
                     frame_time=0.05,
                     detector_pixel=9.6,
@@ -466,7 +480,10 @@ MISSIONS = {
             exposure_range=(2e3, 60e3),
             source=(
                 'Yuan+2022, Chen+2020: two telescopes close to single eROSITA modules, '
-                'half-energy width 22-24 arcsec, pixels of 9.6 arcsec, frames of 50 ms'
+                'half-energy width 22-24 arcsec, pixels of 9.6 arcsec, frames of 50 ms; '
+                'Zhang+2025, arXiv:2507.00510: 0.04 ct/s/keV of particles in the 384 x 384 pixels'
+                ' of each; rates, sky, vignetting and growth off axis assumed as of an eROSITA '
+                'module'
             ),
         ),
     )

@@ -436,14 +436,14 @@ def _red_sequence(results):
     for row in results['red sequence']:
         for number, name in enumerate(('g-r', 'r-i', 'i-z')):
             entry = row[name]
-            other = entry.get('start of redMaPPer')
+            others = [entry.get(key) for key in ('redMaPPer in the SDSS', 'start of redMaPPer')]
             rows.append(
                 (
                     f'{row["redshift"]:g}' if number == 0 else '',
                     f'{name}, {entry["recovered"][3]} galaxies',
                     _span(entry['recovered'][:3]),
                     f'{entry["table"]:.2f}',
-                    '' if other is None else f'{other:.2f}',
+                    *('' if other is None else f'{other:.2f}' for other in others),
                     f'{entry["elliptical of Coleman et al."]:.2f}',
                 )
             )
@@ -452,10 +452,11 @@ def _red_sequence(results):
         '',
         '*simulated*, from the images',
         'own table',
+        'redMaPPer in the SDSS',
         'start of redMaPPer',
         'elliptical of Coleman et al.',
     )
-    return table(heads, rows, widths='10 20 26 12 16 16')
+    return table(heads, rows, widths='8 18 24 10 14 12 14')
 
 
 def _members(results):

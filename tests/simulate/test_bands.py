@@ -22,6 +22,7 @@ from clustercnn.simulate import (
     OpticalBand,
     SimulatedField,
     SimulationConfig,
+    characteristic_magnitude,
     inject,
     simulate_field,
     simulate_fields,
@@ -391,16 +392,46 @@ def test_older_folders_are_gone_on_with(tmp_path):
     assert 'optical_bands' not in json.loads(file.read_text())['config']
 
 
+def test_red_sequence_of_a_near_cluster_is_that_of_a_real_one(shared_data):
+    # early types of Perseus at redshift 0.018 (Wittmann et al. 2019, ApJS 245, 10), which the
+    # table of colours was not made from
+    table = Table.read(shared_data / 'bench_perseus_sdss' / 'pcc_sdss_rgb64.csv')
+    early = table[table['cls7'] == 'likely_cluster_dE_ETG']
+    red, real = (
+        np.array([np.nan if str(v) == 'N/A' else float(v) for v in early[name]])
+        for name in ('r_mag', 'g_r')
+    )
+    bright = float(characteristic_magnitude(0.018))
+    for low, high in ((14.0, 16.0), (16.0, 17.0), (17.0, 18.0)):
+        chosen = (red >= low) & (red < high) & np.isfinite(real)
+        # r is fainter than R by about 0.23 in these
+        magnitude = red[chosen] - 0.23
+        drawn = _draw('red', magnitude, redshift=0.018, relative=magnitude.mean() - bright)
+        assert chosen.sum() > 10
+        assert np.median(drawn[0] - drawn[1]) == pytest.approx(np.median(real[chosen]), abs=0.05)
+
+
 def test_tables_of_galaxies_are_those_of_the_published_spectra():
     file = Path(__file__).parents[2] / 'validation' / 'simulator' / 'results' / 'colours.json'
     published = json.loads(file.read_text(encoding='utf-8'))
     redshift = np.array(published['redshift'])
-    known = np.isin(redshift, _EARLY[0].round(2))
-    own = early_type_colours(redshift[known]).T
-    start, elliptical = np.array(published['redMaPPer']), np.array(published['E'])[known]
-    for z, row, last in zip(redshift[known], own, elliptical, strict=True):
-        first = start[np.flatnonzero(redshift == z)[0]] if z < 1.05 else last
-        expected = first if z < 0.95 else (first + last) / 2
+    start, elliptical = (
+        dict(zip(published['redshift'], np.array(published[name]), strict=False))
+        for name in ('redMaPPer', 'E')
+    )
+    sequence = published['redMaPPer in the SDSS']
+    found = dict(zip(sequence['redshift'], np.array(sequence['colours']), strict=True))
+    for z, *row in _EARLY.T.round(2).tolist():
+        if z < 0.05:
+            expected = found[0.05] + elliptical[z] - elliptical[0.05]
+        elif z < 0.55:
+            expected = found[z]
+        elif z < 0.65:
+            expected = (found[z] + start[z]) / 2
+        elif z < 1.05:
+            expected = start[z] if z < 0.95 else (start[z] + elliptical[z]) / 2
+        else:
+            expected = elliptical[z]
         np.testing.assert_allclose(row, expected, atol=0.011)
     for lateness, name in ((0.0, 'Sbc'), (0.5, 'Scd'), (1.0, 'Im')):
         known = np.isin(redshift, _LATE[0].round(2))

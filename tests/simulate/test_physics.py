@@ -9,6 +9,8 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from clustercnn.finding._psf import point_spread_of
+from clustercnn.io.missions import PSF_FWHM
 from clustercnn.simulate import (
     MISSIONS,
     PointSpread,
@@ -68,6 +70,33 @@ def test_point_spread_stretches_off_axis():
     off_axis = [np.abs(v).mean() for v in _photons(POINT, psf=psf, x=240.0)]
     assert off_axis[1] / on_axis[1] == pytest.approx(1.49, abs=0.03)
     assert off_axis[0] / on_axis[0] == pytest.approx(1.49 * 0.65, abs=0.03)
+
+
+def test_rosat_grows_off_axis_as_published():
+    # Hasinger et al. 1994 at 1 keV: 0.29 arcsec t**1.74 in quadrature with the width on axis; half
+    # of the photons inside 13.2 arcsec, 90 % inside 27
+    psf = get_mission('rosat').psf
+    assert psf.fwhm == pytest.approx(np.sqrt(409.65 + 69.28 + 66.29), rel=0.1)
+    assert psf.enclosed_fraction(13.2) == pytest.approx(0.5, abs=0.06)
+    assert psf.enclosed_fraction(27.0) == pytest.approx(0.9, abs=0.06)
+    angle = np.array([20.0, 30.0, 40.0, 50.0, 57.0])
+    published = np.hypot(psf.fwhm, 0.29 * angle**1.74)
+    relative = angle / psf.reference
+    mean = np.sqrt(1 - psf.flattening * relative)
+    np.testing.assert_allclose(
+        psf.fwhm * (1 + psf.stretch * relative**2) * mean, published, rtol=0.1
+    )
+
+
+@pytest.mark.parametrize('name', ['xmm', 'erosita', 'chandra', 'rosat', 'ep'])
+def test_finders_assume_the_point_spread_of_the_simulator(name):
+    psf = get_mission(name).psf
+    assumed = point_spread_of(name, psf.fwhm, 1.0, pointed=name != 'erosita')
+    assert assumed.core_radius == pytest.approx(psf.core_radius)
+    assert assumed.stretch == pytest.approx(psf.stretch)
+    assert assumed.flattening == pytest.approx(psf.flattening)
+    words = {'xmm': 'XMM', 'erosita': 'eROSITA', 'chandra': 'Chandra', 'rosat': 'ROSAT'}
+    assert PSF_FWHM[words.get(name, 'Einstein Probe')] == pytest.approx(psf.fwhm, abs=0.06)
 
 
 def test_slope_changes_the_wings_and_not_the_core():

@@ -31,7 +31,13 @@ from clustercnn.simulate._sky import FieldStreams, draw_sky
 from clustercnn.simulate._sources import SUBCLASS_NAMES, SourceList
 from clustercnn.simulate._wcs import galactic_latitude
 from clustercnn.simulate.clusters import luminosity_function
-from clustercnn.simulate.galactic import HAZE, column_transmission, draw_clouds, extinction
+from clustercnn.simulate.galactic import (
+    _CROSS_SECTION,
+    HAZE,
+    column_transmission,
+    draw_clouds,
+    extinction,
+)
 from clustercnn.simulate.loading import draw_bright_stars, draw_loading
 from clustercnn.simulate.optical import BRIGHT_STAR, star_number_counts
 from clustercnn.simulate.xray import prepare_observation
@@ -294,6 +300,27 @@ def test_clouds_absorb_sky_and_sources_but_no_particles():
     np.testing.assert_allclose(left, particles, rtol=1e-4, atol=1e-6)
     # the exposure that a user gets is that of the telescope
     np.testing.assert_array_equal(behind.exposure, observation.exposure)
+
+
+def test_cross_section_is_what_the_band_has_for_a_usual_cloud():
+    # Morrison & McCammon (1983), table 2, in 1e-24 cm2 and keV
+    table = [
+        (0.4, 71.4, 66.8, -51.4),
+        (0.532, 95.5, 145.8, -61.1),
+        (0.707, 308.9, -380.6, 294.0),
+        (0.867, 120.6, 169.3, -47.7),
+        (1.303, 141.3, 146.8, -31.5),
+        (1.84, 202.7, 104.7, -17.0),
+    ]
+    # as many photons an octave, as in `clustercnn.simulate._pile_up`
+    energy = np.geomspace(0.5, 2.0, 4001)
+    row = np.searchsorted([low for low, *_ in table], energy, 'right') - 1
+    first, second, third = np.array([terms for _, *terms in table])[row].T
+    section = (first + second * energy + third * energy**2) / energy**3 * 1e-24
+    assert np.interp(1.16, energy, section) == pytest.approx(_CROSS_SECTION, rel=0.03)
+    for column, effective in ((1e21, 2.9e-22), (1e22, _CROSS_SECTION), (2.5e22, 1.1e-22)):
+        passed = np.exp(-column * section).mean()
+        assert -np.log(passed) / column == pytest.approx(effective, rel=0.06)
 
 
 def test_clouds_hide_stars_on_the_plate():

@@ -2,7 +2,7 @@
 """
 Measure simulated CCD surveys in several bands, beside published numbers and real colours::
 
-    python validation/simulator/measure_bands.py [--data FOLDER]
+    python validation/simulator/measure_bands.py [--data FOLDER] [--only PART ...]
 
 Writes ``results/bands.json``: depth, red sequence, members by redshift, stars, galaxy counts,
 colours of real galaxies, and CPU time. What is measured in images is measured by apertures or
@@ -246,6 +246,10 @@ def red_sequence(n_frames=3):
             row[name]['elliptical of Coleman et al.'] = tables['E'][index][number]
             if index < len(tables['redMaPPer']):
                 row[name]['start of redMaPPer'] = tables['redMaPPer'][index][number]
+            calibrated = tables['redMaPPer in the SDSS']
+            if redshift in calibrated['redshift']:
+                place = calibrated['redshift'].index(redshift)
+                row[name]['redMaPPer in the SDSS'] = calibrated['colours'][place][number]
         row['scatter in g-r'] = round(width(found[0]), 3) if found.shape[1] > 20 else None
         rows.append(row)
     return rows
@@ -382,10 +386,11 @@ def counts():
 
 def real_colours(data):
     """
-    Return g-r of the galaxies of a real field of the SDSS at the Perseus cluster by r.
+    Return g-r of the galaxies of a real field at the Perseus cluster by r.
 
-    Wittmann et al. 2019, MNRAS 484, 5574: those called early types of the cluster, at redshift
-    0.018, against simulated ones there; and all others against simulated ones of the field.
+    The catalogue of Wittmann et al. 2019, ApJS 245, 10: those called early types of the cluster,
+    at redshift 0.018, against simulated ones there; all others against simulated ones of the
+    field.
     """
     table = Table.read(data / 'bench_perseus_sdss' / 'pcc_sdss_rgb64.csv')
     red, colour = (
@@ -458,18 +463,22 @@ def main():
     Run the command.
     """
     parser = argparse.ArgumentParser(description=__doc__.split('::')[0])
-    parser.add_argument('--data')
-    options = parser.parse_args()
-    results = {
-        'depth': depths(),
-        'red sequence': red_sequence(),
-        'members': members(),
-        'stars': stars(),
-        'galaxies': counts(),
-        'real colours': real_colours(data_folder(options.data)),
-        'speed': speed(),
+    parts = {
+        'depth': depths,
+        'red sequence': red_sequence,
+        'members': members,
+        'stars': stars,
+        'galaxies': counts,
+        'real colours': lambda: real_colours(data_folder(options.data)),
+        'speed': speed,
     }
-    (HERE / 'results' / 'bands.json').write_text(json.dumps(results, indent=1) + '\n')
+    parser.add_argument('--data')
+    parser.add_argument('--only', nargs='+', choices=parts, help='leave the other results')
+    options = parser.parse_args()
+    file = HERE / 'results' / 'bands.json'
+    results = json.loads(file.read_text(encoding='utf-8')) if options.only else {}
+    results.update({name: parts[name]() for name in options.only or parts})
+    file.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
     print(json.dumps(results, indent=1))
 
 
