@@ -16,7 +16,6 @@ import argparse
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from contest import (
     INPUTS,
     N_CLASSES,
@@ -44,6 +43,19 @@ N_STEPS = 1000
 N_MEMBERS = 4
 
 
+def make_batch(planes, codes):
+    """
+    Return a batch whose planes are ready, so that none of it is augmented.
+    """
+    ones = jnp.ones(len(codes))
+    return {
+        'planes': jax.tree.map(jnp.asarray, planes),
+        'target': jax.nn.one_hot(codes, N_CLASSES),
+        'weight': ones,
+        '_mask': ones,
+    }
+
+
 class Ours:
     """
     Steps of our network, one after the other.
@@ -61,20 +73,8 @@ class Ours:
     """
 
     def __init__(self, network, params, planes, codes):
-        steps = Steps(network, config=CONFIG, n_steps=N_STEPS)
-        ones = jnp.ones(len(codes))
-        self.batch = {
-            'planes': jax.tree.map(jnp.asarray, planes),
-            'target': jax.nn.one_hot(codes, N_CLASSES),
-            'weight': ones,
-            '_mask': ones,
-        }
-
-        def step(state, batch, key):
-            trained, statistics, memory = state
-            value, _, statistics, gradient = steps.gradient(trained, statistics, batch, key)
-            updates, memory = steps.optimizer.update(gradient, memory, trained)
-            return (optax.apply_updates(trained, updates), statistics, memory), value
+        self.steps = Steps(network, config=CONFIG, n_steps=N_STEPS)
+        self.batch = make_batch(planes, codes)
 
         @jax.jit
         def logits(trained, statistics, batch):
@@ -84,15 +84,11 @@ class Ours:
 
         trained, statistics = network.divide(jax.tree.map(jnp.asarray, params))
         self.logits = np.asarray(logits(trained, statistics, self.batch))
-        self.step = jax.jit(step, donate_argnums=0)
-        self.key = jax.random.key(1)
-        # copies: what is given to a step is gone
-        self.state = jax.tree.map(jnp.array, (trained, statistics, steps.optimizer.init(trained)))
+        self.state = self.steps.initial_state(1, initial=params)
 
     def __call__(self):
-        self.key, key = jax.random.split(self.key)
-        self.state, loss = self.step(self.state, self.batch, key)
-        return float(loss)
+        self.state, metrics = self.steps.train(self.state, self.batch)
+        return float(metrics['loss'])
 
 
 def torch_sides(network, params, planes, codes, logits):
@@ -226,14 +222,7 @@ class Members:
         steps = Steps(network, config=CONFIG, n_steps=N_STEPS)
         trained = [network.divide(network.init(seed))[0] for seed in range(N_MEMBERS)]
         statistics = network.divide(network.init(0))[1]
-        planes, codes = make_planes(network, batch_size)
-        ones = jnp.ones(batch_size)
-        batch = {
-            'planes': jax.tree.map(jnp.asarray, planes),
-            'target': jax.nn.one_hot(codes, N_CLASSES),
-            'weight': ones,
-            '_mask': ones,
-        }
+        batch = make_batch(*make_planes(network, batch_size))
         key = jax.random.key(1)
 
         def gradient(trained):

@@ -15,10 +15,12 @@ from jax import lax
 
 from clustercnn.network.layers import on_cpu
 
-__all__ = ['in_tiles', 'items_per_tile', 'sum_over_tiles']
+__all__ = ['in_parts', 'in_tiles', 'items_per_tile', 'number_of_parts', 'sum_over_tiles']
 
 # bytes of the largest map of a tile: some of them fit into the second cache of a core
 _LARGEST_MAP = 1 << 19
+# more would ask more memory for what they sum than most processors have cores to compute it
+_MOST_PARTS = 8
 # with more items at a time some products of matrices on CPUs go through kernels in which the last
 # bits of a row depend on its place
 _MOST_ITEMS = 32
@@ -71,14 +73,15 @@ def items_per_tile(function, *arguments):
     return min(_MOST_ITEMS, 2 ** int(math.log2(max(1, _LARGEST_MAP // max(1, largest)))))
 
 
-def _divided(batch, size):
+def _rows(batch):
+    return jax.tree.leaves(batch)[0].shape[0]
+
+
+def _divided(batch, n_tiles):
     """
-    Return tiles of equal size, the last one filled with zeros; None if one tile does.
+    Return tiles of equal size, the last ones filled with zeros.
     """
-    n_items = jax.tree.leaves(batch)[0].shape[0]
-    if size >= n_items or not on_cpu():
-        return None
-    n_tiles = -(-n_items // size)
+    n_items = _rows(batch)
     size = -(-n_items // n_tiles)
 
     def divide(leaf):
@@ -86,6 +89,67 @@ def _divided(batch, size):
         return jnp.concatenate([leaf, filling]).reshape(n_tiles, size, *leaf.shape[1:])
 
     return jax.tree.map(divide, batch)
+
+
+def _n_tiles(n_items, size):
+    """
+    Return how many tiles a batch has; one where it is taken at once.
+    """
+    return -(-n_items // size) if on_cpu() else 1
+
+
+def number_of_parts(n_items, size):
+    """
+    Return into how many parts a batch is divided, each of which a core may take.
+
+    Parameters
+    ----------
+    n_items : int
+        Length of the batch.
+    size : int
+        Most items of a tile; a GPU takes all at once.
+
+    Returns
+    -------
+    n_parts : int
+        Up to eight, of a few tiles each. It depends on nothing but the sizes, so that no bit of
+        a sum over parts depends on the number of cores.
+
+    Examples
+    --------
+    >>> from clustercnn.network.tiles import number_of_parts
+    >>> [number_of_parts(n_items, 4) for n_items in (4, 9, 32, 33)]
+    [1, 3, 8, 5]
+    """
+    n_tiles = _n_tiles(n_items, size)
+    return -(-n_tiles // -(-n_tiles // _MOST_PARTS))
+
+
+def in_parts(batch, n_parts):
+    """
+    Divide a batch into parts.
+
+    Parameters
+    ----------
+    batch : pytree of `~jax.Array`
+        With a row an item.
+    n_parts : int
+        From `number_of_parts`.
+
+    Returns
+    -------
+    parts : tuple
+        Batches of equal size, the last ones filled with zeros.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from clustercnn.network.tiles import in_parts
+    >>> [part.tolist() for part in in_parts(jnp.arange(1, 6), 3)]
+    [[1, 2], [3, 4], [5, 0]]
+    """
+    parts = _divided(batch, n_parts)
+    return tuple(jax.tree.map(lambda leaf, n=n: leaf[n], parts) for n in range(n_parts))
 
 
 def in_tiles(function, batch, size):
@@ -113,10 +177,11 @@ def in_tiles(function, batch, size):
     >>> in_tiles(lambda x: 2 * x, jnp.arange(5), 2).tolist()
     [0, 2, 4, 6, 8]
     """
-    n_items = jax.tree.leaves(batch)[0].shape[0]
-    tiles = _divided(batch, size)
-    if tiles is None:
+    n_items = _rows(batch)
+    n_tiles = _n_tiles(n_items, size)
+    if n_tiles == 1:
         return function(batch)
+    tiles = _divided(batch, n_tiles)
     return jax.tree.map(
         lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n_items], lax.map(function, tiles)
     )
@@ -148,9 +213,10 @@ def sum_over_tiles(function, batch, size):
     >>> sum_over_tiles(lambda number, x: (x**2).sum(), jnp.arange(5), 2).item()
     30
     """
-    tiles = _divided(batch, size)
-    if tiles is None:
+    n_tiles = _n_tiles(_rows(batch), size)
+    if n_tiles == 1:
         return function(0, batch)
+    tiles = _divided(batch, n_tiles)
     first = jax.tree.map(lambda leaf: leaf[0], tiles)
     nothing = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, 0, first)

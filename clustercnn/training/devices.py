@@ -1,7 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
 Several devices, each of which computes its part of a batch, and several cores of a processor,
-each of which computes a batch.
+each of which computes a batch or a part of one.
 """
 
 import collections
@@ -79,7 +79,7 @@ def _n_at_once():
     return min(n_cores, _MOST_AT_ONCE)
 
 
-def in_threads(function, items):
+def in_threads(function, items, *, compiled=False):
     """
     Apply a compiled function to batches, one a core at a time.
 
@@ -89,6 +89,9 @@ def in_threads(function, items):
         Of one item.
     items : list
         What it is applied to.
+    compiled : bool, optional
+        Whether it has been called before. Otherwise the first item is computed alone, since two
+        threads would both compile.
 
     Yields
     ------
@@ -99,9 +102,8 @@ def in_threads(function, items):
 
     Notes
     -----
-    The tiles of a batch (`clustercnn.network.tiles`) follow one another on one core. The first
-    batch is computed alone, since two threads would both compile. No result depends on the number
-    of cores.
+    The tiles of a batch (`clustercnn.network.tiles`) follow one another on one core. No result
+    depends on the number of cores.
 
     Examples
     --------
@@ -110,11 +112,10 @@ def in_threads(function, items):
     [3, 1, 2]
     """
     items = collections.deque(items)
-    if not items:
-        return
-    first = items.popleft()
-    yield first, function(first)
-    n_at_once = _n_at_once()
+    if items and not compiled:
+        first = items.popleft()
+        yield first, function(first)
+    n_at_once = min(_n_at_once(), max(1, len(items)))
     with ThreadPoolExecutor(n_at_once) as pool:
         pending = collections.deque()
         while items or pending:

@@ -1,7 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
 The jitted functions: one step of training, evaluation, prediction. Each is pure,
-traced once, and counts its traces.
+traced once, and counts its traces. A step of training on a CPU is made of three, of which the
+one that makes the gradient is called for several parts of the batch at a time.
 """
 
 import collections
@@ -12,7 +13,8 @@ import optax
 
 from clustercnn.network import augment
 from clustercnn.network.layers import FEW_ITEMS
-from clustercnn.network.tiles import in_tiles, sum_over_tiles
+from clustercnn.network.tiles import in_parts, in_tiles, number_of_parts, sum_over_tiles
+from clustercnn.training.devices import in_threads
 from clustercnn.training.losses import label_loss
 
 __all__ = ['Steps', 'make_optimizer']
@@ -106,7 +108,10 @@ class Steps:
         self.dihedral = network.dihedral if dihedral is None else dihedral
         if config is not None:
             self.optimizer = make_optimizer(config, n_steps)
-            self.train = jax.jit(self._train, donate_argnums=0)
+            self._whole = jax.jit(self._train, donate_argnums=0)
+            self._prepared = jax.jit(self._prepare, static_argnames='n_parts')
+            self._part = jax.jit(self._gradient_of_part, static_argnames='n_items')
+            self._updated = jax.jit(self._update, donate_argnums=0)
         self.evaluate = jax.jit(self._evaluate)
         self.predict = jax.jit(self._predict)
 
@@ -146,9 +151,67 @@ class Steps:
             for name, value in tree.items()
         }
 
+    def _measures(self, statistics):
+        """
+        Tell whether batches are normalised by themselves; frozen layers are as in prediction.
+        """
+        return bool(statistics) and self.config.frozen is None
+
+    def _tile(self, n_items, statistics):
+        """
+        Return how many items at a time a gradient is made of.
+        """
+        # the library's gradient of a convolution is tens of times slower within a loop, so that
+        # tiles are small enough for the other; what is normalised by its batch needs all of it
+        if self._measures(statistics):
+            return n_items
+        return min(self.network.tile, FEW_ITEMS // 2)
+
+    def _sums(self, trained, statistics, batch, key, n_items):
+        """
+        Return the sum of the losses with its gradient over ``n_items``, and new statistics.
+        """
+        network, measures = self.network, self._measures(statistics)
+
+        def of_tile(number, tile):
+            # what is made from data alone is settled once, not repeated in the gradient
+            planes = tile.get('planes') or jax.lax.optimization_barrier(network.preprocess(tile))
+            weight = tile['weight'] * tile['_mask']
+
+            def objective(trained):
+                trained = self._on_frozen(trained, jax.lax.stop_gradient)
+                logits, measured = network.apply_training(
+                    trained,
+                    statistics,
+                    planes,
+                    key=jax.random.fold_in(key, number),
+                    mask=tile['_mask'] if measures else None,
+                )
+                total = (weight * label_loss(logits, tile, self.config)).sum()
+                return total / n_items, (total, measured)
+
+            (_, rest), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
+            return rest, gradient
+
+        size = self._tile(len(batch['_mask']), statistics)
+        (total, measured), gradient = sum_over_tiles(of_tile, batch, size)
+        # otherwise the same in every tile, and not to be summed
+        return (total, gradient), measured if measures else statistics
+
+    def _with_penalty(self, trained, statistics, total, gradient, n_items):
+        """
+        Return the objective and its gradient.
+        """
+        penalty, of_penalty = jax.value_and_grad(
+            lambda trained: jnp.asarray(
+                self.network.penalty(self.network.join(trained, statistics))
+            )
+        )(trained)
+        return total / n_items + penalty, jax.tree.map(jnp.add, gradient, of_penalty)
+
     def gradient(self, trained, statistics, batch, key):
         """
-        Return what a step of training is made of.
+        Return what a step of training is made of, as one function to be compiled.
 
         Parameters
         ----------
@@ -170,57 +233,99 @@ class Steps:
         gradient : dict
             Of the objective, as ``trained``.
         """
-        network, n_items = self.network, len(batch['_mask'])
-        # frozen layers are normalised as in prediction
-        measures = bool(statistics) and self.config.frozen is None
+        n_items = len(batch['_mask'])
+        (total, gradient), measured = self._sums(trained, statistics, batch, key, n_items)
+        value, gradient = self._with_penalty(trained, statistics, total, gradient, n_items)
+        return value, total, measured, gradient
 
-        def of_tile(number, tile):
-            # what is made from data alone is settled once, not repeated in the gradient
-            planes = tile.get('planes') or jax.lax.optimization_barrier(network.preprocess(tile))
-            weight = tile['weight'] * tile['_mask']
+    def train(self, state, batch):
+        """
+        Do one step; a batch whose loss or gradient is not finite leaves the state alone.
 
-            def objective(trained):
-                trained = self._on_frozen(trained, jax.lax.stop_gradient)
-                logits, measured = network.apply_training(
-                    trained,
-                    statistics,
-                    planes,
-                    key=jax.random.fold_in(key, number),
-                    mask=tile['_mask'] if measures else None,
-                )
-                total = (weight * label_loss(logits, tile, self.config)).sum()
-                return total / n_items, (total, measured)
+        Parameters
+        ----------
+        state : dict
+            From `initial_state` or the step before, whose arrays are given away.
+        batch : dict
+            From `~clustercnn.network.take`; with ``'planes'`` where they are ready, which are
+            not augmented.
 
-            (value, rest), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
-            return value, rest, gradient
+        Returns
+        -------
+        state : dict
+            The next one.
+        metrics : dict
+            ``'loss'`` and ``'weight'``, sums over the batch, and ``'finite'``.
 
-        # the library's gradient of a convolution is tens of times slower within a loop, so that
-        # tiles are small enough for the other; what is normalised by its batch needs all of it
-        size = n_items if measures else min(network.tile, FEW_ITEMS // 2)
-        value, (total, measured), gradient = sum_over_tiles(of_tile, batch, size)
-        if not measures:
-            # the same in every tile, and not to be summed
-            measured = statistics
-        penalty, of_penalty = jax.value_and_grad(
-            lambda trained: jnp.asarray(network.penalty(network.join(trained, statistics)))
-        )(trained)
-        return value + penalty, total, measured, jax.tree.map(jnp.add, gradient, of_penalty)
+        Notes
+        -----
+        XLA runs the loop over tiles, and most of its convolutions, on one core. Here it gets parts
+        of the batch in threads; their number and the order in which they are summed are fixed.
+        """
+        n_items = len(batch['_mask'])
+        _, statistics = self.network.divide(state['params'])
+        n_parts = number_of_parts(n_items, self._tile(n_items, statistics))
+        if n_parts == 1:
+            return self._whole(state, batch)
+        key, parts = self._prepared(state, batch, n_parts=n_parts)
+
+        def of_part(numbered):
+            result = self._part(state['params'], key, *numbered, n_items=n_items)
+            return jax.block_until_ready(result)
+
+        results = in_threads(
+            of_part, list(enumerate(parts)), compiled=self.n_traces['gradient'] > 0
+        )
+        # where batches are normalised by themselves, they are not divided
+        return self._updated(state, batch, [sums for _, (sums, _) in results], statistics=None)
 
     def _train(self, state, batch):
         """
-        One step; a batch whose loss or gradient is not finite leaves the state alone.
+        One step on all of a batch at once.
         """
         self.n_traces['train'] += 1
+        key, (batch,) = self._prepare(state, batch, n_parts=1)
+        sums, statistics = self._gradient_of_part(
+            state['params'], key, 0, batch, n_items=len(batch['_mask'])
+        )
+        return self._update(state, batch, [sums], statistics)
+
+    def _prepare(self, state, batch, *, n_parts):
+        """
+        Return the key of the dropout and the parts of the augmented batch.
+        """
+        self.n_traces['prepare'] += 1
         key = jax.random.fold_in(jax.random.wrap_key_data(state['key']), state['step'])
         key_augment, key_dropout = jax.random.split(key)
-        network = self.network
-        changed = augment(key_augment, batch, network.inputs, self.config.augmentation)
-        trained, statistics = network.divide(state['params'])
-        value, total, measured, gradient = self.gradient(trained, statistics, changed, key_dropout)
+        if 'planes' not in batch:
+            batch = augment(key_augment, batch, self.network.inputs, self.config.augmentation)
+        return key_dropout, in_parts(batch, n_parts)
+
+    def _gradient_of_part(self, params, key, number, part, *, n_items):
+        """
+        Return what is summed over the parts of a batch, and the new statistics.
+        """
+        self.n_traces['gradient'] += 1
+        trained, statistics = self.network.divide(params)
+        key = jax.random.fold_in(key, number)
+        return self._sums(trained, statistics, part, key, n_items)
+
+    def _update(self, state, batch, sums, statistics):
+        """
+        Return the next state and the metrics; no statistics are those of the state.
+        """
+        self.n_traces['update'] += 1
+        # one after the other, in the order of the parts
+        total, gradient = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *sums)
+        trained, unchanged = self.network.divide(state['params'])
+        statistics = unchanged if statistics is None else statistics
+        value, gradient = self._with_penalty(
+            trained, statistics, total, gradient, len(batch['_mask'])
+        )
         updates, optimizer = self.optimizer.update(gradient, state['optimizer'], trained)
         # weights do not decay either where they are frozen
         updates = self._on_frozen(updates, jnp.zeros_like)
-        params = network.join(optax.apply_updates(trained, updates), measured)
+        params = self.network.join(optax.apply_updates(trained, updates), statistics)
         finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
         new = {
             'params': params,

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from clustercnn.network.layers import native_formulations
-from clustercnn.network.tiles import in_tiles, items_per_tile, sum_over_tiles
+from clustercnn.network.tiles import (
+    in_parts,
+    in_tiles,
+    items_per_tile,
+    number_of_parts,
+    sum_over_tiles,
+)
 
 BATCH = {'x': np.arange(1.0, 15.0, dtype=np.float32).reshape(7, 2), 'none': np.zeros((7, 0))}
 
@@ -28,6 +34,22 @@ def test_items_keep_their_order(size):
 def test_sums_are_those_of_the_whole(size):
     total = jax.jit(lambda b: sum_over_tiles(lambda _, tile: tile['x'].sum(0), b, size))(BATCH)
     np.testing.assert_allclose(total, BATCH['x'].sum(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize('n_parts', [1, 2, 3, 7])
+def test_parts_hold_every_item_once_and_zeros(n_parts):
+    parts = in_parts({'x': BATCH['x']}, n_parts)
+    assert len({len(part['x']) for part in parts}) == 1
+    joined = np.concatenate([part['x'] for part in parts])
+    np.testing.assert_array_equal(joined[:7], BATCH['x'])
+    assert len(parts) == n_parts and not joined[7:].any()
+
+
+def test_a_batch_has_as_many_parts_as_tiles_up_to_eight():
+    numbers = [number_of_parts(n_items, 4) for n_items in (1, 4, 5, 32, 33, 64, 1000)]
+    assert numbers == [1, 1, 2, 8, 5, 8, 8]
+    with native_formulations():
+        assert number_of_parts(1000, 4) == 1
 
 
 def test_tiles_are_numbered():

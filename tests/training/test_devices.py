@@ -4,16 +4,20 @@ Batches on several devices, here two that JAX makes of one processor in a proces
 on several cores.
 """
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 import threading
 
+import jax
 import numpy as np
+import optax
 import pytest
 
-from clustercnn.training import devices
+from clustercnn.network import take, tiles
+from clustercnn.training import Steps, TrainingConfig, devices
 
 PROGRAM = """
 import json, sys
@@ -84,3 +88,53 @@ def test_batches_in_threads_keep_their_order_and_their_errors(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         list(devices.in_threads(lambda number: 1 // number, [1, 2, 0, 3]))
     assert list(devices.in_threads(abs, [])) == []
+
+
+def learnt(network, batch, calm):
+    steps = Steps(network, config=TrainingConfig(augmentation=calm), n_steps=9)
+    state = steps.initial_state(1)
+    for _ in range(3):
+        state, metrics = steps.train(state, batch)
+    return steps, jax.tree.map(np.array, (state, metrics))
+
+
+def test_no_bit_of_a_step_depends_on_the_number_of_threads(network, data, calm, monkeypatch):
+    batch = take(data(40, seed=1), np.arange(38), 40)
+    results = []
+    for n_threads in (1, 2, 5):
+        monkeypatch.setattr(devices, '_n_at_once', lambda n_threads=n_threads: n_threads)
+        results.append(learnt(network, batch, calm)[1])
+    for other in results[1:]:
+        jax.tree.map(np.testing.assert_array_equal, other, results[0])
+
+
+def test_a_step_takes_its_parts_at_a_time(network, data, calm, monkeypatch):
+    monkeypatch.setattr(devices, '_n_at_once', lambda: 2)
+    batch = take(data(32, seed=1), np.arange(32), 32)
+    steps, _ = learnt(network, batch, calm)
+    part, numbers = steps._part, []
+    barrier = threading.Barrier(2, timeout=20)
+
+    def together(params, key, number, *arguments, **options):
+        # nobody gets through alone
+        barrier.wait()
+        numbers.append(number)
+        return part(params, key, number, *arguments, **options)
+
+    monkeypatch.setattr(steps, '_part', together)
+    steps.train(steps.initial_state(1), batch)
+    assert sorted(numbers) == [0, 1, 2, 3]
+
+
+def test_parts_learn_what_the_whole_learns(network, data, calm, monkeypatch):
+    still = dataclasses.replace(network, config=dataclasses.replace(network.config, dropout=0.0))
+    batch = take(data(32, seed=1), np.arange(30), 32)
+    moments = []
+    for most in (8, 1):
+        monkeypatch.setattr(tiles, '_MOST_PARTS', most)
+        steps, (state, _) = learnt(still, batch, calm)
+        assert ('train' in steps.n_traces) == (most == 1)
+        moments.append(optax.tree.get(state['optimizer'], 'mu'))
+    parts, whole = moments
+    assert abs(whole).max() > 0
+    np.testing.assert_allclose(parts, whole, atol=1e-4 * abs(whole).max())
