@@ -11,15 +11,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-__all__ = ['conv_of_few', 'shifted_depthwise']
+__all__ = ['conv_of_few', 'halved', 'pointwise', 'shifted_depthwise']
 
 
-def _windows(x, kernel, stride, shape):
+def _windows(x, size, stride, shape):
     """
-    Yield for each tap of a kernel its place and what it sees of a padded map.
+    Yield for each tap of a filter its place and what it sees of a padded map.
     """
-    for row in range(kernel.shape[0]):
-        for column in range(kernel.shape[1]):
+    for row in range(size[0]):
+        for column in range(size[1]):
             stop_y, stop_x = row + (shape[0] - 1) * stride + 1, column + (shape[1] - 1) * stride + 1
             yield row, column, x[:, row:stop_y:stride, column:stop_x:stride]
 
@@ -56,7 +56,7 @@ def shifted_depthwise(x, kernel, pads, stride):
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     return sum(
         window * kernel[row, column, 0]
-        for row, column, window in _windows(padded, kernel, stride, shape)
+        for row, column, window in _windows(padded, kernel.shape[:2], stride, shape)
     )
 
 
@@ -75,7 +75,7 @@ def _shifted_backward(pads, stride, saved, gradient):
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
 
     def add(totals, one):
-        windows = _windows(one[0][None], kernel, stride, (height, width))
+        windows = _windows(one[0][None], kernel.shape[:2], stride, (height, width))
         return [
             total + window[0] * one[1]
             for total, (_, _, window) in zip(totals, windows, strict=True)
@@ -136,11 +136,11 @@ def _few_forward(x, kernel, pads):
     return conv_of_few(x, kernel, pads), (x, kernel)
 
 
-def _columns(padded, kernel, shape):
+def _seen(padded, size, shape):
     """
-    What each tap of a kernel sees of a padded map, as a row a pixel.
+    What each tap of a filter of a size sees of a padded map, side by side, as a row a pixel.
     """
-    seen = [window for _, _, window in _windows(padded, kernel, 1, shape)]
+    seen = [window for _, _, window in _windows(padded, size, 1, shape)]
     return jnp.concatenate(seen, axis=-1).reshape(-1, len(seen) * padded.shape[-1])
 
 
@@ -155,14 +155,107 @@ def _few_backward(pads, saved, gradient):
     of_x = lax.conv_general_dilated(
         gradient, turned, (1, 1), turned_pads, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
     )
-    # columns are made of whichever has fewer channels
+    size = (height, width)
+    around = ((0, 0), *turned_pads, (0, 0))
+    if height * width * min(n_in, n_out) >= width * n_in + height * n_out:
+        # the map moved along its rows, the gradient along its columns: one product has all pairs
+        shape = (x.shape[1], gradient.shape[2])
+        across = _seen(jnp.pad(x, ((0, 0), (0, 0), pads[1], (0, 0))), (1, width), shape)
+        down = _seen(jnp.pad(gradient, (*around[:2], (0, 0), (0, 0))), (height, 1), shape)
+        product = (down.T @ across).reshape(height, n_out, width, n_in)
+        return of_x, product[::-1].transpose(0, 2, 3, 1)
+    # where either has few channels, all taps of it are fewer copies
     if n_out < n_in:
-        padded = jnp.pad(gradient, ((0, 0), *turned_pads, (0, 0)))
-        columns = _columns(padded, kernel, x.shape[1:3])
-        product = (x.reshape(-1, n_in).T @ columns).reshape(n_in, height, width, n_out)
+        seen = _seen(jnp.pad(gradient, around), size, x.shape[1:3])
+        product = (x.reshape(-1, n_in).T @ seen).reshape(n_in, height, width, n_out)
         return of_x, product[:, ::-1, ::-1].transpose(1, 2, 0, 3)
-    columns = _columns(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel, gradient.shape[1:3])
-    return of_x, (columns.T @ gradient.reshape(-1, n_out)).reshape(kernel.shape)
+    seen = _seen(jnp.pad(x, ((0, 0), *pads, (0, 0))), size, gradient.shape[1:3])
+    return of_x, (seen.T @ gradient.reshape(-1, n_out)).reshape(kernel.shape)
 
 
 conv_of_few.defvjp(_few_forward, _few_backward)
+
+
+@jax.custom_vjp
+def pointwise(x, kernel):
+    """
+    Multiply the channels of every pixel by a matrix.
+
+    Parameters
+    ----------
+    x : 4D `~jax.Array`
+        Shape ``(n, ny, nx, n_channels)``.
+    kernel : 2D `~jax.Array`
+        Shape ``(n_channels, n_filters)``.
+
+    Returns
+    -------
+    y : 4D `~jax.Array`
+        Shape ``(n, ny, nx, n_filters)``.
+    """
+    return x @ kernel
+
+
+def _pointwise_forward(x, kernel):
+    return x @ kernel, (x, kernel)
+
+
+def _pointwise_backward(saved, gradient):
+    x, kernel = saved
+    # settled in memory once, else the compiler transposes them to sum over pixels, which takes
+    # many times as long as the product
+    x, gradient = lax.optimization_barrier((x, gradient))
+    rows, seeds = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+    # the narrower one is transposed
+    of_kernel = rows.T @ seeds if kernel.shape[0] <= kernel.shape[1] else (seeds.T @ rows).T
+    return gradient @ kernel.T, of_kernel
+
+
+pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+
+
+@jax.custom_vjp
+def halved(x):
+    """
+    Maximum over blocks of 2 x 2 pixels.
+
+    Parameters
+    ----------
+    x : 4D `~jax.Array`
+        Shape ``(n, ny, nx, n_channels)`` of even ``ny`` and ``nx``.
+
+    Returns
+    -------
+    y : 4D `~jax.Array`
+        Shape ``(n, ny // 2, nx // 2, n_channels)``.
+
+    Notes
+    -----
+    The gradient goes to the first of equal pixels, as that of ``reduce_window`` does. What JAX
+    would derive counts them, and takes three times as long.
+    """
+    n, height, width, channels = x.shape
+    return x.reshape(n, height // 2, 2, width // 2, 2, channels).max(axis=(2, 4))
+
+
+def _halved_forward(x):
+    y = halved(x)
+    return y, (x, y)
+
+
+def _halved_backward(saved, gradient):
+    x, y = saved
+    n, height, width, channels = y.shape
+    blocks = x.reshape(n, height, 2, width, 2, channels)
+    left, rows = jnp.ones(y.shape, bool), []
+    for row in range(2):
+        parts = []
+        for column in range(2):
+            largest = left & (blocks[:, :, row, :, column] == y)
+            left &= ~largest
+            parts.append(jnp.where(largest, gradient, 0))
+        rows.append(jnp.stack(parts, 3))
+    return (jnp.stack(rows, 2).reshape(x.shape),)
+
+
+halved.defvjp(_halved_forward, _halved_backward)

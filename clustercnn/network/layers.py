@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from clustercnn.network.formulations import conv_of_few, shifted_depthwise
+from clustercnn.network.formulations import conv_of_few, halved, pointwise, shifted_depthwise
 
 __all__ = [
     'EPSILON',
@@ -97,10 +97,8 @@ def on_cpu():
 
 
 def _reshaped_pool(x):
-    n, height, width, channels = x.shape
-    x = x[:, : height // 2 * 2, : width // 2 * 2]
-    x = x.reshape(n, height // 2, 2, width // 2, 2, channels)
-    return x.max(axis=(2, 4))
+    height, width = x.shape[1:3]
+    return halved(x[:, : height // 2 * 2, : width // 2 * 2])
 
 
 def _window_pool(x):
@@ -200,7 +198,7 @@ def conv(x, kernel, *, padding='same', stride=1, formulation=None):
     (1, 2, 2, 1)
     """
     if kernel.shape[:2] == (1, 1) and stride == 1:
-        return x @ kernel[0, 0]
+        return pointwise(x, kernel[0, 0]) if on_cpu() else x @ kernel[0, 0]
     if formulation is None:
         few = on_cpu() and stride == 1 and x.shape[0] < FEW_ITEMS
         formulation = 'columns' if few else 'native'

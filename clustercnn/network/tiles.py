@@ -113,7 +113,7 @@ def number_of_parts(n_items, size):
     -------
     n_parts : int
         Up to eight, of a few tiles each. It depends on nothing but the sizes, so that no bit of
-        a sum over parts depends on the number of cores.
+        a sum over parts depends on how many are computed at a time.
 
     Examples
     --------

@@ -103,7 +103,7 @@ def in_threads(function, items, *, compiled=False):
     Notes
     -----
     The tiles of a batch (`clustercnn.network.tiles`) follow one another on one core. No result
-    depends on the number of cores.
+    depends on how many are computed at a time.
 
     Examples
     --------

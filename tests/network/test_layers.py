@@ -25,7 +25,9 @@ def normal(seed, shape):
 
 @pytest.mark.parametrize('formulation', ['native', 'columns'])
 @pytest.mark.parametrize('padding', ['same', 'valid'])
-@pytest.mark.parametrize(('size', 'n_in', 'n_out'), [(3, 2, 7), (3, 16, 8), (2, 3, 3), (1, 5, 4)])
+@pytest.mark.parametrize(
+    ('size', 'n_in', 'n_out'), [(3, 2, 7), (3, 7, 2), (3, 16, 8), (2, 3, 3), (1, 5, 4), (1, 4, 5)]
+)
 def test_conv(size, n_in, n_out, padding, formulation):
     x, kernel = normal(0, (2, 9, 8, n_in)), normal(1, (size, size, n_in, n_out))
     shrink = 0 if padding == 'same' else size - 1
