@@ -540,9 +540,9 @@ class SourceFitter:
             self._add(model, bank, 0, x, y, factor * amplitude)
 
     def _add(self, model, bank, number, x, y, amplitude):
-        here, there = self._overlap(x, y, 2 * self.half)
         template = bank.at(*_phases(bank, x, y))[number]
-        add_template(model[here], template[there], self.response[here], float(amplitude))
+        top, left = round(y) - 2 * self.half, round(x) - 2 * self.half
+        add_template(model, top, left, template, self.response, float(amplitude))
 
 
 def _phases(bank, x, y):

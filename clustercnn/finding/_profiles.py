@@ -22,7 +22,6 @@ __all__ = [
     'refined',
     'tail_likelihood',
     'template_bank',
-    'times',
 ]
 
 # beta models end at so many core radii, which for a core radius of 0.15 r500 (Pacaud et al.
@@ -228,28 +227,6 @@ class Window:
         Return the counts over the background where anything was exposed (float).
         """
         return float(((self.counts - self.background) * (self.response > 0)).sum())
-
-
-def times(rows, weights):
-    """
-    Return the sum of each row, weighted.
-
-    Not a matrix product: from some 10 000 elements on OpenBLAS shares these among threads, which
-    wait for each other in busy loops, and for long beside other programs.
-
-    Parameters
-    ----------
-    rows : 2D `~numpy.ndarray`
-        What to sum.
-    weights : 1D `~numpy.ndarray`
-        One for each column.
-
-    Returns
-    -------
-    sums : 1D `~numpy.ndarray` of float64
-        One for each row.
-    """
-    return np.einsum('kp,p->k', rows, weights, dtype=np.float64)
 
 
 def fit_amplitudes(window, templates, *, start=None):

@@ -75,8 +75,8 @@ def reach_of(response, axis):
         In pixels.
     """
     step = max(1, min(response.shape) // 400)
-    y, x = np.nonzero(response[::step, ::step] > 0)
-    return float(np.hypot(x * step - axis[0], y * step - axis[1]).max(initial=0))
+    _, dx, dy = seen_places(*inputs(response), step, *axis)
+    return float(np.sqrt((dx**2 + dy**2).max(initial=0)))
 
 
 def profile_of(response, axis):

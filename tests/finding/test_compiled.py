@@ -18,7 +18,9 @@ from clustercnn.finding._likelihood import (
     add_template,
     newton_amplitudes,
     normal_equations,
-    statistic_of,
+    score_test,
+    scoring_step,
+    summed,
 )
 from clustercnn.finding._passes import mixture, sums_in_cells
 from clustercnn.finding._rings import best_exposed, in_rings, quantile, radial, seen_places
@@ -214,25 +216,50 @@ def test_amplitudes_are_where_the_likelihood_is_highest():
 
 def test_normal_equations_are_those_of_matrices():
     rng = np.random.default_rng(8)
-    parts, amplitude = rng.random((3, 2, 40)), np.array([3.0, 5.0])
+    parts, amplitude = rng.random((2, 3, 40)), np.array([3.0, 5.0])
     counts, background = rng.poisson(4.0, 40).astype(float), rng.random(40) + 0.5
-    source = amplitude @ parts[0]
+    lit = np.flatnonzero(counts)
+    source, gain = summed(parts, amplitude, lit, counts[lit], background[lit])
+    np.testing.assert_allclose(source, amplitude @ parts[:, 0])
+    direct = 2 * (counts @ np.log1p(source / background) - source.sum())
+    assert gain == pytest.approx(direct)
     information, score = normal_equations(parts, amplitude, source, counts, background)
     scale = np.stack([np.ones(2), amplitude, amplitude])
-    derivatives = (scale[..., None] * parts).reshape(6, -1)
+    derivatives = (scale[..., None] * parts.swapaxes(0, 1)).reshape(6, -1)
     expected = background + source
     np.testing.assert_allclose(information, (derivatives / expected) @ derivatives.T)
     np.testing.assert_allclose(score, (derivatives / expected) @ (counts - expected), atol=1e-12)
-    lit = np.flatnonzero(counts)
-    direct = 2 * (counts @ np.log1p(source / background) - source.sum())
-    assert statistic_of(source, lit, counts[lit], background[lit]) == pytest.approx(direct)
+    step = scoring_step(parts, amplitude, source, counts, background)
+    information[np.diag_indices(6)] *= 1 + 1e-3
+    np.testing.assert_allclose(information @ step, score, rtol=1e-6, atol=1e-6)
+
+
+def test_the_score_test_is_that_of_matrices():
+    rng = np.random.default_rng(10)
+    source, counts, background = rng.random(63), rng.poisson(3.0, 63) * 1.0, rng.random(63) + 0.5
+    response, templates = rng.random((7, 9)).astype(np.float32), rng.random((3, 12, 11))
+    gain = score_test(source, 2.0, counts, background, response, templates, 4, 1)
+    expected = background + 2 * source
+    for number, template in enumerate(templates):
+        both = np.array([source, (template[4:11, 1:10] * response).ravel()])
+        score = both @ (counts / expected - 1)
+        information = (both / expected) @ both.T
+        # with the amplitude of the source left free
+        slope = score[1] - information[0, 1] / information[0, 0] * score[0]
+        left = information[1, 1] - information[0, 1] ** 2 / information[0, 0]
+        assert gain[number] == pytest.approx(max(slope, 0) ** 2 / left)
+    assert gain.max() > 0
 
 
 def test_what_is_added_and_taken_away_leaves_nothing_below_zero():
     rng = np.random.default_rng(9)
-    template, response = rng.random((2, 9, 12)).astype(np.float32)
-    plane = np.zeros((9, 12), np.float32)
-    add_template(plane, template, response, 7.0)
-    np.testing.assert_allclose(plane, 7 * template * response, rtol=1e-6)
-    add_template(plane, template, response, -7.1)
-    np.testing.assert_array_equal(plane, 0)
+    template, response = (rng.random(shape).astype(np.float32) for shape in ((11, 13), (9, 12)))
+    for top, left in ((0, -1), (-5, 4), (6, -9), (20, 0), (0, 12)):
+        rows, columns = (np.arange(n) - at for n, at in ((9, top), (12, left)))
+        seen = ((rows >= 0) & (rows < 11))[:, None] & (columns >= 0) & (columns < 13)
+        there = template[rows.clip(0, 10)[:, None], columns.clip(0, 12)]
+        plane = np.zeros((9, 12), np.float32)
+        add_template(plane, top, left, template, response, 7.0)
+        np.testing.assert_allclose(plane, np.where(seen, 7 * there * response, 0), rtol=1e-6)
+        add_template(plane, top, left, template, response, -7.1)
+        np.testing.assert_array_equal(plane, 0)
