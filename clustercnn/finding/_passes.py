@@ -139,16 +139,20 @@ def sums_in_cells(counts, background, good, step):
     """
     ny, nx = good.shape
     sums = np.zeros((2, (ny + step - 1) // step, (nx + step - 1) // step))
+    # down the rows of a cell first, where a processor takes several columns at a time
+    first, second = np.zeros(nx), np.zeros(nx)
     for row in range(ny):
-        made, expected = sums[0, row // step], sums[1, row // step]
-        for cell in range(len(made)):
-            first, second = 0.0, 0.0
-            for k in range(cell * step, min((cell + 1) * step, nx)):
-                if good[row, k]:
-                    first += counts[row, k]
-                    second += background[row, k]
-            made[cell] += first
-            expected[cell] += second
+        for k in range(nx):
+            first[k] += counts[row, k] if good[row, k] else 0
+        for k in range(nx):
+            second[k] += background[row, k] if good[row, k] else 0
+        if row % step == step - 1 or row == ny - 1:
+            made, expected = sums[0, row // step], sums[1, row // step]
+            for k in range(nx):
+                made[k // step] += first[k]
+                expected[k // step] += second[k]
+            first[:] = 0
+            second[:] = 0
     return sums
 
 

@@ -98,6 +98,7 @@ class BackgroundEstimator:
 
     def __init__(self, image, *, psf_pixels):
         self.valid = image.valid
+        self.n_valid = np.count_nonzero(self.valid)
         self.given = image.background
         self.counts = valid_counts(image)
         self.exposure = self.valid if image.exposure is None else image.exposure
@@ -130,7 +131,9 @@ class BackgroundEstimator:
         for _ in range(n_iterations):
             found = np.zeros(good.shape, bool)
             for scale in (self.scale, self.scale + 2):
-                sigma = poisson_sigma(self.counts, background, scale, floor=_MASK_SIGMA)
+                sigma = poisson_sigma(
+                    self.counts, background, scale, floor=_MASK_SIGMA, ceiling=_MASK_SIGMA
+                )
                 mark_near(sigma, _MASK_SIGMA, 2**scale, found)
                 del sigma
             before, good = good, self._enough(~found, good)
@@ -220,7 +223,7 @@ class BackgroundEstimator:
         Return the valid pixels that are wanted, if they are enough to measure.
         """
         wanted = self.valid & wanted
-        return wanted if wanted.sum() > 0.1 * self.valid.sum() else otherwise
+        return wanted if np.count_nonzero(wanted) > 0.1 * self.n_valid else otherwise
 
     def _fitted(self, counts, good):
         """
