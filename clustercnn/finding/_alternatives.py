@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from clustercnn.finding._likelihood import (
+    moved_template,
     point_image,
     score_test,
     scoring_step,
@@ -227,22 +228,16 @@ class Stamp:
         for at, corner, size in zip((x, y), self.corner, self.counts.shape[::-1], strict=True):
             middle = round(at)
             phase.append(self.bank.phase(at - middle))
-            rest.append(np.float32(at - middle - phase[-1] * self.bank.step))
+            rest.append(float(at - middle - phase[-1] * self.bank.step))
             start = self.bank.half - (middle - corner)
             place.insert(0, slice(start, start + size))
         return phase, rest, place
 
     def _extended(self, model, x, y):
-        (phase_x, phase_y), rest, place = self._cut(x, y)
-        middle, after, before, above, below = (
-            self.bank.at(phase_x + dx, phase_y + dy)[model, *place]
-            for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
-        )
-        planes = np.empty((3, *middle.shape), np.float32)
-        np.subtract(after, before, out=planes[1])
-        np.subtract(above, below, out=planes[2])
-        planes[1:] /= np.float32(2 * self.bank.step)
-        np.maximum(middle + rest[0] * planes[1] + rest[1] * planes[2], 0, out=planes[0])
+        phase, shift, (rows, columns) = self._cut(x, y)
+        planes = np.empty((3, *self.response.shape), np.float32)
+        corner = rows.start, columns.start
+        moved_template(self.bank.around(*phase), model, *corner, *shift, self.bank.step, planes)
         return planes
 
     def source(self, blend):

@@ -9,6 +9,8 @@ from clustercnn.finding._compiled import compiled, compiled_sums
 
 __all__ = [
     'add_template',
+    'lit_pixels',
+    'moved_template',
     'newton_amplitudes',
     'normal_equations',
     'point_image',
@@ -17,6 +19,69 @@ __all__ = [
     'scoring_step',
     'summed',
 ]
+
+
+@compiled
+def lit_pixels(counts, background, response):
+    """
+    Return which pixels hold photons that count.
+
+    Parameters
+    ----------
+    counts, background, response : 1D `~numpy.ndarray`
+        Of all pixels; the last is their relative exposure.
+
+    Returns
+    -------
+    lit : 1D `~numpy.ndarray` of int
+        Their numbers.
+    photons, dark : 1D `~numpy.ndarray`
+        Counts and background of these.
+    """
+    lit, n = np.empty(len(counts), np.int64), 0
+    for pixel in range(len(counts)):
+        lit[n] = pixel
+        n += (counts[pixel] > 0) & (response[pixel] > 0)
+    lit = lit[:n].copy()
+    return lit, counts[lit], background[lit]
+
+
+@compiled
+def moved_template(around, model, top, left, shift_x, shift_y, step, out):
+    """
+    Fill images with a model a little off the place that it is known at, and its slopes.
+
+    Parameters
+    ----------
+    around : 5-tuple of 3D `~numpy.ndarray` of float32
+        All models at that place, and at those a step after and before it along x and along y.
+    model : int
+        Number of the one.
+    top, left : int
+        Row and column of the first pixel that is asked for.
+    shift_x, shift_y : float
+        How far off, in pixels.
+    step : float
+        Of the places, in pixels.
+    out : 3D `~numpy.ndarray` of float32
+        Filled with the model, nowhere below 0, and its changes along x and along y.
+    """
+    middle, after, before, above, below = around
+    per_step = np.float32(0.5 / step)
+    shift_x, shift_y = np.float32(shift_x), np.float32(shift_y)
+    right = left + out.shape[2]
+    for row in range(out.shape[1]):
+        image, slope_x, slope_y = out[0, row], out[1, row], out[2, row]
+        first, second = after[model, top + row, left:right], before[model, top + row, left:right]
+        for k in range(len(image)):
+            slope_x[k] = (first[k] - second[k]) * per_step
+        first, second = above[model, top + row, left:right], below[model, top + row, left:right]
+        for k in range(len(image)):
+            slope_y[k] = (first[k] - second[k]) * per_step
+        first = middle[model, top + row, left:right]
+        for k in range(len(image)):
+            moved = first[k] + shift_x * slope_x[k] + shift_y * slope_y[k]
+            image[k] = max(moved, np.float32(0))
 
 
 @compiled_sums
@@ -95,16 +160,14 @@ def _information(source, changes, background, shift):
 
 
 @compiled_sums
-def scored_position(template, slopes, amplitude, lit, photons, dark, background, response):
+def scored_position(planes, amplitude, lit, photons, dark, background, response):
     """
     Return the shift that a model wants by Fisher scoring, and the information in it.
 
     Parameters
     ----------
-    template : 1D `~numpy.ndarray`
-        The model.
-    slopes : 2D `~numpy.ndarray`
-        Its change along x and along y, one row each.
+    planes : 2D `~numpy.ndarray`
+        The model, and its change along x and along y, one row each.
     amplitude : float
         Its counts.
     lit : 1D `~numpy.ndarray` of int
@@ -119,13 +182,14 @@ def scored_position(template, slopes, amplitude, lit, photons, dark, background,
     shift, information : tuple of float
         Along x and y.
     """
+    template, slope_x, slope_y = planes[0], planes[1], planes[2]
     n = len(template)
     source, changes = np.empty(n), np.empty((2, n))
     lost_x, lost_y = 0.0, 0.0
     for pixel in range(n):
         scale = amplitude * np.float64(response[pixel])
         source[pixel] = template[pixel] * scale
-        along, across = slopes[0, pixel] * scale, slopes[1, pixel] * scale
+        along, across = slope_x[pixel] * scale, slope_y[pixel] * scale
         changes[0, pixel], changes[1, pixel] = along, across
         lost_x += along
         lost_y += across

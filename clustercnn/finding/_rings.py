@@ -7,7 +7,15 @@ import numpy as np
 
 from clustercnn.finding._compiled import compiled
 
-__all__ = ['best_exposed', 'falls_on_all_sides', 'in_rings', 'quantile', 'radial', 'seen_places']
+__all__ = [
+    'best_exposed',
+    'falls_on_all_sides',
+    'furthest',
+    'in_rings',
+    'quantile',
+    'radial',
+    'seen_places',
+]
 
 _N_BINS = 1024
 
@@ -105,6 +113,37 @@ def seen_places(response, step, axis_x, axis_y):
                 dx[n], dy[n] = column - axis_x, row - axis_y
                 n += 1
     return values[:n], dx[:n], dy[:n]
+
+
+@compiled
+def furthest(response, step, axis_x, axis_y):
+    """
+    Return the distance of the exposed pixel that is furthest from a point.
+
+    Parameters
+    ----------
+    response : 2D `~numpy.ndarray`
+        Exposure, 0 where nothing was seen.
+    step : int
+        Of so many rows and columns one is looked at.
+    axis_x, axis_y : float
+        The point, in pixels.
+
+    Returns
+    -------
+    distance : float
+        In pixels; 0 where nothing is exposed.
+    """
+    ny, nx = response.shape
+    squared = 0.0
+    for row in range(0, ny, step):
+        # the first and the last exposed one of a row are those that matter
+        for begin, end, sign in ((0, nx, 1), ((nx - 1) // step * step, -1, -1)):
+            for column in range(begin, end, sign * step):
+                if response[row, column] > 0:
+                    squared = max(squared, (column - axis_x) ** 2 + (row - axis_y) ** 2)
+                    break
+    return np.sqrt(squared)
 
 
 @compiled

@@ -16,6 +16,8 @@ from clustercnn.finding import _compiled
 from clustercnn.finding._compiled import compiled, inputs
 from clustercnn.finding._likelihood import (
     add_template,
+    lit_pixels,
+    moved_template,
     newton_amplitudes,
     normal_equations,
     score_test,
@@ -23,7 +25,14 @@ from clustercnn.finding._likelihood import (
     summed,
 )
 from clustercnn.finding._passes import mixture, sums_in_cells
-from clustercnn.finding._rings import best_exposed, in_rings, quantile, radial, seen_places
+from clustercnn.finding._rings import (
+    best_exposed,
+    furthest,
+    in_rings,
+    quantile,
+    radial,
+    seen_places,
+)
 
 
 def stamp(seed, *, n_models=3, side=21):
@@ -133,6 +142,27 @@ def test_nothing_but_the_axis_has_no_rings():
         assert len(distances) == len(heights) == 0
 
 
+def test_a_model_off_its_place_and_its_slopes_are_those_of_numpy():
+    rng = np.random.default_rng(11)
+    around = tuple(rng.random((3, 12, 11)).astype(np.float32) for _ in range(5))
+    out = np.empty((3, 7, 9), np.float32)
+    moved_template(around, 1, 4, 1, 0.1, -0.15, 1 / 3, out)
+    middle, after, before, above, below = (models[1, 4:11, 1:10] for models in around)
+    along, across = 1.5 * (after - before), 1.5 * (above - below)
+    direct = [np.maximum(middle + 0.1 * along - 0.15 * across, 0), along, across]
+    np.testing.assert_allclose(out, direct, rtol=1e-5, atol=1e-6)
+
+
+def test_photons_that_count_lie_on_exposed_pixels():
+    rng = np.random.default_rng(12)
+    counts, background, response = rng.poisson(0.7, 99) * 1.0, rng.random(99), rng.random(99)
+    response[::4] = 0
+    lit, photons, dark = lit_pixels(counts, background, response.astype(np.float32))
+    np.testing.assert_array_equal(lit, np.flatnonzero((counts > 0) & (response > 0)))
+    np.testing.assert_array_equal(photons, counts[lit])
+    np.testing.assert_array_equal(dark, background[lit])
+
+
 @pytest.mark.parametrize('size', [3, 4, 7, 20])
 def test_the_best_exposed_part_is_that_of_means_over_boxes(size):
     image = np.random.default_rng(size).random((50, 63)) * (np.indices((50, 63))[1] > 9)
@@ -153,6 +183,11 @@ def test_rings_and_their_function_are_those_of_numpy():
     np.testing.assert_array_equal(value, image[::2, ::2][rows, columns])
     np.testing.assert_array_equal(dx, 2 * columns - 40.5)
     distance = np.hypot(dx, dy)
+    image[:20] = image[:, 90:] = 0
+    rows, columns = np.nonzero(image[::2, ::2])
+    far = np.hypot(2 * columns - 40.5, 2 * rows - 33.0).max()
+    assert furthest(*inputs(image), 2, 40.5, 33.0) == pytest.approx(far)
+    assert furthest(*inputs(0 * image), 1, 40.5, 33.0) == 0
     middle, height = in_rings(value, dx, dy, 9, 0.9)
     ring = np.minimum(distance / (distance.max() / 9), 8).astype(int)
     kept = [k for k in range(9) if (ring == k).sum() >= 10]
