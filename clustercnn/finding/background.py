@@ -21,6 +21,7 @@ from clustercnn.finding._passes import (
     times_between_cells,
 )
 from clustercnn.finding._planes import strips, valid_counts
+from clustercnn.finding._rings import quantiles
 from clustercnn.finding._starlet import poisson_sigma, smooth
 from clustercnn.finding._vignetting import axis_of, vignetting_of
 
@@ -338,7 +339,7 @@ def _coverage(response):
     vignetting = vignetting_of(response, axis_of(response))
     if vignetting is None:
         return None, None, None
-    edges = np.percentile(vignetting[response > 0], np.linspace(0, 100, _N_RINGS + 1)[1:-1])
+    edges = quantiles(vignetting[response > 0], np.linspace(0, 1, _N_RINGS + 1)[1:-1])
     # the vignetting is not needed any more
     coverage, groups = vignetting, np.empty(response.shape, np.int32)
     there = np.zeros(_N_CELLS**2 * _N_CLASSES, bool)
