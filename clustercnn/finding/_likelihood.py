@@ -16,7 +16,6 @@ __all__ = [
     'point_image',
     'score_test',
     'scored_position',
-    'scoring_step',
     'summed',
 ]
 
@@ -293,32 +292,6 @@ def normal_equations(parts, amplitude, source, counts, background):
                 total += weighted[pixel] * other[pixel]
             information[first, second] = information[second, first] = scale * total
     return information, score
-
-
-@compiled_sums
-def scoring_step(parts, amplitude, source, counts, background):
-    """
-    Return by how much amplitudes and positions of components are to change, by Fisher scoring.
-
-    Parameters
-    ----------
-    parts : 3D `~numpy.ndarray`
-        As for `summed`.
-    amplitude : 1D `~numpy.ndarray`
-        Of each component.
-    source, counts, background : 1D `~numpy.ndarray`
-        What is expected of all, counts, and background.
-
-    Returns
-    -------
-    step : 1D `~numpy.ndarray`
-        Shape ``(3 n,)``: of amplitudes, columns and rows.
-    """
-    information, score = normal_equations(parts, amplitude, source, counts, background)
-    for k in range(len(score)):
-        # close components are nearly degenerate
-        information[k, k] = information[k, k] * (1 + 1e-3) + 1e-9
-    return np.linalg.solve(information, score)
 
 
 @compiled_sums
