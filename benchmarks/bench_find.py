@@ -8,7 +8,8 @@ The field is simulated here: 648 x 648 pixels of 4 arcsec with about a hundred s
 run in turn, in one process on all cores it may use; the best of the rounds counts. First calls,
 which compile or fill caches, are timed apart. Processor time is told as well: other programs
 disturb it less. A peer that is not installed is named, and
-not compared with.
+not compared with. ``OPENBLAS_NUM_THREADS=1`` before the command keeps threads of the peers' linear
+algebra from waiting in busy loops, which beside other programs takes them several times as long.
 """
 
 import argparse
@@ -410,8 +411,10 @@ def main():
             f'{row["unit"]}{named}; {first}'
         )
     if options.json:
+        blas = os.environ.get('OPENBLAS_NUM_THREADS')
+        made = {'stage': 'find', 'n_cores': n_cores, 'openblas_num_threads': blas, 'rows': rows}
         with open(options.json, 'w', encoding='utf-8') as stream:
-            json.dump({'stage': 'find', 'n_cores': n_cores, 'rows': rows}, stream, indent=2)
+            json.dump(made, stream, indent=2)
 
 
 if __name__ == '__main__':

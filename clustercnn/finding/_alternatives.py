@@ -10,13 +10,16 @@ import dataclasses
 import math
 
 import numpy as np
+from scipy.linalg import lapack
 
 from clustercnn.finding._likelihood import (
+    moved_template,
     normal_equations,
     point_image,
-    statistic_of,
+    score_test,
+    summed,
 )
-from clustercnn.finding._profiles import Window, times
+from clustercnn.finding._profiles import Window
 
 __all__ = [
     'LEAST_PROMISE',
@@ -92,7 +95,7 @@ class PointShape:
     angle: float
     reach: float
 
-    def image(self, dx, dy):
+    def image(self, dx, dy, response):
         """
         Return what pixels see of a point source of one count, and its slopes.
 
@@ -102,6 +105,8 @@ class PointShape:
             Columns, from the source.
         dy : 1D `~numpy.ndarray`
             Rows, from the source.
+        response : 2D `~numpy.ndarray`
+            Relative exposure of these pixels.
 
         Returns
         -------
@@ -112,19 +117,17 @@ class PointShape:
         far = _FAR if len(dx) > 4 * _FAR else np.inf
         near = _NEAR if min(self.radial, self.tangential) < _NARROW else 0.0
         planes = np.empty((3, len(dy), len(dx)))
+        shape = self.radial, self.tangential, self.slope
+        direction = math.cos(self.angle), math.sin(self.angle)
         point_image(
             np.asarray(dx, float),
             np.asarray(dy, float),
-            self.radial,
-            self.tangential,
-            self.slope,
-            math.cos(self.angle),
-            math.sin(self.angle),
-            self._norm(),
+            (*shape, *direction, self._norm()),
             far,
             near,
             *_NODES[2],
             *_NODES[8],
+            response,
             planes,
         )
         return planes
@@ -158,7 +161,7 @@ class Stamp:
         self.window = Window(*planes)
         self.counts = planes[0]
         self.background = np.maximum(planes[1], 1e-6)
-        self.response = planes[2]
+        self.response = np.ascontiguousarray(planes[2])
         self.bank = bank
         self.corner = corner
         self.point = point
@@ -181,34 +184,42 @@ class Stamp:
         """
         if model == 0:
             rows, columns = self.counts.shape
-            planes = self.point.image(
-                np.arange(columns) + (self.corner[0] - x), np.arange(rows) + (self.corner[1] - y)
+            dx, dy = (
+                np.arange(columns) + (self.corner[0] - x),
+                np.arange(rows) + (self.corner[1] - y),
             )
-        else:
-            planes = self._extended(model, x, y)
-        return planes * self.response
+            return self.point.image(dx, dy, self.response)
+        return self._extended(model, x, y) * self.response
 
-    def components(self, models, x, y):
+    def promised(self, source, amplitude, models, x, y):
         """
-        Return components of unit amplitude at one place, times the response.
+        Return what one more component would gain, by the score test.
 
         Parameters
         ----------
+        source : 1D `~numpy.ndarray`
+            A source that is there, of unit amplitude.
+        amplitude : float
+            Its counts.
         models : sequence of int
-            Their numbers in the bank: 0 alone, or others, which are shifted to the next step of
-            its grid only.
+            Numbers of the component's models in the bank: 0 alone, or others, which are shifted
+            to the next step of its grid only.
         x, y : float
-            Where they are, in pixels of the image.
+            Where the component is, in pixels of the image.
 
         Returns
         -------
-        planes : 3D `~numpy.ndarray`
-            One for each.
+        gain : 1D `~numpy.ndarray` of float64
+            Of the Cash statistic, by each model.
         """
+        window = self.window
+        known = source, amplitude, window.counts, window.background
         if models[0] == 0:
-            return self.component(0, x, y)[:1]
-        phase, _, place = self._cut(x, y)
-        return self.bank.at(*phase)[:, *place][np.asarray(models)] * self.response
+            flat = np.ones_like(self.response)
+            return score_test(*known, flat, self.component(0, x, y)[:1], 0, 0)
+        phase, _, (rows, columns) = self._cut(x, y)
+        templates = self.bank.at(*phase)[models[0] : models[-1] + 1]
+        return score_test(*known, self.response, templates, rows.start, columns.start)
 
     def _cut(self, x, y):
         """
@@ -218,22 +229,16 @@ class Stamp:
         for at, corner, size in zip((x, y), self.corner, self.counts.shape[::-1], strict=True):
             middle = round(at)
             phase.append(self.bank.phase(at - middle))
-            rest.append(np.float32(at - middle - phase[-1] * self.bank.step))
+            rest.append(float(at - middle - phase[-1] * self.bank.step))
             start = self.bank.half - (middle - corner)
             place.insert(0, slice(start, start + size))
         return phase, rest, place
 
     def _extended(self, model, x, y):
-        (phase_x, phase_y), rest, place = self._cut(x, y)
-        middle, after, before, above, below = (
-            self.bank.at(phase_x + dx, phase_y + dy)[model, *place]
-            for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
-        )
-        planes = np.empty((3, *middle.shape), np.float32)
-        np.subtract(after, before, out=planes[1])
-        np.subtract(above, below, out=planes[2])
-        planes[1:] /= np.float32(2 * self.bank.step)
-        np.maximum(middle + rest[0] * planes[1] + rest[1] * planes[2], 0, out=planes[0])
+        phase, shift, (rows, columns) = self._cut(x, y)
+        planes = np.empty((3, *self.response.shape), np.float32)
+        corner = rows.start, columns.start
+        moved_template(self.bank.around(*phase), model, *corner, *shift, self.bank.step, planes)
         return planes
 
     def source(self, blend):
@@ -247,12 +252,25 @@ class Stamp:
             )
         )
 
-    def statistic(self, source):
+    def summed(self, parts, amplitude):
         """
-        Return the improvement of the Cash statistic over background alone.
+        Return what components make together, and how it improves the Cash statistic.
+
+        Parameters
+        ----------
+        parts : 3D `~numpy.ndarray`
+            Shape ``(n, 3, n_pixels)``: the planes of each component.
+        amplitude : 1D `~numpy.ndarray`
+            Of each component.
+
+        Returns
+        -------
+        source : 1D `~numpy.ndarray`
+            Expected counts of all components.
+        gain : float
+            Over background alone.
         """
-        window = self.window
-        return statistic_of(source.ravel(), window.lit, window.photons, window.dark)
+        return summed(parts, amplitude, self.window.lit, self.window.photons, self.window.dark)
 
 
 def fit_blend(stamp, models, x, y, amplitude, *, reach):
@@ -286,24 +304,23 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
     highest = np.minimum(np.maximum(start + reach, low), high)
     window = stamp.window
     parts = _components(stamp, models, place)
-    source = _summed(amplitude, parts)
-    value = stamp.statistic(source)
+    source, value = stamp.summed(parts, amplitude)
+    diagonal = np.diag_indices(3 * n)
     for _ in range(_MOST_STEPS):
         information, score = normal_equations(
             parts, amplitude, source, window.counts, window.background
         )
         # close components are nearly degenerate
-        information[np.diag_indices(3 * n)] *= 1 + 1e-3
-        information[np.diag_indices(3 * n)] += 1e-9
-        step = np.linalg.solve(information, score)
+        information[diagonal] = information[diagonal] * (1 + 1e-3) + 1e-9
+        # as numpy.linalg.solve does, which takes longer to begin than to solve so few
+        step = lapack.dgesv(information, score)[2]
         step[n:] = np.minimum(np.maximum(step[n:], -1), 1)
         for factor in (1.0, 0.5, 0.25, 0.0625):
             amplitude_next = np.maximum(amplitude + factor * step[:n], least)
             place_next = place + factor * step[n:].reshape(2, n)
             place_next = np.minimum(np.maximum(place_next, lowest), highest)
             parts_next = _components(stamp, models, place_next)
-            source_next = _summed(amplitude_next, parts_next)
-            value_next = stamp.statistic(source_next)
+            source_next, value_next = stamp.summed(parts_next, amplitude_next)
             if value_next > value:
                 break
         gain = value_next - value
@@ -318,19 +335,12 @@ def fit_blend(stamp, models, x, y, amplitude, *, reach):
 
 def _components(stamp, models, place):
     """
-    Return components and their slopes, of shape ``(3, n, n_pixels)``.
+    Return components and their slopes, of shape ``(n, 3, n_pixels)``.
     """
-    parts = np.empty((3, len(models), *stamp.counts.shape))
+    parts = np.empty((len(models), 3, stamp.counts.size))
     for number, one in enumerate(zip(models, *place.tolist(), strict=True)):
-        parts[:, number] = stamp.component(*one)
-    return parts.reshape(3, len(models), -1)
-
-
-def _summed(amplitude, parts):
-    """
-    Return the sum of all components.
-    """
-    return sum(one * image for one, image in zip(amplitude, parts[0], strict=True))
+        parts[number] = stamp.component(*one).reshape(3, -1)
+    return parts
 
 
 def _long_axis(stamp, x, y, width):
@@ -387,27 +397,16 @@ def promise(stamp, blend, models):
     blend : Blend
         One source, fitted.
     models : sequence of int
-        Numbers of the further component's models in the bank.
+        Numbers of the further component's models in the bank, one after the other.
 
     Returns
     -------
     gain : list of float
         Of the Cash statistic, by each; 0 where the component would be negative.
     """
-    window = stamp.window
-    source = stamp.component(blend.models[0], blend.x[0], blend.y[0])[0].ravel()
-    expected = window.background + blend.amplitude[0] * source
-    excess = window.counts / expected - 1
-    weighted = source / expected
-    own = max(float(weighted @ source), 1e-30)
-    slope_own = float(source @ excess)
-    added = stamp.components(models, blend.x[0], blend.y[0])
-    added = added.reshape(len(added), -1)
-    share = times(added, weighted) / own
-    slope = times(added, excess) - share * slope_own
-    information = times(added * added, 1 / expected) - share**2 * own
-    found = (slope > 0) & (information > 1e-12)
-    return np.where(found, slope**2 / np.where(found, information, 1), 0.0).tolist()
+    place = float(blend.x[0]), float(blend.y[0])
+    source = stamp.component(blend.models[0], *place)[0].ravel()
+    return stamp.promised(source, float(blend.amplitude[0]), models, *place).tolist()
 
 
 def fit_pair(stamp, x, y, amplitude, *, radius, fwhm):

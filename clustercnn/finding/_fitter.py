@@ -19,7 +19,7 @@ from clustercnn.finding._alternatives import (
     is_round,
     promise,
 )
-from clustercnn.finding._likelihood import add_template
+from clustercnn.finding._likelihood import add_template, moved_template
 from clustercnn.finding._planes import relative_exposure
 from clustercnn.finding._profiles import (
     OUTER_RADIUS,
@@ -159,7 +159,10 @@ class Expected:
         self.model = model
 
     def __getitem__(self, place):
-        return np.add(self.background[place], self.model[place], dtype=np.float64)
+        # to add them in another type than theirs takes longer
+        expected = self.background[place].astype(np.float64)
+        expected += self.model[place].astype(np.float64)
+        return expected
 
 
 class SourceFitter:
@@ -237,18 +240,15 @@ class SourceFitter:
         return bank.at(*_phases(bank, x, y))[:, inner, inner][:, there[0], there[1]][models]
 
     @staticmethod
-    def _slopes(bank, x, y, there, model, half):
+    def _with_slopes(bank, x, y, there, model, half):
         """
-        Return how a model changes as it moves along x and y.
+        Return a model on that part, and how it changes as it moves along x and y.
         """
-        phase_x, phase_y = _phases(bank, x, y)
-        inner = slice(bank.half - half, bank.half + half + 1)
-        slopes = []
-        for dx, dy in ((1, 0), (0, 1)):
-            ahead = bank.at(phase_x + dx, phase_y + dy)[model, inner, inner]
-            behind = bank.at(phase_x - dx, phase_y - dy)[model, inner, inner]
-            slopes.append((ahead - behind)[there] / (2 * bank.step))
-        return slopes
+        corner = (bank.half - half + part.start for part in there)
+        planes = np.empty((3, *(part.stop - part.start for part in there)), np.float32)
+        around = bank.around(*_phases(bank, x, y))
+        moved_template(around, model, *corner, 0.0, 0.0, bank.step, planes)
+        return planes
 
     def fit(self, counts, background, x, y, *, point_only=False, around=None):
         """
@@ -293,8 +293,8 @@ class SourceFitter:
             best = int(models[top])
             known = np.full(len(radii), amplitude[top]) if known is None else known
             known[models] = amplitude
-            slopes = self._slopes(bank, x, y, there, best, half)
-            steps, information = position_step(window, templates[top], slopes, amplitude[top])
+            planes = self._with_slopes(bank, x, y, there, best, half)
+            steps, information = position_step(window, planes, amplitude[top])
             tried, models = models, models if point_only else _near(np.arange(len(radii)), best)
             # no further away than the source is wide, and not out of the image
             reach = max(0.5 * fwhm + 0.5 * radii[best], 1.0)
@@ -540,9 +540,9 @@ class SourceFitter:
             self._add(model, bank, 0, x, y, factor * amplitude)
 
     def _add(self, model, bank, number, x, y, amplitude):
-        here, there = self._overlap(x, y, 2 * self.half)
         template = bank.at(*_phases(bank, x, y))[number]
-        add_template(model[here], template[there], self.response[here], float(amplitude))
+        top, left = round(y) - 2 * self.half, round(x) - 2 * self.half
+        add_template(model, top, left, template, self.response, float(amplitude))
 
 
 def _phases(bank, x, y):

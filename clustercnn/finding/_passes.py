@@ -18,6 +18,9 @@ __all__ = [
     'times_between_cells',
 ]
 
+# pixels of a row that are passed over together, or not
+_CHUNK = 64
+
 
 @compiled
 def sums_of_numbers(used, numbers, counts, exposure, coverage, most, sums):
@@ -73,10 +76,13 @@ def expect(valid, exposure, coverage, numbers, most, rates, factors, out):
     """
     ny, nx = out.shape
     for row in range(ny):
+        line = out[row]
         for k in range(nx):
             first = exposure[row, k] / most if valid[row, k] else np.float32(0)
-            both = first * rates[0] + coverage[row, k] * rates[1]
-            out[row, k] = both * factors[numbers[row, k]]
+            line[k] = first * rates[0] + coverage[row, k] * rates[1]
+        # apart, so that a processor takes several pixels at a time before
+        for k in range(nx):
+            line[k] *= factors[numbers[row, k]]
 
 
 @compiled
@@ -139,16 +145,20 @@ def sums_in_cells(counts, background, good, step):
     """
     ny, nx = good.shape
     sums = np.zeros((2, (ny + step - 1) // step, (nx + step - 1) // step))
+    # down the rows of a cell first, where a processor takes several columns at a time
+    first, second = np.zeros(nx), np.zeros(nx)
     for row in range(ny):
-        made, expected = sums[0, row // step], sums[1, row // step]
-        for cell in range(len(made)):
-            first, second = 0.0, 0.0
-            for k in range(cell * step, min((cell + 1) * step, nx)):
-                if good[row, k]:
-                    first += counts[row, k]
-                    second += background[row, k]
-            made[cell] += first
-            expected[cell] += second
+        for k in range(nx):
+            first[k] += counts[row, k] if good[row, k] else 0
+        for k in range(nx):
+            second[k] += background[row, k] if good[row, k] else 0
+        if row % step == step - 1 or row == ny - 1:
+            made, expected = sums[0, row // step], sums[1, row // step]
+            for k in range(nx):
+                made[k // step] += first[k]
+                expected[k // step] += second[k]
+            first[:] = 0
+            second[:] = 0
     return sums
 
 
@@ -173,18 +183,33 @@ def times_between_cells(plane, cells, step):
         place = min(max((k + 0.5) / step - 0.5, 0.0), n_columns - 1.0)
         left[k] = min(int(place), max(n_columns - 2, 0))
         along[k] = place - left[k]
-    part = np.empty(n_columns + 1, np.float32)
+    # rows of values at every pixel, which are those of step rows
+    first, change = np.empty(nx, np.float32), np.empty(nx, np.float32)
+    known = -1
     for row in range(ny):
         place = min(max((row + 0.5) / step - 0.5, 0.0), n_rows - 1.0)
         low = min(int(place), max(n_rows - 2, 0))
-        high = min(low + 1, n_rows - 1)
-        down = np.float32(place - low)
-        for k in range(n_columns):
-            part[k] = cells[low, k] + (cells[high, k] - cells[low, k]) * down
-        part[n_columns] = part[n_columns - 1]
+        if low != known:
+            above, beneath = cells[low], cells[min(low + 1, n_rows - 1)]
+            for k in range(nx):
+                at, after = left[k], min(left[k] + 1, n_columns - 1)
+                first[k] = above[at] + (above[after] - above[at]) * along[k]
+                change[k] = beneath[at] + (beneath[after] - beneath[at]) * along[k] - first[k]
+            known = low
+        line, down = plane[row], np.float32(place - low)
         for k in range(nx):
-            begin = part[left[k]]
-            plane[row, k] *= begin + (part[left[k] + 1] - begin) * along[k]
+            line[k] *= first[k] + change[k] * down
+
+
+@compiled
+def _any_above(values, threshold):
+    """
+    Return whether one of some values is above a threshold, which a processor tells of several.
+    """
+    n = 0
+    for k in range(len(values)):
+        n += values[k] > threshold
+    return n > 0
 
 
 @compiled
@@ -209,11 +234,15 @@ def mark_near(image, threshold, reach, marked):
     for row in range(ny + reach):
         if row < ny:
             until = -1
-            for k in range(nx):
-                if image[row, k] > threshold:
-                    for near in range(max(k - reach, until + 1), min(k + reach + 1, nx)):
-                        last[near] = row
-                    until = min(k + reach, nx - 1)
+            for begin in range(0, nx, _CHUNK):
+                # as in most places
+                if not _any_above(image[row, begin : begin + _CHUNK], threshold):
+                    continue
+                for k in range(begin, min(begin + _CHUNK, nx)):
+                    if image[row, k] > threshold:
+                        for near in range(max(k - reach, until + 1), min(k + reach + 1, nx)):
+                            last[near] = row
+                        until = min(k + reach, nx - 1)
         if row >= reach:
             line = marked[row - reach]
             for k in range(nx):
@@ -242,23 +271,26 @@ def peaks_in(image, threshold, reach):
     ny, nx = image.shape
     places = [(0, 0) for _ in range(0)]
     for row in range(ny):
-        for column in range(nx):
-            value = image[row, column]
-            if not value > threshold:
+        for begin in range(0, nx, _CHUNK):
+            if not _any_above(image[row, begin : begin + _CHUNK], threshold):
                 continue
-            # most are no peaks, as their neighbours tell
-            if column > 0 and image[row, column - 1] > value:
-                continue
-            if column + 1 < nx and image[row, column + 1] > value:
-                continue
-            highest = True
-            for other in range(max(row - reach, 0), min(row + reach + 1, ny)):
-                for near in range(max(column - reach, 0), min(column + reach + 1, nx)):
-                    highest &= image[other, near] <= value
-                if not highest:
-                    break
-            if highest:
-                places.append((row, column))
+            for column in range(begin, min(begin + _CHUNK, nx)):
+                value = image[row, column]
+                if not value > threshold:
+                    continue
+                # most are no peaks, as their neighbours tell
+                if column > 0 and image[row, column - 1] > value:
+                    continue
+                if column + 1 < nx and image[row, column + 1] > value:
+                    continue
+                highest = True
+                for other in range(max(row - reach, 0), min(row + reach + 1, ny)):
+                    for near in range(max(column - reach, 0), min(column + reach + 1, nx)):
+                        highest &= image[other, near] <= value
+                    if not highest:
+                        break
+                if highest:
+                    places.append((row, column))
     return places
 
 
@@ -283,16 +315,20 @@ def classify(response, vignetting, edges, n_cells, n_levels, groups, there):
         Which numbers there are; added to.
     """
     ny, nx = response.shape
+    ring = np.empty(nx, np.int32)
+    # a loop for each, in most of which a processor takes several pixels at a time
     for row in range(ny):
+        line, coverage, group = response[row], vignetting[row], groups[row]
+        ring[:] = 0
+        for edge in edges:
+            for k in range(nx):
+                ring[k] += coverage[k] >= edge
         for k in range(nx):
-            ring = 0
-            for edge in edges:
-                ring += vignetting[row, k] >= edge
-            coverage = min(response[row, k] / vignetting[row, k], np.float32(1))
-            vignetting[row, k] = coverage
-            first = min(int(response[row, k] * np.float32(n_cells)), n_cells - 1)
-            second = min(int(coverage * np.float32(n_cells)), n_cells - 1)
-            level = min(int(coverage * np.float32(n_levels)), n_levels - 1)
-            group = ((first * n_cells + second) * n_levels + level) * (len(edges) + 1) + ring
-            groups[row, k] = group
-            there[group] = True
+            coverage[k] = min(line[k] / coverage[k], np.float32(1))
+        for k in range(nx):
+            first = min(int(line[k] * np.float32(n_cells)), n_cells - 1)
+            second = min(int(coverage[k] * np.float32(n_cells)), n_cells - 1)
+            level = min(int(coverage[k] * np.float32(n_levels)), n_levels - 1)
+            group[k] = ((first * n_cells + second) * n_levels + level) * (len(edges) + 1) + ring[k]
+        for k in range(nx):
+            there[group[k]] = True

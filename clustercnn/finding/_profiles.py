@@ -8,7 +8,7 @@ import functools
 import numpy as np
 from scipy import fft, special
 
-from clustercnn.finding._likelihood import newton_amplitudes, scored_position
+from clustercnn.finding._likelihood import lit_pixels, newton_amplitudes, scored_position
 
 __all__ = [
     'OUTER_RADIUS',
@@ -22,7 +22,6 @@ __all__ = [
     'refined',
     'tail_likelihood',
     'template_bank',
-    'times',
 ]
 
 # beta models end at so many core radii, which for a core radius of 0.15 r500 (Pacaud et al.
@@ -109,6 +108,23 @@ class TemplateBank:
         Distance of two phases in pixels (float).
         """
         return 1 / _PHASES
+
+    def around(self, phase_x, phase_y):
+        """
+        Return the models at a place and at those next to it.
+
+        Parameters
+        ----------
+        phase_x, phase_y : int
+            As for `at`, and less than a pixel.
+
+        Returns
+        -------
+        templates : tuple of 3D `~numpy.ndarray` of float32
+            There, a step after and before along x, and along y.
+        """
+        places = (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)
+        return tuple(self.at(phase_x + dx, phase_y + dy) for dx, dy in places)
 
     def at(self, phase_x, phase_y):
         """
@@ -215,41 +231,16 @@ class Window:
 
     def __init__(self, counts, background, response):
         self.shape = counts.shape
-        self.counts = counts.ravel()
+        self.counts = counts.astype(np.float64).ravel()
         self.response = response.ravel()
         self.background = np.maximum(background, 1e-6).ravel()
-        self.lit = np.flatnonzero((self.counts > 0) & (self.response > 0))
-        # of those pixels
-        self.photons = self.counts[self.lit].astype(np.float64)
-        self.dark = self.background[self.lit]
+        self.lit, self.photons, self.dark = lit_pixels(self.counts, self.background, self.response)
 
     def excess(self):
         """
         Return the counts over the background where anything was exposed (float).
         """
         return float(((self.counts - self.background) * (self.response > 0)).sum())
-
-
-def times(rows, weights):
-    """
-    Return the sum of each row, weighted.
-
-    Not a matrix product: from some 10 000 elements on OpenBLAS shares these among threads, which
-    wait for each other in busy loops, and for long beside other programs.
-
-    Parameters
-    ----------
-    rows : 2D `~numpy.ndarray`
-        What to sum.
-    weights : 1D `~numpy.ndarray`
-        One for each column.
-
-    Returns
-    -------
-    sums : 1D `~numpy.ndarray` of float64
-        One for each row.
-    """
-    return np.einsum('kp,p->k', rows, weights, dtype=np.float64)
 
 
 def fit_amplitudes(window, templates, *, start=None):
@@ -290,7 +281,7 @@ def fit_amplitudes(window, templates, *, start=None):
     return statistic, amplitude, 1 / np.sqrt(curvature)
 
 
-def position_step(window, template, slopes, amplitude):
+def position_step(window, planes, amplitude):
     """
     Return the shift that a model wants, and the information in it.
 
@@ -300,10 +291,8 @@ def position_step(window, template, slopes, amplitude):
     ----------
     window : Window
         The stamp.
-    template : 2D `~numpy.ndarray`
-        The model.
-    slopes : tuple of 2D `~numpy.ndarray`
-        Change of the template when its centre moves along x and along y, per pixel.
+    planes : 3D `~numpy.ndarray`
+        The model, and its change when its centre moves along x and along y, per pixel.
     amplitude : float
         Its counts.
 
@@ -315,8 +304,7 @@ def position_step(window, template, slopes, amplitude):
         Inverse variances of x and y, in 1/pixel**2.
     """
     return scored_position(
-        template.ravel(),
-        np.stack(slopes).reshape(2, -1),
+        planes.reshape(3, -1),
         amplitude,
         window.lit,
         window.photons,

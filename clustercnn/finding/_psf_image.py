@@ -86,7 +86,7 @@ class ImageShape:
         # where the PSF has a sharp edge the splines swing a little below nothing
         return np.maximum(self._between(0, edges, edges), 0)
 
-    def image(self, dx, dy):
+    def image(self, dx, dy, response):
         """
         Return what pixels see of a point source of one count, and its slopes.
 
@@ -96,6 +96,8 @@ class ImageShape:
             Columns, from the source.
         dy : 1D `~numpy.ndarray`
             Rows, from the source.
+        response : 2D `~numpy.ndarray`
+            Relative exposure of these pixels.
 
         Returns
         -------
@@ -104,7 +106,8 @@ class ImageShape:
         """
         columns, rows = (np.append(place - 0.5, place[-1] + 0.5) for place in (dx, dy))
         image = np.maximum(self._between(0, rows, columns), 0)
-        return np.stack([image, -self._between(1, rows, columns), -self._between(2, rows, columns)])
+        slopes = (-self._between(number, rows, columns) for number in (1, 2))
+        return np.stack([image, *slopes]) * response
 
 
 @functools.lru_cache(maxsize=16)

@@ -7,7 +7,16 @@ import numpy as np
 
 from clustercnn.finding._compiled import compiled
 
-__all__ = ['best_exposed', 'falls_on_all_sides', 'in_rings', 'quantile', 'radial', 'seen_places']
+__all__ = [
+    'best_exposed',
+    'falls_on_all_sides',
+    'furthest',
+    'in_rings',
+    'quantile',
+    'quantiles',
+    'radial',
+    'seen_places',
+]
 
 _N_BINS = 1024
 
@@ -108,6 +117,85 @@ def seen_places(response, step, axis_x, axis_y):
 
 
 @compiled
+def furthest(response, step, axis_x, axis_y):
+    """
+    Return the distance of the exposed pixel that is furthest from a point.
+
+    Parameters
+    ----------
+    response : 2D `~numpy.ndarray`
+        Exposure, 0 where nothing was seen.
+    step : int
+        Of so many rows and columns one is looked at.
+    axis_x, axis_y : float
+        The point, in pixels.
+
+    Returns
+    -------
+    distance : float
+        In pixels; 0 where nothing is exposed.
+    """
+    ny, nx = response.shape
+    squared = 0.0
+    for row in range(0, ny, step):
+        # the first and the last exposed one of a row are those that matter
+        for begin, end, sign in ((0, nx, 1), ((nx - 1) // step * step, -1, -1)):
+            for column in range(begin, end, sign * step):
+                if response[row, column] > 0:
+                    squared = max(squared, (column - axis_x) ** 2 + (row - axis_y) ** 2)
+                    break
+    return np.sqrt(squared)
+
+
+@compiled
+def quantiles(values, shares):
+    """
+    Return quantiles as `numpy.quantile` does.
+
+    Parameters
+    ----------
+    values : 1D `~numpy.ndarray`
+        At least one.
+    shares : 1D `~numpy.ndarray`
+        From 0 to 1.
+
+    Returns
+    -------
+    found : 1D `~numpy.ndarray` of float64
+        Each linear between the two values next to it.
+    """
+    least, most = values.min(), values.max()
+    found = np.full(len(shares), float(least))
+    if most == least:
+        return found
+    # sorted roughly by counting, and only those that matter in earnest
+    scale = (_N_BINS - 1e-6) / (float(most) - float(least))
+    if scale == np.inf:
+        # as good as equal, and too near each other to be counted
+        return found
+    ends = np.zeros(_N_BINS, np.int64)
+    for value in values:
+        ends[min(int((value - least) * scale), _N_BINS - 1)] += 1
+    ends = np.cumsum(ends)
+    for number in range(len(shares)):
+        place = shares[number] * (len(values) - 1)
+        low = int(place)
+        first = np.searchsorted(ends, low, side='right')
+        last = np.searchsorted(ends, min(low + 1, len(values) - 1), side='right')
+        before = ends[first - 1] if first > 0 else 0
+        chosen, n = np.empty(ends[last] - before), 0
+        for value in values:
+            if first <= min(int((value - least) * scale), _N_BINS - 1) <= last:
+                chosen[n] = value
+                n += 1
+        chosen.sort()
+        found[number] = chosen[low - before]
+        if place > low:
+            found[number] += (chosen[low + 1 - before] - found[number]) * (place - low)
+    return found
+
+
+@compiled
 def quantile(values, share):
     """
     Return a quantile as `numpy.quantile` does.
@@ -124,33 +212,7 @@ def quantile(values, share):
     value : float
         Linear between the two values next to it.
     """
-    place = share * (len(values) - 1)
-    low = int(place)
-    least, most = values.min(), values.max()
-    if most == least:
-        return float(least)
-    # sorted roughly by counting, and only those that matter in earnest
-    scale = (_N_BINS - 1e-6) / (float(most) - float(least))
-    if scale == np.inf:
-        # as good as equal, and too near each other to be counted
-        return float(least)
-    ends = np.zeros(_N_BINS, np.int64)
-    for value in values:
-        ends[min(int((value - least) * scale), _N_BINS - 1)] += 1
-    ends = np.cumsum(ends)
-    first = np.searchsorted(ends, low, side='right')
-    last = np.searchsorted(ends, min(low + 1, len(values) - 1), side='right')
-    before = ends[first - 1] if first > 0 else 0
-    chosen, n = np.empty(ends[last] - before), 0
-    for value in values:
-        if first <= min(int((value - least) * scale), _N_BINS - 1) <= last:
-            chosen[n] = value
-            n += 1
-    chosen.sort()
-    value = chosen[low - before]
-    if place == low:
-        return value
-    return value + (chosen[low + 1 - before] - value) * (place - low)
+    return quantiles(values, np.array([share]))[0]
 
 
 @compiled
@@ -255,19 +317,20 @@ def radial(axis_x, axis_y, distances, values, out):
     """
     ny, nx = out.shape
     last = len(distances) - 1
+    slopes = (values[1:] - values[:-1]) / (distances[1:] - distances[:-1])
+    distance = np.empty(nx)
     for row in range(ny):
-        up, k = (row - axis_y) ** 2, 0
+        k = 0
         for column in range(nx):
-            distance = np.sqrt((column - axis_x) ** 2 + up)
+            distance[column] = np.sqrt((column - axis_x) ** 2 + (row - axis_y) ** 2)
+        line = out[row]
+        for column in range(nx):
             # that of the pixel before is near
-            while k < last and distances[k + 1] <= distance:
+            while k < last and distances[k + 1] <= distance[column]:
                 k += 1
-            while k > 0 and distances[k] > distance:
+            while k > 0 and distances[k] > distance[column]:
                 k -= 1
-            if distance <= distances[0]:
-                out[row, column] = values[0]
-            elif k == last:
-                out[row, column] = values[last]
+            if k == last or distance[column] <= distances[0]:
+                line[column] = values[k]
             else:
-                slope = (values[k + 1] - values[k]) / (distances[k + 1] - distances[k])
-                out[row, column] = slope * (distance - distances[k]) + values[k]
+                line[column] = slopes[k] * (distance[column] - distances[k]) + values[k]

@@ -127,7 +127,7 @@ def starlet_transform(image, n_scales):
     return b3_cascade(image.astype(_precision(0, image), copy=False), n_scales)
 
 
-def poisson_sigma(counts, background, scale, *, floor=0.0):
+def poisson_sigma(counts, background, scale, *, floor=0.0, ceiling=np.inf):
     """
     Return how significant an excess of counts is at a scale.
 
@@ -145,6 +145,8 @@ def poisson_sigma(counts, background, scale, *, floor=0.0):
     floor : float, optional
         Below it the tail, which is what takes longest, need not be known: values from it on
         are exact, and some below it are 0.
+    ceiling : float, optional
+        Above it the significance need not be known: some values are infinite.
 
     Returns
     -------
@@ -162,9 +164,13 @@ def poisson_sigma(counts, background, scale, *, floor=0.0):
     # for what rounding and scipy's tails do
     least = dtype.type((0.98 * max(floor, 0.0)) ** 2 * peaks[1] / peaks[0] ** 2)
     planes = inputs(counts, background)
+    # Bernstein's inequality bounds the tail of a sum of such variables, of which none weighs more
+    # than the peak of the kernel
+    nats = -special.log_ndtr(-ceiling)
+    sure = 2 * nats * peaks[1] / peaks[0] ** 2, 2 * nats * peaks[2] / (3 * peaks[0] * peaks[1])
 
     def fill(block, needed):
-        few = significances(*planes, block.start, block.stop, values, peaks, least, sigma)
+        few = significances(*planes, block.start, block.stop, values, peaks, least, sure, sigma)
         row, column = few[:2].astype(np.intp)
         sigma[row, column] = _tail_of_few(*few[2:])
 

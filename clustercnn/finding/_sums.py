@@ -14,8 +14,8 @@ __all__ = ['are_many', 'convolve', 'convolved_at', 'significances', 'tail_of_man
 _MANY_COUNTS = 30.0
 # rows and columns at a time, so that what they are made from stays in the second-level cache
 _ROWS, _COLUMNS = 64, 1024
-# pixels of a row that are passed over together
-_CHUNK = 64
+# pixels of a row that are passed over together, or not
+_CHUNK = 32
 
 
 @compiled
@@ -53,32 +53,29 @@ def _across(rows, middle, kernel, out):
 
 
 @compiled
-def _across_twice(rows, middle, kernel, other, out, out_other):
+def _across_twice(rows, middle, left, kernel, other, out, out_other):
     """
-    Sum the same rows with two kernels of the same length.
+    Sum a part of the same rows, from a column on, with two kernels of the same length.
     """
     n, reach = len(out), len(kernel) - 1
-    first = rows[middle]
+    right = left + n
+    first = rows[middle, left:right]
     for k in range(n):
         out[k] = kernel[0] * first[k]
         out_other[k] = other[0] * first[k]
     step = 1
     while step + 1 <= reach:
         a, b, other_a, other_b = kernel[step], kernel[step + 1], other[step], other[step + 1]
-        up_a, down_a = rows[middle - step], rows[middle + step]
-        up_b, down_b = rows[middle - step - 1], rows[middle + step + 1]
+        up_a, down_a = rows[middle - step, left:right], rows[middle + step, left:right]
+        up_b, down_b = rows[middle - step - 1, left:right], rows[middle + step + 1, left:right]
         for k in range(n):
             both_a, both_b = up_a[k] + down_a[k], up_b[k] + down_b[k]
             out[k] += a * both_a + b * both_b
             out_other[k] += other_a * both_a + other_b * both_b
         step += 2
     while step <= reach:
-        a, other_a, up_a, down_a = (
-            kernel[step],
-            other[step],
-            rows[middle - step],
-            rows[middle + step],
-        )
+        a, other_a = kernel[step], other[step]
+        up_a, down_a = rows[middle - step, left:right], rows[middle + step, left:right]
         for k in range(n):
             both_a = up_a[k] + down_a[k]
             out[k] += a * both_a
@@ -258,7 +255,18 @@ def _grown(array):
 
 
 @compiled
-def significances(counts, background, start, stop, kernels, peaks, least, sigma):
+def _any_above(first, bound, least, begin):
+    """
+    Return whether one of the next pixels has an excess whose square is large beside a bound.
+    """
+    high, low, n = first[begin : begin + _CHUNK], bound[begin : begin + _CHUNK], 0
+    for k in range(len(high)):
+        n += (high[k] > 0) & (high[k] * high[k] >= least * low[k])
+    return n > 0
+
+
+@compiled
+def significances(counts, background, start, stop, kernels, peaks, least, sure, sigma):
     """
     Find how significant smoothed counts are in some rows of an image.
 
@@ -277,8 +285,11 @@ def significances(counts, background, start, stop, kernels, peaks, least, sigma)
         By how much the square of each is to be multiplied.
     least : float
         Smallest ratio of the square of the excess to its variance that is looked at.
+    sure : 2-tuple of float
+        By which variance and excess are multiplied; from their sum on an excess has a square of
+        which nothing more need be known.
     sigma : 2D `~numpy.ndarray`
-        Of all rows. Filled where many counts are observed.
+        Of all rows. Filled where many counts are observed, infinite where it need not be known.
 
     Returns
     -------
@@ -287,48 +298,65 @@ def significances(counts, background, start, stop, kernels, peaks, least, sigma)
     """
     nx, reach = counts.shape[1], kernels.shape[1] - 1
     few, n_few = np.empty((4, 1024)), 0
+    # rows on both sides of one for which one bound of the variance will do
+    beside = (reach + 2) // 16
     for left in range(0, nx, _COLUMNS):
         right = min(left + _COLUMNS, nx)
         width = right - left
         shape = (min(_ROWS, stop - start) + 2 * reach, width + 2 * reach)
         excess, expected = np.empty(shape, kernels.dtype), np.empty(shape, kernels.dtype)
-        wide = np.empty((3, shape[1]), kernels.dtype)
-        narrow = np.empty((3, width), kernels.dtype)
+        wide, wider = np.empty(shape[1], kernels.dtype), np.empty(shape[1], kernels.dtype)
+        first, bound = np.empty(width, kernels.dtype), np.empty(width, kernels.dtype)
+        second, third = np.empty(width, kernels.dtype), np.empty(width, kernels.dtype)
         for top in range(start, stop, _ROWS):
             _fill(counts, top - reach, left - reach, excess)
             _fill(background, top - reach, left - reach, expected)
             # the difference first: it is as exact in float32 as the counts are
-            for k in range(shape[0]):
-                for column in range(shape[1]):
-                    excess[k, column] -= expected[k, column]
+            for k in range(len(excess)):
+                above, beneath = excess[k], expected[k]
+                for column in range(len(above)):
+                    above[column] -= beneath[column]
             for row in range(top, min(top + _ROWS, stop)):
                 middle = row - top + reach
-                _across(excess, middle, kernels[0], wide[0])
-                _along(wide[0], kernels[0], narrow[0])
-                _across_twice(expected, middle, kernels[1], kernels[2], wide[1], wide[2])
-                _along(wide[1], kernels[1], narrow[1])
-                _along(wide[2], kernels[2], narrow[2])
-                first, second, third = narrow[0], narrow[1], narrow[2]
-                for begin in range(0, width, _CHUNK):
-                    end, n_there = min(begin + _CHUNK, width), 0
-                    for k in range(begin, end):
-                        n_there += (first[k] > 0) & (first[k] * first[k] >= least * second[k])
-                    # most often none
-                    for k in range(begin, end if n_there > 0 else begin):
-                        if not (first[k] > 0 and first[k] * first[k] >= least * second[k]):
-                            continue
-                        if third[k] <= 0:
+                if (row - top) % (2 * beside + 1) == 0:
+                    # further from the middle by the distance of these rows the kernel is nowhere
+                    # larger than that of one of them is
+                    _across(expected, middle + beside, kernels[1, beside:], wide)
+                    _along(wide, kernels[1], bound)
+                _across(excess, middle, kernels[0], wide)
+                _along(wide, kernels[0], first)
+                begin = 0
+                while begin < width:
+                    end = begin
+                    while end < width and _any_above(first, bound, least, end):
+                        end = min(end + _CHUNK, width)
+                    size = end - begin
+                    if size == 0:
+                        # as most often
+                        begin += _CHUNK
+                        continue
+                    across, other = wide[: size + 2 * reach], wider[: size + 2 * reach]
+                    _across_twice(expected, middle, begin, kernels[1], kernels[2], across, other)
+                    _along(across, kernels[1], second[:size])
+                    _along(other, kernels[2], third[:size])
+                    for k in range(size):
+                        high = first[begin + k]
+                        if not (high > 0 and high * high >= least * second[k]) or third[k] <= 0:
                             continue
                         variance = second[k] * peaks[1]
                         factor = variance / (third[k] * peaks[2])
                         mean = variance * factor**2
-                        observed = first[k] * peaks[0] * factor + mean
+                        observed = high * peaks[0] * factor + mean
+                        if high * high >= sure[0] * second[k] + sure[1] * high:
+                            sigma[row, left + begin + k] = np.inf
+                            continue
                         if are_many(observed, mean):
-                            sigma[row, left + k] = max(tail_of_many(observed, mean), 0)
+                            sigma[row, left + begin + k] = max(tail_of_many(observed, mean), 0)
                             continue
                         if n_few == few.shape[1]:
                             few = _grown(few)
-                        few[0, n_few], few[1, n_few] = row, left + k
+                        few[0, n_few], few[1, n_few] = row, left + begin + k
                         few[2, n_few], few[3, n_few] = observed, mean
                         n_few += 1
+                    begin = end
     return few[:, :n_few]

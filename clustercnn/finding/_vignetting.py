@@ -10,6 +10,7 @@ from clustercnn.finding._compiled import inputs
 from clustercnn.finding._rings import (
     best_exposed,
     falls_on_all_sides,
+    furthest,
     in_rings,
     quantile,
     radial,
@@ -75,8 +76,7 @@ def reach_of(response, axis):
         In pixels.
     """
     step = max(1, min(response.shape) // 400)
-    y, x = np.nonzero(response[::step, ::step] > 0)
-    return float(np.hypot(x * step - axis[0], y * step - axis[1]).max(initial=0))
+    return float(furthest(*inputs(response), step, *axis))
 
 
 def profile_of(response, axis):

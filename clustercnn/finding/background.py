@@ -21,6 +21,7 @@ from clustercnn.finding._passes import (
     times_between_cells,
 )
 from clustercnn.finding._planes import strips, valid_counts
+from clustercnn.finding._rings import quantiles
 from clustercnn.finding._starlet import poisson_sigma, smooth
 from clustercnn.finding._vignetting import axis_of, vignetting_of
 
@@ -98,6 +99,7 @@ class BackgroundEstimator:
 
     def __init__(self, image, *, psf_pixels):
         self.valid = image.valid
+        self.n_valid = np.count_nonzero(self.valid)
         self.given = image.background
         self.counts = valid_counts(image)
         self.exposure = self.valid if image.exposure is None else image.exposure
@@ -130,7 +132,9 @@ class BackgroundEstimator:
         for _ in range(n_iterations):
             found = np.zeros(good.shape, bool)
             for scale in (self.scale, self.scale + 2):
-                sigma = poisson_sigma(self.counts, background, scale, floor=_MASK_SIGMA)
+                sigma = poisson_sigma(
+                    self.counts, background, scale, floor=_MASK_SIGMA, ceiling=_MASK_SIGMA
+                )
                 mark_near(sigma, _MASK_SIGMA, 2**scale, found)
                 del sigma
             before, good = good, self._enough(~found, good)
@@ -220,7 +224,7 @@ class BackgroundEstimator:
         Return the valid pixels that are wanted, if they are enough to measure.
         """
         wanted = self.valid & wanted
-        return wanted if wanted.sum() > 0.1 * self.valid.sum() else otherwise
+        return wanted if np.count_nonzero(wanted) > 0.1 * self.n_valid else otherwise
 
     def _fitted(self, counts, good):
         """
@@ -335,7 +339,7 @@ def _coverage(response):
     vignetting = vignetting_of(response, axis_of(response))
     if vignetting is None:
         return None, None, None
-    edges = np.percentile(vignetting[response > 0], np.linspace(0, 100, _N_RINGS + 1)[1:-1])
+    edges = quantiles(vignetting[response > 0], np.linspace(0, 1, _N_RINGS + 1)[1:-1])
     # the vignetting is not needed any more
     coverage, groups = vignetting, np.empty(response.shape, np.int32)
     there = np.zeros(_N_CELLS**2 * _N_CLASSES, bool)

@@ -89,12 +89,13 @@ def test_a_bright_point_source_has_nothing_round_it():
 def test_point_source_has_the_counts_and_slopes_it_says():
     shape = PointShape(radial=1.2, tangential=2.0, slope=1.5, angle=0.7, reach=60)
     grid = np.arange(-60, 61)
-    image, slope_x, slope_y = shape.image(grid - 0.2, grid + 0.3)
+    flat = np.ones((121, 121), np.float32)
+    image, slope_x, slope_y = shape.image(grid - 0.2, grid + 0.3, flat)
     assert image.sum() == pytest.approx(1, rel=0.02)
     step = 1e-4
-    ahead, behind = (shape.image(grid - 0.2 - d, grid + 0.3)[0] for d in (step, -step))
+    ahead, behind = (shape.image(grid - 0.2 - d, grid + 0.3, flat)[0] for d in (step, -step))
     np.testing.assert_allclose(slope_x, (ahead - behind) / (2 * step), atol=1e-6)
-    ahead, behind = (shape.image(grid - 0.2, grid + 0.3 - d)[0] for d in (step, -step))
+    ahead, behind = (shape.image(grid - 0.2, grid + 0.3 - d, flat)[0] for d in (step, -step))
     np.testing.assert_allclose(slope_y, (ahead - behind) / (2 * step), atol=1e-6)
 
 
@@ -107,7 +108,8 @@ def test_point_source_has_the_counts_and_slopes_it_says():
 def test_point_source_is_integrated_over_pixels(radial, tangential, slope, wrong, half):
     shape = PointShape(radial=radial, tangential=tangential, slope=slope, angle=0.4, reach=77)
     grid = np.arange(-half, half + 1)
-    image = shape.image(grid + 0.3, grid - 0.4)[0]
+    response = np.linspace(0.5, 1, len(grid) ** 2, dtype=np.float32).reshape(2 * (len(grid),))
+    image = shape.image(grid + 0.3, grid - 0.4, response)[0] / response
     fine = np.linspace(-0.5, 0.5, 41)[:-1] + 0.5 / 40
     x, y = ((grid[:, None] + shift + fine).ravel() for shift in (0.3, -0.4))
     along = (x * np.cos(0.4) + y[:, None] * np.sin(0.4)) / radial

@@ -16,12 +16,22 @@ from clustercnn.finding import _compiled
 from clustercnn.finding._compiled import compiled, inputs
 from clustercnn.finding._likelihood import (
     add_template,
+    lit_pixels,
+    moved_template,
     newton_amplitudes,
     normal_equations,
-    statistic_of,
+    score_test,
+    summed,
 )
 from clustercnn.finding._passes import mixture, sums_in_cells
-from clustercnn.finding._rings import best_exposed, in_rings, quantile, radial, seen_places
+from clustercnn.finding._rings import (
+    best_exposed,
+    furthest,
+    in_rings,
+    quantile,
+    radial,
+    seen_places,
+)
 
 
 def stamp(seed, *, n_models=3, side=21):
@@ -131,6 +141,27 @@ def test_nothing_but_the_axis_has_no_rings():
         assert len(distances) == len(heights) == 0
 
 
+def test_a_model_off_its_place_and_its_slopes_are_those_of_numpy():
+    rng = np.random.default_rng(11)
+    around = tuple(rng.random((3, 12, 11)).astype(np.float32) for _ in range(5))
+    out = np.empty((3, 7, 9), np.float32)
+    moved_template(around, 1, 4, 1, 0.1, -0.15, 1 / 3, out)
+    middle, after, before, above, below = (models[1, 4:11, 1:10] for models in around)
+    along, across = 1.5 * (after - before), 1.5 * (above - below)
+    direct = [np.maximum(middle + 0.1 * along - 0.15 * across, 0), along, across]
+    np.testing.assert_allclose(out, direct, rtol=1e-5, atol=1e-6)
+
+
+def test_photons_that_count_lie_on_exposed_pixels():
+    rng = np.random.default_rng(12)
+    counts, background, response = rng.poisson(0.7, 99) * 1.0, rng.random(99), rng.random(99)
+    response[::4] = 0
+    lit, photons, dark = lit_pixels(counts, background, response.astype(np.float32))
+    np.testing.assert_array_equal(lit, np.flatnonzero((counts > 0) & (response > 0)))
+    np.testing.assert_array_equal(photons, counts[lit])
+    np.testing.assert_array_equal(dark, background[lit])
+
+
 @pytest.mark.parametrize('size', [3, 4, 7, 20])
 def test_the_best_exposed_part_is_that_of_means_over_boxes(size):
     image = np.random.default_rng(size).random((50, 63)) * (np.indices((50, 63))[1] > 9)
@@ -151,6 +182,11 @@ def test_rings_and_their_function_are_those_of_numpy():
     np.testing.assert_array_equal(value, image[::2, ::2][rows, columns])
     np.testing.assert_array_equal(dx, 2 * columns - 40.5)
     distance = np.hypot(dx, dy)
+    image[:20] = image[:, 90:] = 0
+    rows, columns = np.nonzero(image[::2, ::2])
+    far = np.hypot(2 * columns - 40.5, 2 * rows - 33.0).max()
+    assert furthest(*inputs(image), 2, 40.5, 33.0) == pytest.approx(far)
+    assert furthest(*inputs(0 * image), 1, 40.5, 33.0) == 0
     middle, height = in_rings(value, dx, dy, 9, 0.9)
     ring = np.minimum(distance / (distance.max() / 9), 8).astype(int)
     kept = [k for k in range(9) if (ring == k).sum() >= 10]
@@ -214,25 +250,47 @@ def test_amplitudes_are_where_the_likelihood_is_highest():
 
 def test_normal_equations_are_those_of_matrices():
     rng = np.random.default_rng(8)
-    parts, amplitude = rng.random((3, 2, 40)), np.array([3.0, 5.0])
+    parts, amplitude = rng.random((2, 3, 40)), np.array([3.0, 5.0])
     counts, background = rng.poisson(4.0, 40).astype(float), rng.random(40) + 0.5
-    source = amplitude @ parts[0]
+    lit = np.flatnonzero(counts)
+    source, gain = summed(parts, amplitude, lit, counts[lit], background[lit])
+    np.testing.assert_allclose(source, amplitude @ parts[:, 0])
+    direct = 2 * (counts @ np.log1p(source / background) - source.sum())
+    assert gain == pytest.approx(direct)
     information, score = normal_equations(parts, amplitude, source, counts, background)
     scale = np.stack([np.ones(2), amplitude, amplitude])
-    derivatives = (scale[..., None] * parts).reshape(6, -1)
+    derivatives = (scale[..., None] * parts.swapaxes(0, 1)).reshape(6, -1)
     expected = background + source
     np.testing.assert_allclose(information, (derivatives / expected) @ derivatives.T)
     np.testing.assert_allclose(score, (derivatives / expected) @ (counts - expected), atol=1e-12)
-    lit = np.flatnonzero(counts)
-    direct = 2 * (counts @ np.log1p(source / background) - source.sum())
-    assert statistic_of(source, lit, counts[lit], background[lit]) == pytest.approx(direct)
+
+
+def test_the_score_test_is_that_of_matrices():
+    rng = np.random.default_rng(10)
+    source, counts, background = rng.random(63), rng.poisson(3.0, 63) * 1.0, rng.random(63) + 0.5
+    response, templates = rng.random((7, 9)).astype(np.float32), rng.random((3, 12, 11))
+    gain = score_test(source, 2.0, counts, background, response, templates, 4, 1)
+    expected = background + 2 * source
+    for number, template in enumerate(templates):
+        both = np.array([source, (template[4:11, 1:10] * response).ravel()])
+        score = both @ (counts / expected - 1)
+        information = (both / expected) @ both.T
+        # with the amplitude of the source left free
+        slope = score[1] - information[0, 1] / information[0, 0] * score[0]
+        left = information[1, 1] - information[0, 1] ** 2 / information[0, 0]
+        assert gain[number] == pytest.approx(max(slope, 0) ** 2 / left)
+    assert gain.max() > 0
 
 
 def test_what_is_added_and_taken_away_leaves_nothing_below_zero():
     rng = np.random.default_rng(9)
-    template, response = rng.random((2, 9, 12)).astype(np.float32)
-    plane = np.zeros((9, 12), np.float32)
-    add_template(plane, template, response, 7.0)
-    np.testing.assert_allclose(plane, 7 * template * response, rtol=1e-6)
-    add_template(plane, template, response, -7.1)
-    np.testing.assert_array_equal(plane, 0)
+    template, response = (rng.random(shape).astype(np.float32) for shape in ((11, 13), (9, 12)))
+    for top, left in ((0, -1), (-5, 4), (6, -9), (20, 0), (0, 12)):
+        rows, columns = (np.arange(n) - at for n, at in ((9, top), (12, left)))
+        seen = ((rows >= 0) & (rows < 11))[:, None] & (columns >= 0) & (columns < 13)
+        there = template[rows.clip(0, 10)[:, None], columns.clip(0, 12)]
+        plane = np.zeros((9, 12), np.float32)
+        add_template(plane, top, left, template, response, 7.0)
+        np.testing.assert_allclose(plane, np.where(seen, 7 * there * response, 0), rtol=1e-6)
+        add_template(plane, top, left, template, response, -7.1)
+        np.testing.assert_array_equal(plane, 0)

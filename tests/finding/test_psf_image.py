@@ -85,7 +85,7 @@ def test_light_and_slopes_of_an_image():
     )
     grid = np.arange(-60, 61)
     for shift in (0.0, 0.31):
-        image, slope_x, slope_y = shape.image(grid - shift, grid + shift)
+        image, slope_x, slope_y = shape.image(grid - shift, grid + shift, 1)
         assert image.sum() == pytest.approx(1, abs=1e-3)
         centre = (image * grid).sum(), (image * grid[:, None]).sum()
         np.testing.assert_allclose(centre, (shift, -shift), atol=0.01)
@@ -95,7 +95,7 @@ def test_light_and_slopes_of_an_image():
         for axis, slope in ((0, slope_x), (1, slope_y)):
             move = np.array([step, 0]) if axis == 0 else np.array([0, step])
             ahead, behind = (
-                shape.image(grid - shift - sign * move[0], grid + shift - sign * move[1])[0]
+                shape.image(grid - shift - sign * move[0], grid + shift - sign * move[1], 1)[0]
                 for sign in (1, -1)
             )
             np.testing.assert_allclose(slope, (ahead - behind) / (2 * step), atol=1e-6)
@@ -104,10 +104,10 @@ def test_light_and_slopes_of_an_image():
 def test_pixels_of_the_psf_coarser_or_much_finer_than_those_of_the_image():
     coarse = double(61, (30, 30), 1.8, 1.2)
     grid = np.arange(-60, 61)
-    image = ImageShape([(1.0, coarse, (30, 30))], step=2.0, reach=100).image(grid, grid)[0]
+    image = ImageShape([(1.0, coarse, (30, 30))], step=2.0, reach=100).image(grid, grid, 1)[0]
     assert image.sum() == pytest.approx(1, abs=0.01)
     fine = double(601, (300, 300), 36, 16)
-    image = ImageShape([(1.0, fine, (300, 300))], step=0.05, reach=14).image(grid, grid)[0]
+    image = ImageShape([(1.0, fine, (300, 300))], step=0.05, reach=14).image(grid, grid, 1)[0]
     np.testing.assert_allclose(image, double(121, (60, 60)), atol=2e-3)
 
 
@@ -184,7 +184,7 @@ def test_the_image_of_another_angle_is_taken_off_axis():
     # beyond the last angle it is that of the last
     assert fitter._step(290.0, 150.0) == fitter._step(225.0, 150.0)
     grid = np.arange(-30, 31)
-    peaks = [fitter._point(150.0 + d, 150.0).image(grid, grid)[0].max() for d in (0, 37.5, 75)]
+    peaks = [fitter._point(150.0 + d, 150.0).image(grid, grid, 1)[0].max() for d in (0, 37.5, 75)]
     assert peaks[0] > peaks[1] > peaks[2]
     one = source_fitter(image, psf=king_psf())
     assert one._step(150.0, 150.0) == one._step(290.0, 20.0) == 0

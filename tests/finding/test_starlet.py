@@ -159,6 +159,26 @@ def test_values_from_the_floor_on_are_exact(level):
             assert np.all((sigma[~above] == 0) | np.isclose(sigma[~above], exact[~above]))
 
 
+@pytest.mark.parametrize('level', [1e-4, 0.02, 0.3, 50.0])
+def test_values_that_need_not_be_known_are_above_the_ceiling(level):
+    counts, background = field((301, 170), level=level)
+    # a gap and an edge, where the variance changes from row to row and from column to column
+    background[100:103] = background[:, 80:84] = 0
+    background[200:] *= 20
+    counts[background == 0] = 0
+    n_unknown = 0
+    for scale in (1, 2, 3, 4, 5):
+        exact = poisson_sigma(counts, background, scale)
+        for ceiling in (1.5, 3.8):
+            sigma = poisson_sigma(counts, background, scale, floor=1.5, ceiling=ceiling)
+            unknown = np.isinf(sigma)
+            assert np.all(exact[unknown] > ceiling)
+            known = (exact >= 1.5) & ~unknown
+            np.testing.assert_allclose(sigma[known], exact[known], rtol=1e-9)
+            n_unknown += unknown.sum()
+    assert n_unknown > 100
+
+
 def test_no_tail_is_fainter_than_a_gaussian_one():
     # what the floor rests on
     for expected in np.geomspace(1e-8, 1e6, 200):
