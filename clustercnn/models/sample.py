@@ -294,17 +294,22 @@ def make_sample(folder, *, seeds, **options):
         Seed of the field of each cutout, to split by sky.
     subclasses : list of str
         What each really is.
+
+    Raises
+    ------
+    ValueError
+        If nothing was found in any of these fields.
     """
     folder, seeds = Path(folder), [int(seed) for seed in seeds]
     write_sample(folder, seeds=seeds, **options)
     filled = [seed for seed in seeds if _n_cutouts(folder, seed)]
+    label_set = labels_of_sample(folder, filled)
     stacks = [_complete(CutoutStack.read(path)) for path in files_of_sample(folder, filled)]
     groups = [np.full(len(stack), seed) for stack, seed in zip(stacks, filled, strict=True)]
     subclasses = []
     for seed in filled:
         truth = Table.read(folder / f'{seed}.truth.ecsv', format='ascii.ecsv')
         subclasses += [str(name) for name in truth['subclass']]
-    label_set = labels_of_sample(folder, filled)
     return CutoutStack.concatenate(stacks), label_set, np.concatenate(groups), subclasses
 
 
@@ -343,8 +348,16 @@ def labels_of_sample(folder, seeds):
     -------
     label_set : LabelSet
         In the order of `files_of_sample` and of the cutouts in each file.
+
+    Raises
+    ------
+    ValueError
+        If nothing was found in any of these fields.
     """
     paths = [path.with_suffix('.ecsv') for path in files_of_sample(folder, seeds)]
+    if not paths:
+        msg = f'{folder}: nothing was found in any of these fields; make the sample of more fields'
+        raise ValueError(msg)
     labels = [LabelSet.read(path) for path in paths]
     return LabelSet(
         ids=[name for part in labels for name in part.ids],

@@ -208,7 +208,8 @@ def _pointwise_backward(saved, gradient):
     rows, seeds = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
     # the narrower one is transposed
     of_kernel = rows.T @ seeds if kernel.shape[0] <= kernel.shape[1] else (seeds.T @ rows).T
-    return gradient @ kernel.T, of_kernel
+    # the product may be of a wider type than one of its factors
+    return (gradient @ kernel.T).astype(x.dtype), of_kernel.astype(kernel.dtype)
 
 
 pointwise.defvjp(_pointwise_forward, _pointwise_backward)
@@ -231,8 +232,9 @@ def halved(x):
 
     Notes
     -----
-    The gradient goes to the first of equal pixels, as that of ``reduce_window`` does. What JAX
-    would derive counts them, and takes three times as long.
+    The gradient goes to the first of equal pixels, as that of ``reduce_window`` does, and to none
+    of a block that holds NaN. What JAX would derive counts equal ones, and takes three times as
+    long.
     """
     n, height, width, channels = x.shape
     return x.reshape(n, height // 2, 2, width // 2, 2, channels).max(axis=(2, 4))

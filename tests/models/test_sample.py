@@ -90,6 +90,18 @@ def test_files_and_labels_are_in_the_order_of_the_whole(tmp_path, monkeypatch):
     assert len(subclasses) == 8
 
 
+def test_fields_in_which_nothing_was_found_are_told(tmp_path):
+    (tmp_path / '1.json').write_text(json.dumps({'n': 0} | sample._origin_of(OPTIONS)))
+    for read in (
+        labels_of_sample,
+        lambda folder, seeds: make_sample(folder, seeds=seeds, **OPTIONS),
+    ):
+        for seeds in ((1,), ()):
+            with pytest.raises(ValueError, match='nothing was found in any of these fields'):
+                read(tmp_path, seeds)
+    assert files_of_sample(tmp_path, (1,)) == []
+
+
 def test_another_version_is_refused(folder, monkeypatch):
     monkeypatch.setattr(sample, '__version__', '99.1')
     with pytest.raises(ValueError, match=r'by clustercnn 0.* with .*, now by clustercnn 99\.1 '):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from clustercnn.network.formulations import halved, pointwise
 from clustercnn.network.layers import conv, depthwise, dropout, fold, pool
 
 
@@ -118,6 +119,27 @@ def test_pool(shape):
     jax.tree.map(np.testing.assert_array_equal, one, other)
     assert one[0].shape == seed.shape
     assert (np.array(one[1]) != 0).sum() == seed.size
+
+
+@pytest.mark.parametrize('values', [(0.0, 1.0), (-0.0, 0.0), (-np.inf, 2.0)])
+def test_gradient_of_a_maximum_goes_to_the_first_of_equal_pixels(values):
+    x = jnp.asarray(np.random.default_rng(2).choice(np.float32(values), (2, 6, 8, 3)))
+    gradient = normal(3, (2, 3, 4, 3))
+
+    def windows(x):
+        window = (1, 2, 2, 1)
+        return lax.reduce_window(x, -jnp.inf, lax.max, window, window, 'VALID')
+
+    ours, theirs = (jax.vjp(function, x)[1](gradient)[0] for function in (halved, windows))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_gradients_of_a_product_are_of_the_types_of_its_factors():
+    x, kernel = normal(0, (2, 3, 3, 4)), normal(1, (4, 5))
+    for types in ((jnp.bfloat16, jnp.float32), (jnp.float32, jnp.bfloat16)):
+        factors = x.astype(types[0]), kernel.astype(types[1])
+        gradients = jax.grad(lambda *pair: pointwise(*pair).sum(), (0, 1))(*factors)
+        assert tuple(one.dtype for one in gradients) == types
 
 
 def test_fold_keeps_every_pixel_once():

@@ -138,3 +138,23 @@ def test_parts_learn_what_the_whole_learns(network, data, calm, monkeypatch):
     parts, whole = moments
     assert abs(whole).max() > 0
     np.testing.assert_allclose(parts, whole, atol=1e-4 * abs(whole).max())
+
+
+def test_a_part_that_fails_leaves_the_state_to_be_used_again(network, data, calm, monkeypatch):
+    monkeypatch.setattr(devices, '_n_at_once', lambda: 2)
+    batch = take(data(32, seed=1), np.arange(32), 32)
+    steps = Steps(network, config=TrainingConfig(augmentation=calm), n_steps=9)
+    state, _ = steps.train(steps.initial_state(1), batch)
+    before, part = jax.tree.map(np.array, state), steps._part
+
+    def failing(params, key, number, *arguments, **options):
+        if number == 2:
+            raise InterruptedError
+        return part(params, key, number, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, '_part', failing)
+        with pytest.raises(InterruptedError):
+            steps.train(state, batch)
+    jax.tree.map(np.testing.assert_array_equal, state, before)
+    assert steps.train(state, batch)[1]['finite']
