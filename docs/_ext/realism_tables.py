@@ -284,7 +284,7 @@ def _stamps(results):
                 )
             )
     heads = ('field', 'stamps', 'number', 'boosted trees', 'logistic regression', 'cn network')
-    return table(heads, rows, widths='24 12 14 16 17 17')
+    return table(heads, rows, widths='22 15 12 17 17 17')
 
 
 def _plain_field(name):

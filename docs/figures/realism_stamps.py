@@ -32,7 +32,7 @@ panel.axhline(0.75, color='black', lw=0.8, ls='--')
 panel.text(3, 0.755, 'wanted: below', fontsize=8, va='bottom', ha='center')
 labels = [name.removeprefix('control: ').replace(', ', '\n') for name in parts]
 panel.set_xticks(range(len(parts)), labels, fontsize=8)
-panel.set(ylabel='AUC, real against simulated', ylim=(0.35, 1.02), xlim=(-0.5, len(parts) - 0.5))
+panel.set(ylabel='AUC, real against simulated', ylim=(0.22, 1.02), xlim=(-0.5, len(parts) - 0.5))
 panel.legend(fontsize=8, loc='upper left')
 panel.grid(axis='y', alpha=0.25)
 figure.tight_layout()
