@@ -375,14 +375,13 @@ def _effort(sample, runs, tests, config):
         'expert_seconds': config.expert_seconds,
         'expert_hours_per_1000': config.expert_seconds * 1000 / 3600,
         'machine_seconds': machine,
-        'training_seconds': {
-            name: float(np.median([run['seconds']['training'] for run in some]))
+        # by the clock a run that had to wait for other programs would count as long
+        'processor_seconds': {
+            name: float(np.median([run['seconds']['processor'] for run in some]))
             for name, some in runs.items()
         },
-        'all_runs_hours': sum(
-            run['seconds']['training'] + run['seconds']['prediction']
-            for some in runs.values()
-            for run in some
+        'processor_hours': sum(
+            run['seconds']['processor'] for some in runs.values() for run in some
         )
         / 3600,
     }

@@ -135,7 +135,7 @@ def _subclasses(results):
 
 def _effort(results):
     effort = results['effort']
-    heads = ('curve', 'training [s]', 'one candidate [ms]', '100 000 candidates')
+    heads = ('curve', 'a run [s of a core]', 'one candidate [ms]', '100 000 candidates')
     expert = effort['expert_seconds']
     rows = [
         (
@@ -151,7 +151,7 @@ def _effort(results):
             rows.append(
                 (
                     curve['name'],
-                    f'{effort["training_seconds"][curve["name"]]:.0f}',
+                    f'{effort["processor_seconds"][curve["name"]]:.0f}',
                     f'{1000 * seconds:.1f}',
                     f'{seconds * 1e5 / 3600:.2f} h',
                 )

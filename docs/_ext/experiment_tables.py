@@ -10,7 +10,6 @@ from generated_tables import ROOT, Generated, _plain, table
 from clustercnn.experiments.tables import TABLES, describe_sample
 
 RESULTS = ROOT / 'validation' / 'experiment' / 'results' / 'kosiba2020.json'
-_WIDE = 30
 
 
 class _Experiment(Generated):
@@ -61,7 +60,8 @@ class ExperimentSample(_Experiment):
             f'epochs and keeps the one that is best on 15 % of the fields. MobileNetV2 has '
             f'{dict(dict(config["options"]).get("mobilenet", [])).get("width", 1)} times its usual '
             'width and starts from random weights.',
-            f'* Trainings and predictions took {results["effort"]["all_runs_hours"]:.2f} hours.',
+            f'* Trainings and predictions took {results["effort"]["processor_hours"]:.1f} hours '
+            'of a core.',
             '',
         ]
 
@@ -80,14 +80,10 @@ class ExperimentTable(_Experiment):
         heads, rows = TABLES[self.arguments[0]][1](results)
         if not rows:
             return ['There is nothing to show.', '']
-        # a column gets room by its longest word
-        longest = [
-            min(_WIDE, max(4, *(len(word) for row in (heads, *rows) for word in row[k].split())))
-            for k in range(len(heads))
-        ]
         cells = [[_plain(cell) for cell in row] for row in rows]
         heads = [f'*{results["kind"]}*: {heads[0]}', *heads[1:]]
-        return table(heads, cells, widths=' '.join(map(str, longest)))
+        # as wide as their words; the page lets a wide table be moved
+        return table(heads, cells, widths='auto')
 
 
 def setup(app):
