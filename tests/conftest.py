@@ -4,9 +4,35 @@ Fixtures for the whole suite.
 """
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+
+# folder of compiled networks that the processes of one run share, and what is worth keeping;
+# JAX reads both when it is imported
+CACHE = 'JAX_COMPILATION_CACHE_DIR'
+SHORTEST = 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'
+
+
+def pytest_configure(config):
+    """
+    Let a network that several tests train be compiled once a run; nothing outlives the run.
+    """
+    if CACHE not in os.environ:
+        config._folder_of_compiled = tempfile.mkdtemp(prefix='compiled-networks-')
+        os.environ[CACHE] = config._folder_of_compiled
+        os.environ.setdefault(SHORTEST, '0.2')
+
+
+def pytest_unconfigure(config):
+    """
+    Throw the compiled networks away; workers have inherited the folder and leave it alone.
+    """
+    folder = getattr(config, '_folder_of_compiled', None)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _shared_data_folder():
