@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-__all__ = ['conv_of_few', 'halved', 'pointwise', 'shifted_depthwise']
+__all__ = ['conv_of_few', 'halved', 'normalised', 'pointwise', 'shifted_depthwise']
 
 
 def _windows(x, size, stride, shape):
@@ -261,3 +261,58 @@ def _halved_backward(saved, gradient):
 
 
 halved.defvjp(_halved_forward, _halved_backward)
+
+
+@jax.custom_vjp
+def normalised(x, scale, bias, weight, epsilon):
+    """
+    Normalise each channel by its mean and variance over all pixels of a batch.
+
+    Parameters
+    ----------
+    x : 4D `~jax.Array`
+        Shape ``(n, ny, nx, n_channels)``.
+    scale, bias : 1D `~jax.Array`
+        Standard deviation and mean afterwards, by channel.
+    weight : 1D `~jax.Array`
+        By item: one over the number of pixels that count, or zero for an item that does not.
+    epsilon : float
+        Added to the variance.
+
+    Returns
+    -------
+    y : 4D `~jax.Array`
+        As ``x``.
+    mean, variance : 1D `~jax.Array`
+        By channel, of the items that count; no gradient passes through these two.
+
+    Notes
+    -----
+    The gradient is that of Ioffe & Szegedy (2015, arXiv:1502.03167, section 3), written as one
+    linear function of ``x`` and of the gradient of ``y``. What JAX would derive reads all pixels
+    once more, for a sum that is zero.
+    """
+    mean = weight @ x.sum((1, 2))
+    variance = weight @ jnp.square(x - mean).sum((1, 2))
+    factor = scale * lax.rsqrt(variance + epsilon)
+    return x * factor + (bias - mean * factor), mean, variance
+
+
+def _normalised_forward(x, scale, bias, weight, epsilon):
+    y, mean, variance = normalised(x, scale, bias, weight, epsilon)
+    return (y, mean, variance), (x, scale, weight, mean, lax.rsqrt(variance + epsilon))
+
+
+def _normalised_backward(saved, gradients):
+    x, scale, weight, mean, inverse = saved
+    gradient = gradients[0]
+    of_bias = gradient.sum((0, 1, 2))
+    of_scale = (gradient * (x - mean)).sum((0, 1, 2)) * inverse
+    factor = scale * inverse
+    slope = -factor * inverse * of_scale
+    level = -factor * of_bias - mean * slope
+    of_x = gradient * factor + (x * slope + level) * weight[:, None, None, None]
+    return of_x, of_scale, of_bias, None, None
+
+
+normalised.defvjp(_normalised_forward, _normalised_backward)

@@ -18,7 +18,13 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from clustercnn.network.formulations import conv_of_few, halved, pointwise, shifted_depthwise
+from clustercnn.network.formulations import (
+    conv_of_few,
+    halved,
+    normalised,
+    pointwise,
+    shifted_depthwise,
+)
 
 __all__ = [
     'EPSILON',
@@ -446,17 +452,15 @@ class BatchNorm(nnx.Module):
             Of the same shape.
         """
         if mask is None:
-            mean, variance = self.mean[...], self.variance[...]
-        else:
-            n_values = jnp.maximum(mask.sum() * (x.shape[1] * x.shape[2]), 1)
-            mean = mask @ x.sum((1, 2)) / n_values
-            variance = mask @ ((x - mean) ** 2).sum((1, 2)) / n_values
-            # of the whole population, hence one degree of freedom less
-            unbiased = variance * n_values / jnp.maximum(n_values - 1, 1)
-            for kept, new in ((self.mean, mean), (self.variance, unbiased)):
-                kept[...] = self.momentum * kept[...] + (1 - self.momentum) * new
-        scale = self.scale[...] * lax.rsqrt(variance + EPSILON)
-        return x * scale + (self.bias[...] - mean * scale)
+            scale = self.scale[...] * lax.rsqrt(self.variance[...] + EPSILON)
+            return x * scale + (self.bias[...] - self.mean[...] * scale)
+        n_values = jnp.maximum(mask.sum() * (x.shape[1] * x.shape[2]), 1)
+        y, mean, variance = normalised(x, self.scale[...], self.bias[...], mask / n_values, EPSILON)
+        # of the whole population, hence one degree of freedom less
+        unbiased = variance * n_values / jnp.maximum(n_values - 1, 1)
+        for kept, new in ((self.mean, mean), (self.variance, unbiased)):
+            kept[...] = self.momentum * kept[...] + (1 - self.momentum) * new
+        return y
 
 
 class Dense(nnx.Module):

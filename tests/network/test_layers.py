@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from clustercnn.network.formulations import halved, pointwise
+from clustercnn.network.formulations import halved, normalised, pointwise
 from clustercnn.network.layers import conv, depthwise, dropout, fold, pool
 
 
@@ -140,6 +140,24 @@ def test_gradients_of_a_product_are_of_the_types_of_its_factors():
         factors = x.astype(types[0]), kernel.astype(types[1])
         gradients = jax.grad(lambda *pair: pointwise(*pair).sum(), (0, 1))(*factors)
         assert tuple(one.dtype for one in gradients) == types
+
+
+def test_gradients_of_a_normalisation_are_those_of_its_formula():
+    x, scale, bias = 3 + 2 * normal(0, (5, 6, 4, 3)), normal(1, (3,)), normal(2, (3,))
+    # the last row is padding
+    weight = jnp.array([1, 1, 1, 1, 0]) / (4 * 6 * 4)
+
+    def by_formula(x, scale, bias):
+        mean = weight @ x.sum((1, 2))
+        variance = weight @ ((x - mean) ** 2).sum((1, 2))
+        return scale * (x - mean) / jnp.sqrt(variance + 1e-5) + bias
+
+    y, pull = jax.vjp(lambda *given: normalised(*given, weight, 1e-5)[0], x, scale, bias)
+    expected, pull_expected = jax.vjp(by_formula, x, scale, bias)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    seed = normal(3, x.shape)
+    for one, other in zip(pull(seed), pull_expected(seed), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_fold_keeps_every_pixel_once():
