@@ -300,11 +300,11 @@ def normalised(x, scale, bias, weight, epsilon):
 
 def _normalised_forward(x, scale, bias, weight, epsilon):
     y, mean, variance = normalised(x, scale, bias, weight, epsilon)
-    return (y, mean, variance), (x, scale, weight, mean, lax.rsqrt(variance + epsilon))
+    return (y, mean, variance), (x, scale, bias, weight, mean, lax.rsqrt(variance + epsilon))
 
 
 def _normalised_backward(saved, gradients):
-    x, scale, weight, mean, inverse = saved
+    x, scale, bias, weight, mean, inverse = saved
     gradient = gradients[0]
     of_bias = gradient.sum((0, 1, 2))
     of_scale = (gradient * (x - mean)).sum((0, 1, 2)) * inverse
@@ -312,7 +312,10 @@ def _normalised_backward(saved, gradients):
     slope = -factor * inverse * of_scale
     level = -factor * of_bias - mean * slope
     of_x = gradient * factor + (x * slope + level) * weight[:, None, None, None]
-    return of_x, of_scale, of_bias, None, None
+    # what is summed may be of a wider type than what is normalised
+    kinds = x.dtype, scale.dtype, bias.dtype
+    made = zip((of_x, of_scale, of_bias), kinds, strict=True)
+    return *(one.astype(kind) for one, kind in made), None, None
 
 
 normalised.defvjp(_normalised_forward, _normalised_backward)

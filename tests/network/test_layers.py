@@ -160,6 +160,14 @@ def test_gradients_of_a_normalisation_are_those_of_its_formula():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('kind', [jnp.bfloat16, jnp.float32])
+def test_gradients_of_a_normalisation_are_of_the_types_of_what_is_given(kind):
+    given = normal(0, (4, 6, 6, 3)).astype(kind), normal(1, (3,)), normal(2, (3,)).astype(kind)
+    weight = jnp.full(4, 1 / 144)
+    gradients = jax.grad(lambda *args: normalised(*args, weight, 1e-5)[0].sum(), (0, 1, 2))(*given)
+    assert [one.dtype for one in gradients] == [one.dtype for one in given]
+
+
 def test_fold_keeps_every_pixel_once():
     x = np.arange(2 * 6 * 5 * 2, dtype=np.float32).reshape(2, 6, 5, 2) + 1
     folded = np.array(fold(jnp.asarray(x), 4))
