@@ -65,7 +65,7 @@ class NetworkImages(Measured):
         classes = ', '.join(f'{n} {name}' for name, n in found['classes'].items())
         ny, nx = found['shape']
         return [
-            *table(heads, rows, widths='22 11 21 21 11 7 7'),
+            *table(heads, rows, widths='auto'),
             f'{found["pictures"]} pictures of {nx} x {ny} pixels, bands '
             f'{", ".join(found["bands"])}: {classes.replace("_", " ")}.',
             '',
@@ -106,7 +106,7 @@ class NetworkAblation(Measured):
             for part in ('training', 'test')
         )
         return [
-            *table(heads, rows, widths='31 12 19 19 19'),
+            *table(heads, rows, widths='auto'),
             f'*Simulated*: trained on {trained}, in {results["fields"]["training"]} fields, for '
             f'{results["epochs"]} passes; tested on {tested}, in {results["fields"]["test"]} '
             f'others, of which {results["with_picture"]:.0%} have a picture. The first row is the '
