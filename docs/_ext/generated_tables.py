@@ -123,8 +123,8 @@ def _plain(text):
     """
     Escape a text for reStructuredText.
     """
-    # two hyphens would become a dash
-    return re.sub(r'([*`|_\\]|-(?=-))', r'\\\1', text or '')
+    # two hyphens would become a dash, and one alone the mark of a list
+    return re.sub(r'([*`|_\\]|-(?=-)|^-$)', r'\\\1', text or '')
 
 
 def _help(action, parser):
