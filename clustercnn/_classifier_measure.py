@@ -6,6 +6,7 @@ lie, and how far from there others are.
 
 import dataclasses
 
+import jax
 import numpy as np
 
 from clustercnn._classifier_data import (
@@ -28,9 +29,10 @@ from clustercnn.training import (
 
 __all__ = ['Measured', 'apply_network', 'measure', 'strangeness']
 
-# predictions are always made in batches of this size, so that no bit of a result
-# depends on how many others there are
+# predictions are always made in batches of one size, so that no bit of a result
+# depends on how many others there are; a GPU has nothing to do with few
 _PREDICTION_BATCH = 32
+_GPU_PREDICTION_BATCH = 1024
 
 # this many training items describe where the training data lie
 _MOST_FOR_NOVELTY = 2048
@@ -88,7 +90,7 @@ def apply_network(function, params, dataset, *, progress=False):
         params,
         # labels, if any, would be another structure and another trace
         {name: value for name, value in dataset.items() if name not in ('target', 'weight')},
-        batch_size=_PREDICTION_BATCH,
+        batch_size=_PREDICTION_BATCH if jax.default_backend() == 'cpu' else _GPU_PREDICTION_BATCH,
         progress=progress,
         label='classify',
     )

@@ -195,7 +195,9 @@ class Variants:
         meta = {'network': self.network, 'n_folds': int(n_folds)}
         return _joined(parts, meta, logits=False)[back], fold
 
-    def predict_files(self, paths, *, n_at_a_time=2048, backend='jax', progress=False):
+    def predict_files(
+        self, paths, *, n_at_a_time=2048, backend='jax', precision='auto', progress=False
+    ):
         """
         Give class probabilities for the cutouts of files of any length.
 
@@ -206,6 +208,8 @@ class Variants:
         n_at_a_time : int, optional
             Cutouts in memory at once, twice: the next ones are read meanwhile.
         backend : {'jax', 'onnxruntime'}, optional
+            See `~clustercnn.Classifier.predict`.
+        precision : {'auto', 'float32', 'bfloat16'}, optional
             See `~clustercnn.Classifier.predict`.
         progress : bool or None, optional
             Whether to show a bar; None: on a terminal.
@@ -234,12 +238,12 @@ class Variants:
             for length in (stack_length(path),)
             for start in range(0, length, n_at_a_time)
         ]
-        return self._predictions_of(pieces, backend=backend, progress=progress)
+        return self._predictions_of(pieces, backend=backend, precision=precision, progress=progress)
 
-    def _predictions_of(self, pieces, *, backend, progress):
+    def _predictions_of(self, pieces, **options):
         def read(piece):
             path, rows = piece
             return read_stack(path, rows=rows)
 
         for stack in ahead(read, pieces):
-            yield self.predict(stack, backend=backend, progress=progress)
+            yield self.predict(stack, **options)

@@ -27,6 +27,7 @@ from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn.core import CutoutStack, LabelSchema, PredictionSet
 from clustercnn.exceptions import ModelFileError, TrainingError
 from clustercnn.network import BandSpec, InputSpec, build_network, make_dataset, to_dict
+from clustercnn.network.backend import PRECISIONS
 from clustercnn.training import (
     TrainingConfig,
     prediction_steps,
@@ -185,7 +186,7 @@ class Classifier(Training, Calibrated, Variants):
         """
         return dict(self._fitted()['description'])
 
-    def predict(self, stack, *, backend='jax', progress=False):
+    def predict(self, stack, *, backend='jax', precision='auto', progress=False):
         """
         Give class probabilities.
 
@@ -195,6 +196,8 @@ class Classifier(Training, Calibrated, Variants):
             The cutouts. Their pixel scale and size may differ from the model's.
         backend : {'jax', 'onnxruntime'}, optional
             What computes the networks. Results of the two agree to about 1e-6.
+        precision : {'auto', 'float32', 'bfloat16'}, optional
+            What maps are computed in: float32 on a CPU and bfloat16 on a GPU by default.
         progress : bool or None, optional
             Whether to show a bar; None: on a terminal.
 
@@ -224,6 +227,10 @@ class Classifier(Training, Calibrated, Variants):
         if backend not in BACKENDS:
             msg = f"'backend' must be one of {BACKENDS}, got {backend!r}"
             raise ValueError(msg)
+        if precision not in PRECISIONS or (precision == 'bfloat16' and backend != 'jax'):
+            known = PRECISIONS if backend == 'jax' else PRECISIONS[:2]
+            msg = f"'precision' must be one of {known} with {backend!r}, got {precision!r}"
+            raise ValueError(msg)
         inputs = model['network'].inputs
         missing = missing_bands(inputs, stack)
         description = model['description']
@@ -236,7 +243,7 @@ class Classifier(Training, Calibrated, Variants):
             return empty_prediction(model, self.schema, meta)
         dataset = make_dataset(inputs, arrays_of(stack), features=features_of(stack))
         if backend == 'jax':
-            steps = prediction_steps(model['network'], description['dihedral'])
+            steps = prediction_steps(model['network'], description['dihedral'], precision)
             results = [
                 apply_network(steps.predict, params, dataset, progress=progress)
                 for params in model['members']

@@ -432,3 +432,19 @@ def test_a_loss_that_is_not_finite_names_the_batch(data, monkeypatch):
     with pytest.raises(TrainingError, match='epoch 1; the batch held 3, 1, ...') as caught:
         Classifier(**OPTIONS | {'validation_fraction': 0}).fit(*data)
     assert caught.value.result == 'last good'
+
+
+def test_narrow_numbers_say_nearly_the_same(fitted, prediction, fresh):
+    narrow = fitted.predict(fresh, precision='bfloat16')
+    change = np.abs(narrow.probability - prediction.probability).max()
+    assert 0 < change < 0.05
+    np.testing.assert_allclose(narrow.ood, prediction.ood, rtol=0.1)
+    assert_identical(fitted.predict(fresh, precision='float32'), prediction)
+
+
+@pytest.mark.parametrize(
+    ('precision', 'backend'), [('half', 'jax'), (None, 'jax'), ('bfloat16', 'onnxruntime')]
+)
+def test_unknown_precision(fitted, fresh, precision, backend):
+    with pytest.raises(ValueError, match=r"'precision' must be one of \('auto', 'float32'"):
+        fitted.predict(fresh, precision=precision, backend=backend)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from clustercnn.network.backend import widened
 from clustercnn.network.config import CNConfig, register_network
 from clustercnn.network.layers import Conv, Dense, dropout, pool
 from clustercnn.network.transforms import stack_on_one_grid
@@ -190,7 +191,7 @@ class CN(nnx.Module):
         logits, features : `~jax.Array`
             As of the call.
         """
-        x = maps['all']
+        x = widened(maps['all'])
         features = jax.nn.relu(self.hidden(x.reshape(x.shape[0], -1)))
         return self.logits(dropout(features, self.rate, key)), features
 

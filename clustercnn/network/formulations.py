@@ -292,10 +292,13 @@ def normalised(x, scale, bias, weight, epsilon):
     linear function of ``x`` and of the gradient of ``y``. What JAX would derive reads all pixels
     once more, for a sum that is zero.
     """
+    kind = x.dtype
+    # sums of many are not for narrow numbers
+    x = x.astype(jnp.promote_types(kind, scale.dtype))
     mean = weight @ x.sum((1, 2))
     variance = weight @ jnp.square(x - mean).sum((1, 2))
     factor = scale * lax.rsqrt(variance + epsilon)
-    return x * factor + (bias - mean * factor), mean, variance
+    return (x * factor + (bias - mean * factor)).astype(kind), mean, variance
 
 
 def _normalised_forward(x, scale, bias, weight, epsilon):
@@ -305,15 +308,16 @@ def _normalised_forward(x, scale, bias, weight, epsilon):
 
 def _normalised_backward(saved, gradients):
     x, scale, bias, weight, mean, inverse = saved
-    gradient = gradients[0]
+    kinds = x.dtype, scale.dtype, bias.dtype
+    x, gradient = (
+        one.astype(jnp.promote_types(one.dtype, scale.dtype)) for one in (x, gradients[0])
+    )
     of_bias = gradient.sum((0, 1, 2))
     of_scale = (gradient * (x - mean)).sum((0, 1, 2)) * inverse
     factor = scale * inverse
     slope = -factor * inverse * of_scale
     level = -factor * of_bias - mean * slope
     of_x = gradient * factor + (x * slope + level) * weight[:, None, None, None]
-    # what is summed may be of a wider type than what is normalised
-    kinds = x.dtype, scale.dtype, bias.dtype
     made = zip((of_x, of_scale, of_bias), kinds, strict=True)
     return *(one.astype(kind) for one, kind in made), None, None
 

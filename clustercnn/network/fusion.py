@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from clustercnn.network.backend import narrowed, widened
 from clustercnn.network.config import FusionConfig, register_network
 from clustercnn.network.layers import Conv, Dense, dropout, fold, pool
 
@@ -117,8 +118,8 @@ class Stem(nnx.Module):
         x : `~jax.Array`
             Shape ``(n, height, width, n_channels)``.
         """
-        covered = fold(coverage, self.factor).mean(-1, keepdims=True)
-        x = jnp.concatenate([fold(picture, self.factor), covered], axis=-1)
+        covered = narrowed(fold(coverage, self.factor).mean(-1, keepdims=True))
+        x = jnp.concatenate([fold(narrowed(picture), self.factor), covered], axis=-1)
         x = jax.nn.relu(self.embedding(x))
         for number in range(self.n_stages):
             x = getattr(self, f'conv{number}')(x)
@@ -144,7 +145,7 @@ class Stem(nnx.Module):
         weight = _ring_weight(self.shape).reshape(math.prod(self.shape), -1)
         rings = jnp.concatenate([_products(one, weight) for one in (picture, coverage)], axis=-1)
         profile = jax.nn.relu(self.profile(rings.reshape(rings.shape[0], -1)))
-        centre = jnp.asarray(_centre_weight(x.shape[1:3]))
+        centre, x = jnp.asarray(_centre_weight(x.shape[1:3])), widened(x)
         middle = (x * centre[None, :, :, None]).sum((1, 2))
         return jnp.concatenate([x.mean((1, 2)), x.max((1, 2)), middle, profile], axis=-1)
 

@@ -3,13 +3,11 @@
 Layers: one interface for convolution and pooling, whose formulation depends on
 the backend, and the small modules made of them.
 
-What is fast on a CPU is not what is fast on a GPU: the gradient of
-``reduce_window`` is several times slower on a CPU than that of a maximum over a
-reshaped array. Formulations are chosen here and nowhere else, and tested to agree.
+What is fast on a CPU is not what is fast on a GPU: a convolution of every channel with a
+filter of its own is tens of times slower on a CPU, as the library has it, than a sum of
+shifted maps. Formulations are chosen here and nowhere else, and tested to agree.
 """
 
-import contextlib
-import contextvars
 import math
 
 import jax
@@ -18,6 +16,7 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
+from clustercnn.network.backend import narrowed, native_wanted, on_cpu, widened
 from clustercnn.network.formulations import (
     conv_of_few,
     halved,
@@ -37,8 +36,6 @@ __all__ = [
     'depthwise',
     'dropout',
     'fold',
-    'native_formulations',
-    'on_cpu',
     'pool',
 ]
 
@@ -53,54 +50,6 @@ Below so many, gradients of convolutions are made of matrix products on a CPU. A
 fill a vector register.
 """
 
-_ALWAYS_NATIVE = contextvars.ContextVar('always_native', default=False)
-
-
-@contextlib.contextmanager
-def native_formulations():
-    """
-    Trace with one operation a layer, whatever the backend, as other runtimes want it.
-
-    Yields
-    ------
-    nothing : None
-        What is traced inside is written with the native operations.
-
-    Examples
-    --------
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> from clustercnn.network.layers import native_formulations, pool
-    >>> with native_formulations():
-    ...     traced = jax.make_jaxpr(pool)(jnp.ones((1, 4, 4, 1)))
-    >>> [equation.primitive.name for equation in traced.eqns]
-    ['reduce_window_max']
-    """
-    token = _ALWAYS_NATIVE.set(True)
-    try:
-        yield
-    finally:
-        _ALWAYS_NATIVE.reset(token)
-
-
-def on_cpu():
-    """
-    Tell whether formulations for a CPU are wanted.
-
-    Returns
-    -------
-    answer : bool
-        Whether JAX runs on one and `native_formulations` is not in force.
-
-    Examples
-    --------
-    >>> from clustercnn.network.layers import native_formulations, on_cpu
-    >>> with native_formulations():
-    ...     on_cpu()
-    False
-    """
-    return jax.default_backend() == 'cpu' and not _ALWAYS_NATIVE.get()
-
 
 def _reshaped_pool(x):
     height, width = x.shape[1:3]
@@ -108,7 +57,8 @@ def _reshaped_pool(x):
 
 
 def _window_pool(x):
-    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), 'VALID')
+    lowest = np.array(-np.inf, x.dtype)
+    return lax.reduce_window(x, lowest, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), 'VALID')
 
 
 def _native_conv(x, kernel, padding, stride, *, n_groups=1):
@@ -151,7 +101,8 @@ def pool(x, *, formulation=None):
     x : 4D `~jax.Array`
         Shape ``(n, ny, nx, n_channels)``.
     formulation : {'reshape', 'window'}, optional
-        How it is computed; by the backend by default.
+        How it is computed; the first unless `~clustercnn.network.backend.native_formulations`
+        is in force, since the gradient of the second is several times slower on every device.
 
     Returns
     -------
@@ -166,7 +117,7 @@ def pool(x, *, formulation=None):
     [[5.0, 7.0], [13.0, 15.0]]
     """
     if formulation is None:
-        formulation = 'reshape' if on_cpu() else 'window'
+        formulation = 'window' if native_wanted() else 'reshape'
     return {'reshape': _reshaped_pool, 'window': _window_pool}[formulation](x)
 
 
@@ -203,6 +154,7 @@ def conv(x, kernel, *, padding='same', stride=1, formulation=None):
     >>> conv(jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 1)), padding='valid').shape
     (1, 2, 2, 1)
     """
+    x, kernel = narrowed(x), narrowed(kernel)
     if kernel.shape[:2] == (1, 1) and stride == 1:
         return pointwise(x, kernel[0, 0]) if on_cpu() else x @ kernel[0, 0]
     if formulation is None:
@@ -243,6 +195,7 @@ def depthwise(x, kernel, *, padding='same', stride=1, formulation=None):
     >>> depthwise(jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 1, 2)), stride=2)[0, :, :, 0].tolist()
     [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
     """
+    x, kernel = narrowed(x), narrowed(kernel)
     if formulation is None:
         formulation = 'shifted' if on_cpu() else 'native'
     if formulation == 'native':
@@ -366,7 +319,7 @@ class Conv(nnx.Module):
 
     def __call__(self, x):
         y = conv(x, self.kernel[...], padding=self.padding, stride=self.stride)
-        return y + self.bias[...] if self.has_bias else y
+        return y + self.bias[...].astype(y.dtype) if self.has_bias else y
 
 
 class Depthwise(nnx.Module):
@@ -453,7 +406,8 @@ class BatchNorm(nnx.Module):
         """
         if mask is None:
             scale = self.scale[...] * lax.rsqrt(self.variance[...] + EPSILON)
-            return x * scale + (self.bias[...] - self.mean[...] * scale)
+            y = widened(x) * scale + (self.bias[...] - self.mean[...] * scale)
+            return y.astype(x.dtype)
         n_values = jnp.maximum(mask.sum() * (x.shape[1] * x.shape[2]), 1)
         y, mean, variance = normalised(x, self.scale[...], self.bias[...], mask / n_values, EPSILON)
         # of the whole population, hence one degree of freedom less

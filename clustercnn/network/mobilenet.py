@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from clustercnn.network.backend import widened
 from clustercnn.network.config import (
     Preprocessing,
     _check_integer,
@@ -349,7 +350,7 @@ class MobileNet(nnx.Module):
         logits, features : `~jax.Array`
             As of the call.
         """
-        features = maps['all'].mean((1, 2))
+        features = widened(maps['all']).mean((1, 2))
         return self.logits(dropout(features, self.rate, key)), features
 
     def penalty(self):

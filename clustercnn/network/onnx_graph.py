@@ -15,7 +15,7 @@ import numpy as np
 from jax import export
 
 from clustercnn.exceptions import MissingDependencyError
-from clustercnn.network.layers import native_formulations
+from clustercnn.network.backend import native_formulations
 
 __all__ = ['make_onnx']
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from clustercnn.network.layers import on_cpu
+from clustercnn.network.backend import on_cpu
 
 __all__ = ['in_parts', 'in_tiles', 'items_per_tile', 'number_of_parts', 'sum_over_tiles']
 

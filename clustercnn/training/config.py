@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 
 from clustercnn.network import Augmentation, from_dict
+from clustercnn.network.backend import PRECISIONS
 from clustercnn.network.config import _check_integer, _check_number
 
 __all__ = ['TrainingConfig']
@@ -48,6 +49,9 @@ class TrainingConfig:
         pictures, with its running statistics; the layers after it are trained all the same.
     augmentation : Augmentation
         Random changes of the training cutouts.
+    precision : {'auto', 'float32', 'bfloat16'}
+        What maps are computed in: float32 on a CPU and bfloat16 on a GPU by default. Parameters,
+        optimiser and loss are of float32 in any case.
 
     Raises
     ------
@@ -72,6 +76,7 @@ class TrainingConfig:
     confusion: tuple | None = None
     frozen: str | None = None
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    precision: str = 'auto'
 
     def __post_init__(self):
         put = object.__setattr__
@@ -91,6 +96,9 @@ class TrainingConfig:
             raise ValueError(msg)
         if self.target not in ('probability', 'votes'):
             msg = f"'target' must be 'probability' or 'votes', got {self.target!r}"
+            raise ValueError(msg)
+        if self.precision not in PRECISIONS:
+            msg = f"'precision' must be one of {PRECISIONS}, got {self.precision!r}"
             raise ValueError(msg)
         if self.frozen not in (None, 'stem'):
             msg = f"'frozen' must be None or 'stem', got {self.frozen!r}"

@@ -17,6 +17,7 @@ __all__ = ['in_threads', 'spread']
 
 # more batches at a time than this would take memory and save little time
 _MOST_AT_ONCE = 8
+_GPU_AT_ONCE = 3
 
 
 @functools.cache
@@ -70,10 +71,12 @@ def _n_at_once():
     """
     Return how many batches are computed at a time.
     """
-    if jax.default_backend() != 'cpu' or len(jax.local_devices()) > 1:
-        # a GPU has enough to do with one; devices that share one must take them in one order,
-        # or they wait for one another
+    if len(jax.local_devices()) > 1:
+        # devices that share a batch must take them in one order, or they wait for one another
         return 1
+    if jax.default_backend() != 'cpu':
+        # a GPU has enough to do with one, while others are gathered and copied
+        return _GPU_AT_ONCE
     affinity = getattr(os, 'sched_getaffinity', None)
     n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return min(n_cores, _MOST_AT_ONCE)

@@ -130,7 +130,7 @@ def make_steps(network, config, n_items):
 
 
 @functools.lru_cache(maxsize=8)
-def prediction_steps(network, dihedral):
+def prediction_steps(network, dihedral, precision='auto'):
     """
     Return the jitted functions for prediction.
 
@@ -140,6 +140,8 @@ def prediction_steps(network, dihedral):
         The network.
     dihedral : bool
         Whether to average over flips and quarter turns.
+    precision : {'auto', 'float32', 'bfloat16'}, optional
+        What maps are computed in: float32 on a CPU and bfloat16 on a GPU by default.
 
     Returns
     -------
@@ -155,7 +157,7 @@ def prediction_steps(network, dihedral):
     >>> prediction_steps(network, False) is prediction_steps(network, False)
     True
     """
-    return Steps(network, dihedral=dihedral)
+    return Steps(network, dihedral=dihedral, precision=precision)
 
 
 def predict(function, params, dataset, *, batch_size=64, progress=False, label='predict'):

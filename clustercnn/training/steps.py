@@ -6,12 +6,14 @@ one that makes the gradient is called for several parts of the batch at a time.
 """
 
 import collections
+import functools
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from clustercnn.network import augment
+from clustercnn.network.backend import computing_in
 from clustercnn.network.layers import FEW_ITEMS
 from clustercnn.network.tiles import in_parts, in_tiles, number_of_parts, sum_over_tiles
 from clustercnn.training.devices import in_threads
@@ -77,6 +79,8 @@ class Steps:
     dihedral : bool, optional
         Whether `predict` averages over flips and quarter turns; as the network
         has it by default.
+    precision : {'auto', 'float32', 'bfloat16'}, optional
+        What maps are computed in where there is no ``config``, which says it itself.
 
     Attributes
     ----------
@@ -101,19 +105,32 @@ class Steps:
     ((8, 2), 1)
     """
 
-    def __init__(self, network, *, config=None, n_steps=1, dihedral=None):
+    def __init__(self, network, *, config=None, n_steps=1, dihedral=None, precision='auto'):
         self.network = network
         self.config = config
         self.n_traces = collections.Counter()
         self.dihedral = network.dihedral if dihedral is None else dihedral
+        self.precision = precision if config is None else config.precision
         if config is not None:
             self.optimizer = make_optimizer(config, n_steps)
-            self._whole = jax.jit(self._train, donate_argnums=0)
-            self._prepared = jax.jit(self._prepare, static_argnames='n_parts')
-            self._part = jax.jit(self._gradient_of_part, static_argnames='n_items')
-            self._updated = jax.jit(self._update, donate_argnums=0)
-        self.evaluate = jax.jit(self._evaluate)
-        self.predict = jax.jit(self._predict)
+            self._whole = jax.jit(self._computing(self._train), donate_argnums=0)
+            self._prepared = jax.jit(self._computing(self._prepare), static_argnames='n_parts')
+            self._part = jax.jit(self._computing(self._gradient_of_part), static_argnames='n_items')
+            self._updated = jax.jit(self._computing(self._update), donate_argnums=0)
+        self.evaluate = jax.jit(self._computing(self._evaluate))
+        self.predict = jax.jit(self._computing(self._predict))
+
+    def _computing(self, function):
+        """
+        Return a function that is traced for the precision of these steps, in whatever thread.
+        """
+
+        @functools.wraps(function)
+        def traced(*args, **kwargs):
+            with computing_in(self.precision):
+                return function(*args, **kwargs)
+
+        return traced
 
     def initial_state(self, seed, *, initial=None):
         """

@@ -1,13 +1,13 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-A directive that writes what a benchmark measured, where its results are kept.
+Directives that write what a benchmark measured, where its results are kept.
 """
 
 import json
 
 from generated_tables import ROOT, Generated, table
 
-__all__ = ['Benchmark']
+__all__ = ['Benchmark', 'GPUBenchmark']
 
 
 class Benchmark(Generated):
@@ -64,6 +64,50 @@ class Benchmark(Generated):
         return table(heads, rows, widths='30 16 22 14 8 10')
 
 
+class GPUBenchmark(Benchmark):
+    """
+    What ``benchmarks/bench_gpu.py`` measured; the argument is the name of the file.
+    """
+
+    def lines(self):
+        """
+        Return a row for each case.
+        """
+        results = json.loads(self.path.read_text(encoding='utf-8'))
+        rows = []
+        for row in results['rows']:
+            low, middle, high = row.get('cutouts_s', (None,) * 3)
+            share = row.get('share_of_roof')
+            rows.append(
+                (
+                    row['case'],
+                    row['side'],
+                    row['precision'],
+                    f'{row["batch"]}',
+                    row.get('failed')
+                    or f'{_thousands(middle)} ({_thousands(low)} to {_thousands(high)})',
+                    '' if share is None else f'{share:.1%}',
+                )
+            )
+        heads = (
+            'case',
+            'side',
+            'numbers',
+            'batch',
+            'thousand cutouts a second (least to most)',
+            f'share of {results["roof_tflop_s"]:.0f} TFLOP/s',
+        )
+        return [
+            f'{results["device"]}, JAX {results["jax"]}; processor: {results["processor"]}.',
+            '',
+            *table(heads, rows, widths='30 14 10 8 24 14'),
+        ]
+
+
+def _thousands(rate):
+    return f'{rate / 1000:.3g}'
+
+
 def setup(app):
     """
     Register the directive.
@@ -79,4 +123,5 @@ def setup(app):
         For Sphinx.
     """
     app.add_directive('benchmark', Benchmark)
+    app.add_directive('gpu-benchmark', GPUBenchmark)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}

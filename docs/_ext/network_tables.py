@@ -127,6 +127,52 @@ _WAYS = {
 }
 
 
+class PrecisionTable(Measured):
+    """
+    What ``validation/networks/measure_precision.py`` measured.
+    """
+
+    depends_on = (RESULTS / 'precision.json',)
+
+    def rows_of(self, found):
+        """
+        Return a row for each figure.
+        """
+        gain, low, high = found['auc_change']
+        change = found['p_cluster_change']
+        rows = [
+            ('AUC', f'{found["auc"]["float32"]:.4f}', f'{found["auc"]["bfloat16"]:.4f}'),
+            (
+                'change, with 95 % interval over fields',
+                '',
+                f'{gain:+.4f} [{low:+.4f}, {high:+.4f}]',
+            ),
+            ('ECE', f'{found["ece"]["float32"]:.4f}', f'{found["ece"]["bfloat16"]:.4f}'),
+            (
+                'change of ``p_cluster``: median, 99th percentile, largest',
+                '',
+                f'{change["median"]:.4f}, {change["99 %"]:.3f}, {change["largest"]:.3f}',
+            ),
+            (
+                'other side of one half',
+                '',
+                f'{found["crosses_one_half"]} of {found["detections"]}',
+            ),
+            (
+                'other side of ``ood`` = 1',
+                '',
+                f'{found["ood_crosses_one"]} of {found["detections"]}',
+            ),
+        ]
+        heads = (
+            f'{found["detections"]} detections of {found["fields"]} fields, '
+            f'{found["clusters"]} of clusters',
+            'float32',
+            'bfloat16',
+        )
+        return table(heads, rows, widths='50 20 30')
+
+
 def setup(app):
     """
     Register the directives.
@@ -143,4 +189,5 @@ def setup(app):
     """
     app.add_directive('network-images', NetworkImages)
     app.add_directive('network-ablation', NetworkAblation)
+    app.add_directive('precision-table', PrecisionTable)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}

@@ -12,7 +12,8 @@ import pytest
 from jax import lax
 
 from clustercnn.network import make_onnx
-from clustercnn.network.layers import conv, depthwise, fold, native_formulations, pool
+from clustercnn.network.backend import native_formulations
+from clustercnn.network.layers import conv, depthwise, fold, pool
 from clustercnn.network.transforms import masked_median
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from clustercnn.network.layers import native_formulations
+from clustercnn.network.backend import native_formulations
 from clustercnn.network.tiles import (
     in_parts,
     in_tiles,

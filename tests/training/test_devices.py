@@ -16,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 
+from clustercnn import _classifier_measure
 from clustercnn.network import take, tiles
 from clustercnn.training import Steps, TrainingConfig, devices
 
@@ -158,3 +159,23 @@ def test_a_part_that_fails_leaves_the_state_to_be_used_again(network, data, calm
             steps.train(state, batch)
     jax.tree.map(np.testing.assert_array_equal, state, before)
     assert steps.train(state, batch)[1]['finite']
+
+
+def test_a_gpu_gets_batches_while_others_are_gathered(monkeypatch):
+    monkeypatch.setattr(jax, 'local_devices', lambda: ['one'])
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+    assert devices._n_at_once() > 1
+    # those that share a batch take one after the other
+    monkeypatch.setattr(jax, 'local_devices', lambda: ['one', 'two'])
+    assert devices._n_at_once() == 1
+
+
+@pytest.mark.parametrize(('backend', 'wanted'), [('cpu', 32), ('gpu', 1024)])
+def test_batches_of_predictions(monkeypatch, backend, wanted):
+    sizes = []
+    monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+    monkeypatch.setattr(
+        _classifier_measure, 'predict', lambda *args, batch_size, **kwargs: sizes.append(batch_size)
+    )
+    _classifier_measure.apply_network(None, None, {})
+    assert sizes == [wanted]
