@@ -8,7 +8,8 @@ Prediction and training on a GPU, beside PyTorch on the same one::
 Planes lie on the device on both sides and are ready, but for the rows that say *from cutouts*:
 there counts, exposures and pictures lie on the device, and preprocessing, augmentation and the
 average over flips and turns are in. The last row is all of `Classifier.predict`, from arrays in the
-computer's memory, with the shipped model. The share of the roof is that of additions and
+computer's memory, with the shipped model. *Difference* is that of the logits from ours in float32,
+as a share of their norm. The share of the roof is that of additions and
 multiplications in convolutions and products of matrices among those a product of two square
 matrices of bfloat16 reaches in the same run. A time is that of several calls, divided.
 """
@@ -26,6 +27,7 @@ from bench_train import CONFIG, N_STEPS, make_batch, make_data
 from contest import INPUTS, make_case, make_params, make_planes, optional
 
 from clustercnn import Classifier, CutoutStack
+from clustercnn._utils.files import atomic_path
 from clustercnn.network import FEATURES, build_network, take
 from clustercnn.network.backend import computing_in
 from clustercnn.training import Steps, TrainingConfig
@@ -82,17 +84,19 @@ def seconds_of(call, wait, *, n_rounds, seconds=0.3):
     return first, times
 
 
-def row_of(case, side, precision, batch, call, wait, *, options, work=None, roof=None):
+def row_of(
+    case, side, precision, batch, call, wait, *, options, work=None, roof=None, difference=None
+):
     """
-    Return a row, or what kept it from being measured.
+    Measure a row, or note what kept it from being measured.
     """
     row = {'case': case, 'side': side, 'precision': precision, 'batch': batch}
     try:
         first, times = seconds_of(call, wait, n_rounds=options.rounds)
     except Exception as error:  # noqa: BLE001 - whatever a device cannot do is a result
         row['failed'] = f'{type(error).__name__}: {error}'.splitlines()[0][:200]
-        print(row, flush=True)
-        return row
+        options.keep(row)
+        return
     rates = np.sort(batch / np.array(times))
     row |= {
         'cutouts_s': [float(f'{value:.4g}') for value in (rates[0], np.median(rates), rates[-1])],
@@ -101,8 +105,9 @@ def row_of(case, side, precision, batch, call, wait, *, options, work=None, roof
     if work is not None:
         row['gflop_a_cutout'] = float(f'{work / 1e9:.4g}')
         row['share_of_roof'] = float(f'{work * np.median(rates) / roof:.3g}')
-    print(row, flush=True)
-    return row
+    if difference is not None:
+        row['difference'] = float(f'{difference:.2g}')
+    options.keep(row)
 
 
 def roof_of(options):
@@ -123,34 +128,44 @@ def on_device(tree):
     return jax.block_until_ready(jax.tree.map(jnp.asarray, tree))
 
 
-def ours(name, batch, precision, options, roof):
+def predictor(network, precision):
     """
-    Return the rows of our network.
+    Return the compiled function that predicts.
     """
-    network, case = make_case(name)
-    params, (planes, codes) = make_params(network), make_planes(network, batch)
-    params, planes = on_device(params), on_device(planes)
 
     @jax.jit
     def predict(params, planes):
         with computing_in(precision):
             return network.apply(params, planes)[0]
 
-    def row(case, call, wait, work):
-        return row_of(
-            case, 'ours', precision, batch, call, wait, options=options, work=work, roof=roof
-        )
+    return predict
+
+
+def difference_of(logits, network, params, planes):
+    """
+    Return by how much logits differ from ours in float32, as a share of their norm.
+    """
+    ours = np.asarray(predictor(network, 'float32')(params, planes))
+    return np.linalg.norm(logits - ours) / np.linalg.norm(ours)
+
+
+def ours(name, batch, precision, options, roof):
+    """
+    Measure our network.
+    """
+    network, case = make_case(name)
+    params, (planes, codes) = make_params(network), make_planes(network, batch)
+    params, planes = on_device(params), on_device(planes)
+    predict = predictor(network, precision)
+
+    def row(case, call, work, **further):
+        further |= {'options': options, 'work': work, 'roof': roof}
+        row_of(case, 'ours', precision, batch, call, jax.block_until_ready, **further)
 
     few, few_codes = make_planes(network, 8)
     work = operations(lambda planes: network.apply(params, planes), few) / 8
-    rows = [
-        row(
-            f'{case}, prediction',
-            lambda: predict(params, planes),
-            jax.block_until_ready,
-            work,
-        )
-    ]
+    difference = difference_of(np.asarray(predict(params, few)), network, params, few)
+    row(f'{case}, prediction', lambda: predict(params, planes), work, difference=difference)
     config = TrainingConfig(batch_size=batch, precision=precision)
     steps = Steps(network, config=config, n_steps=N_STEPS)
     state = [steps.initial_state(1, initial=params)]
@@ -165,31 +180,26 @@ def ours(name, batch, precision, options, roof):
         state[0], metrics = steps.train(state[0], ready)
         return metrics['loss']
 
-    rows.append(row(f'{case}, training', step, jax.block_until_ready, work / 8))
-    return rows
+    row(f'{case}, training', step, work / 8)
 
 
 def from_cutouts(batch, precision, options):
     """
-    Return the rows of the package's own network from counts, exposures and pictures.
+    Measure the package's own network from counts, exposures and pictures.
     """
     network = build_network('fusion', INPUTS, n_classes=4)
     raw = on_device(take(make_data(batch), np.arange(batch), batch))
     inputs = {name: value for name, value in raw.items() if name not in ('target', 'weight')}
     params = on_device(network.init(1))
-    rows = []
+
+    def row(case, call):
+        row_of(case, 'ours', precision, batch, call, jax.block_until_ready, options=options)
+
     for dihedral, text in ((False, 'one view'), (True, '8 views')):
         steps = Steps(network, dihedral=dihedral, precision=precision)
-        rows.append(
-            row_of(
-                f'fusion, prediction from cutouts, {text}',
-                'ours',
-                precision,
-                batch,
-                lambda steps=steps: steps.predict(params, inputs),
-                jax.block_until_ready,
-                options=options,
-            )
+        row(
+            f'fusion, prediction from cutouts, {text}',
+            lambda steps=steps: steps.predict(params, inputs),
         )
     steps = Steps(
         network, config=TrainingConfig(batch_size=batch, precision=precision), n_steps=N_STEPS
@@ -200,27 +210,16 @@ def from_cutouts(batch, precision, options):
         state[0], metrics = steps.train(state[0], raw)
         return metrics['loss']
 
-    rows.append(
-        row_of(
-            'fusion, training from cutouts',
-            'ours',
-            precision,
-            batch,
-            step,
-            jax.block_until_ready,
-            options=options,
-        )
-    )
-    return rows
+    row('fusion, training from cutouts', step)
 
 
 def peers(name, options):
     """
-    Return the rows of PyTorch, as it is and compiled, with channels last and bfloat16.
+    Measure PyTorch, as it is and compiled, with channels last and bfloat16.
     """
     torch = optional('torch')
     if torch is None or not torch.cuda.is_available():
-        return []
+        return
     from torch_networks import make_twin, to_torch
 
     torch.backends.cudnn.benchmark = True
@@ -229,7 +228,6 @@ def peers(name, options):
     params, (planes, codes) = make_params(network), make_planes(network, batch)
     given = {name: value.cuda() for name, value in to_torch(planes, channels_last=True).items()}
     wanted = torch.from_numpy(codes).cuda()
-    rows = []
 
     def wait(_):
         torch.cuda.synchronize()
@@ -253,19 +251,20 @@ def peers(name, options):
             torch.nn.utils.clip_grad_norm_(twin.parameters(), CONFIG.clip_norm)
             optimizer.step()
 
+        twin.eval()
+        difference = difference_of(predict().float().cpu().numpy(), network, params, planes)
         for text, call in (('prediction', predict), ('training', step)):
             twin.train(text == 'training')
-            rows.append(
-                row_of(f'{case}, {text}', side, 'bfloat16', batch, call, wait, options=options)
-            )
+            further = {'difference': difference} if text == 'prediction' else {}
+            further['options'] = options
+            row_of(f'{case}, {text}', side, 'bfloat16', batch, call, wait, **further)
         del twin, model, optimizer
         torch.cuda.empty_cache()
-    return rows
 
 
 def whole_prediction(options):
     """
-    Return the row of the whole of `Classifier.predict`, from arrays in memory.
+    Measure the whole of `Classifier.predict`, from arrays in memory.
     """
     classifier = Classifier.from_pretrained()
     n_items = 4096
@@ -278,7 +277,7 @@ def whole_prediction(options):
         pixel_scale={'xray': 4 * u.arcsec, 'optical': 2 * u.arcsec},
         features={name: rng.uniform(1, 100, n_items) for name in FEATURES},
     )
-    return row_of(
+    row_of(
         'shipped model, 3 networks of 8 views, Classifier.predict',
         'ours',
         'bfloat16',
@@ -300,6 +299,9 @@ def main():
     parser.add_argument('--precisions', nargs='+', choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument('--peer-batch', type=int, default=1024)
     parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument(
+        '--processor', metavar='TEXT', help='what else it has to do, for the record'
+    )
     options = parser.parse_args()
     device = jax.devices()[0]
     if device.platform == 'cpu':
@@ -309,9 +311,21 @@ def main():
         'device': device.device_kind,
         'jax': jax.__version__,
         'roof_tflop_s': float(f'{roof / 1e12:.4g}'),
+        'processor': options.processor,
     }
     print(facts, flush=True)
     rows = []
+
+    def keep(row):
+        # after each, since time on a GPU may end
+        print(row, flush=True)
+        rows.append(row)
+        if options.json:
+            with atomic_path(options.json, overwrite=True) as temporary:
+                text = json.dumps({'stage': 'gpu', **facts, 'rows': rows}, indent=2)
+                temporary.write_text(text + '\n', encoding='utf-8')
+
+    options.keep = keep
     for name in options.networks:
         for precision in options.precisions:
             # float32 is there for comparison only
@@ -319,21 +333,14 @@ def main():
                 continue
             batches = options.batches if precision == 'bfloat16' else [options.peer_batch]
             for batch in batches:
-                rows += ours(name, batch, precision, options, roof)
+                ours(name, batch, precision, options, roof)
                 # what lies on the device goes with what refers to it
                 gc.collect()
                 if name == 'fusion':
-                    rows += from_cutouts(batch, precision, options)
+                    from_cutouts(batch, precision, options)
                     gc.collect()
-        rows += peers(name, options)
-        if options.json:
-            with open(options.json, 'w', encoding='utf-8') as stream:
-                json.dump({'stage': 'gpu', **facts, 'rows': rows}, stream, indent=2)
-    rows.append(whole_prediction(options))
-    if options.json:
-        with open(options.json, 'w', encoding='utf-8') as stream:
-            json.dump({'stage': 'gpu', **facts, 'rows': rows}, stream, indent=2)
-            stream.write('\n')
+        peers(name, options)
+    whole_prediction(options)
 
 
 if __name__ == '__main__':

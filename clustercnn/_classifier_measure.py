@@ -6,7 +6,6 @@ lie, and how far from there others are.
 
 import dataclasses
 
-import jax
 import numpy as np
 
 from clustercnn._classifier_data import (
@@ -28,11 +27,6 @@ from clustercnn.training import (
 )
 
 __all__ = ['Measured', 'apply_network', 'measure', 'strangeness']
-
-# predictions are always made in batches of one size, so that no bit of a result
-# depends on how many others there are; a GPU has nothing to do with few
-_PREDICTION_BATCH = 32
-_GPU_PREDICTION_BATCH = 1024
 
 # this many training items describe where the training data lie
 _MOST_FOR_NOVELTY = 2048
@@ -63,14 +57,15 @@ class Measured:
     unit: float
 
 
-def apply_network(function, params, dataset, *, progress=False):
+def apply_network(predictor, params, dataset, *, progress=False):
     """
     Predict with one network.
 
     Parameters
     ----------
-    function : callable
-        Compiled, such as that of `~clustercnn.training.Steps`.
+    predictor : object
+        With a function ``predict`` of parameters and a batch, and with ``prediction_batch``, how
+        many a batch has, such as `~clustercnn.training.Steps`.
     params : pytree of `~numpy.ndarray`
         Its parameters.
     dataset : dict
@@ -86,11 +81,11 @@ def apply_network(function, params, dataset, *, progress=False):
         What the last layer sees.
     """
     return predict(
-        function,
+        predictor.predict,
         params,
         # labels, if any, would be another structure and another trace
         {name: value for name, value in dataset.items() if name not in ('target', 'weight')},
-        batch_size=_PREDICTION_BATCH if jax.default_backend() == 'cpu' else _GPU_PREDICTION_BATCH,
+        batch_size=predictor.prediction_batch,
         progress=progress,
         label='classify',
     )
@@ -122,7 +117,7 @@ def measure(steps, members, dataset, held, *, config, seed):
     """
     temperature = 1.0
     if held is not None and n_rows(held) >= FEWEST_FOR_VALIDATION:
-        logits = np.mean([apply_network(steps.predict, p, held)[0] for p in members], axis=0)
+        logits = np.mean([apply_network(steps, p, held)[0] for p in members], axis=0)
         temperature = fit_temperature(
             logits,
             vote_shares(held, config),
@@ -138,12 +133,12 @@ def measure(steps, members, dataset, held, *, config, seed):
     dropped = alone is not None and config.augmentation.band_dropout > 0
     references, hidden = [], []
     for params in members:
-        hidden.append(apply_network(steps.predict, params, some)[1])
+        hidden.append(apply_network(steps, params, some)[1])
         reference = [fit_novelty(hidden[-1], codes)]
         # a band that is missing is nothing strange to a network that was trained
         # to do without; it is measured against its own kind
         if dropped:
-            reference.append(fit_novelty(apply_network(steps.predict, params, alone)[1], codes))
+            reference.append(fit_novelty(apply_network(steps, params, alone)[1], codes))
         references.append(reference)
     statistics = {
         name: fit_statistics(values)

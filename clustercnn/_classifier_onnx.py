@@ -166,7 +166,7 @@ def as_onnx(model, schema):
 
 class RuntimeSession:
     """
-    A model in ONNX Runtime, called as the jitted functions are.
+    A model in ONNX Runtime, called as the jitted functions are; always on a CPU.
 
     Parameters
     ----------
@@ -175,6 +175,8 @@ class RuntimeSession:
     schema : `~clustercnn.LabelSchema`
         The classes.
     """
+
+    prediction_batch = 32
 
     def __init__(self, model, schema):
         try:
@@ -190,7 +192,7 @@ class RuntimeSession:
         )
         self._names = [given.name for given in self._session.get_inputs()]
 
-    def __call__(self, params, batch):
+    def predict(self, params, batch):
         """
         Return logits and hidden values of each network.
 

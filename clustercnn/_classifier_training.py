@@ -263,7 +263,7 @@ class Training:
         members = self._train(network, plan.schema, dataset, held, names, checkpoint, progress)
         self.schema = plan.schema
         dihedral = network.dihedral if self._dihedral is None else bool(self._dihedral)
-        steps = prediction_steps(network, dihedral)
+        steps = prediction_steps(network, dihedral, config.precision)
         params = [member.params for member in members]
         measured = measure(steps, params, dataset, held, config=config, seed=self.seed)
         classes = plan.labels.counts()

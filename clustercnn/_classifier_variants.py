@@ -189,7 +189,8 @@ class Variants:
             vars(one).update(_model=None, _runtime=None)
             kept = rows[~here]
             one.fit(stack[kept], labels[~here], groups=groups[kept], progress=progress)
-            parts.append(one.predict(stack[rows[here]], progress=progress))
+            precision = self.training_config.precision
+            parts.append(one.predict(stack[rows[here]], precision=precision, progress=progress))
             places.append(np.flatnonzero(here))
         back = np.argsort(np.concatenate(places))
         meta = {'network': self.network, 'n_folds': int(n_folds)}

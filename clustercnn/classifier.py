@@ -195,7 +195,8 @@ class Classifier(Training, Calibrated, Variants):
         stack : CutoutStack
             The cutouts. Their pixel scale and size may differ from the model's.
         backend : {'jax', 'onnxruntime'}, optional
-            What computes the networks. Results of the two agree to about 1e-6.
+            What computes the networks. Results of the two agree to about 1e-6 in
+            float32.
         precision : {'auto', 'float32', 'bfloat16'}, optional
             What maps are computed in: float32 on a CPU and bfloat16 on a GPU by default.
         progress : bool or None, optional
@@ -245,7 +246,7 @@ class Classifier(Training, Calibrated, Variants):
         if backend == 'jax':
             steps = prediction_steps(model['network'], description['dihedral'], precision)
             results = [
-                apply_network(steps.predict, params, dataset, progress=progress)
+                apply_network(steps, params, dataset, progress=progress)
                 for params in model['members']
             ]
         else:

@@ -16,6 +16,7 @@ import numpy as np
 
 from clustercnn._classifier_data import arrays_of, features_of, missing_bands
 from clustercnn.network import make_dataset, take
+from clustercnn.network.backend import tracing_in
 
 __all__ = ['Attribution', 'grad_cam', 'integrated_gradients', 'occlusion', 'plot_attributions']
 
@@ -76,6 +77,13 @@ class Attribution:
         return np.abs(self.score - self.baseline - total)
 
 
+def _compiled(function):
+    """
+    Return a compiled function, in float32 on every device: small differences are looked at.
+    """
+    return jax.jit(tracing_in(function, 'float32'))
+
+
 class _Explained:
     """
     The planes of cutouts, and the function of planes that is explained.
@@ -87,7 +95,7 @@ class _Explained:
         inputs = self.network.inputs
         missing_bands(inputs, stack)
         self.dataset = make_dataset(inputs, arrays_of(stack), features=features_of(stack))
-        self.prepare = jax.jit(self.network.preprocess)
+        self.prepare = _compiled(self.network.preprocess)
         self.dihedral = classifier.metadata['dihedral']
         self.temperature = classifier.metadata['temperature']
         positive = np.zeros(classifier.schema.n_classes, bool)
@@ -189,7 +197,7 @@ def integrated_gradients(classifier, stack, *, tolerance=0.01, most_steps=1024):
     """
     explained = _Explained(classifier, stack)
 
-    @jax.jit
+    @_compiled
     def along(members, planes, fractions, weights):
         varied = {kind: planes[kind] for kind in ('pictures', 'features')}
         fixed = _repeated(planes, _ROWS)
@@ -285,12 +293,12 @@ def occlusion(classifier, stack, *, n_blocks=8):
     explained = _Explained(classifier, stack)
     inputs = explained.network.inputs
 
-    @jax.jit
+    @_compiled
     def of_all(members, planes):
         return explained.score(members, planes)[0]
 
     def covered(name):
-        @jax.jit
+        @_compiled
         def function(members, planes, cover):
             rows = _repeated(planes, _ROWS)
             picture = rows['pictures'][name] * (1 - cover[..., None])
@@ -372,7 +380,7 @@ def grad_cam(classifier, stack):
     explained = _Explained(classifier, stack)
     network = explained.network
 
-    @jax.jit
+    @_compiled
     def heat(params, planes):
         maps = network.maps(params, planes)
 
@@ -385,7 +393,7 @@ def grad_cam(classifier, stack):
             for name, x in maps.items()
         }
 
-    of_all = jax.jit(explained.score)
+    of_all = _compiled(explained.score)
     scores, items = [], []
     for row in range(len(stack)):
         planes = explained.planes(row)

@@ -14,7 +14,7 @@ from pathlib import Path
 import clustercnn
 from clustercnn._utils.files import sha256
 
-__all__ = ['Stopwatch', 'make_record', 'software_versions', 'system_information']
+__all__ = ['Stopwatch', 'jax_backend', 'make_record', 'software_versions', 'system_information']
 
 _PACKAGES = (
     'numpy',
@@ -103,6 +103,26 @@ def software_versions():
     return versions
 
 
+def jax_backend():
+    """
+    Return the kind of device that networks are computed on.
+
+    Returns
+    -------
+    name : str
+        Such as ``'cpu'`` or ``'gpu'``.
+
+    Examples
+    --------
+    >>> from clustercnn.provenance import jax_backend
+    >>> isinstance(jax_backend(), str)
+    True
+    """
+    import jax
+
+    return jax.default_backend()
+
+
 def system_information():
     """
     Return what the package runs on: versions, processors, devices of jax, models.
@@ -128,7 +148,7 @@ def system_information():
         'processors': len(os.sched_getaffinity(0))
         if hasattr(os, 'sched_getaffinity')
         else os.cpu_count(),
-        'jax_backend': jax.default_backend(),
+        'jax_backend': jax_backend(),
         'jax_devices': [str(device) for device in jax.devices()],
         'models': list(Classifier.pretrained_names()),
         'package': str(Path(clustercnn.__file__).parent),

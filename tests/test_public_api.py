@@ -220,6 +220,7 @@ PUBLIC = {
     ),
     'clustercnn.provenance': (
         'Stopwatch',
+        'jax_backend',
         'make_record',
         'software_versions',
         'system_information',

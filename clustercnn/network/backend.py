@@ -7,6 +7,7 @@ Both are settled while a function is traced.
 
 import contextlib
 import contextvars
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ __all__ = [
     'native_formulations',
     'native_wanted',
     'on_cpu',
+    'tracing_in',
     'widened',
 ]
 
@@ -105,8 +107,8 @@ def computing_in(precision):
     Parameters
     ----------
     precision : {'auto', 'float32', 'bfloat16'}
-        Parameters, their gradients, statistics, and all that follows the last maps are of
-        float32 in any case.
+        Parameters are kept in float32 in any case; statistics, sums over maps, and all that
+        follows the last ones are computed in it.
 
     Yields
     ------
@@ -120,7 +122,7 @@ def computing_in(precision):
 
     Notes
     -----
-    A GPU multiplies bfloat16 sixteen times as fast as float32, and would quietly round the
+    A GPU multiplies bfloat16 many times as fast as float32, and would quietly round the
     factors of float32 products to ten bits (TF32); here float32 means float32.
 
     Examples
@@ -145,6 +147,39 @@ def computing_in(precision):
             yield
     finally:
         _HALF.reset(token)
+
+
+def tracing_in(function, precision):
+    """
+    Return a function that is traced within `computing_in`, in whatever thread.
+
+    Parameters
+    ----------
+    function : callable
+        To be compiled.
+    precision : {'auto', 'float32', 'bfloat16'}
+        See `computing_in`.
+
+    Returns
+    -------
+    traced : callable
+        Takes what the function takes.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from clustercnn.network.backend import narrowed, tracing_in
+    >>> jax.jit(tracing_in(narrowed, 'bfloat16'))(jnp.ones(1)).dtype.name
+    'bfloat16'
+    """
+
+    @functools.wraps(function)
+    def traced(*args, **kwargs):
+        with computing_in(precision):
+            return function(*args, **kwargs)
+
+    return traced
 
 
 def narrowed(x):

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Convolutions with formulations or gradients of their own, which are fast on a CPU.
+Layers with formulations or gradients of their own, which are fast on a CPU; some are on a GPU, too.
 
 `clustercnn.network.layers` chooses between them and the native ones.
 """
@@ -83,9 +83,11 @@ def _shifted_backward(pads, stride, saved, gradient):
 
     # maps are added over the pictures and summed once: XLA's sums over all of a batch
     # take several times longer on a CPU
-    nothing = [jnp.zeros(gradient.shape[1:], x.dtype)] * (kernel.shape[0] * kernel.shape[1])
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    nothing = [jnp.zeros(gradient.shape[1:], wide)] * (kernel.shape[0] * kernel.shape[1])
     totals, _ = lax.scan(add, nothing, (padded, gradient))
     of_kernel = jnp.stack([total.sum((0, 1)) for total in totals]).reshape(kernel.shape)
+    of_kernel = of_kernel.astype(kernel.dtype)
     # the transpose of a convolution is one of the gradient, spread out by the stride,
     # with the kernel turned round
     spread = [

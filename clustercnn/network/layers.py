@@ -319,7 +319,10 @@ class Conv(nnx.Module):
 
     def __call__(self, x):
         y = conv(x, self.kernel[...], padding=self.padding, stride=self.stride)
-        return y + self.bias[...].astype(y.dtype) if self.has_bias else y
+        if not self.has_bias:
+            return y
+        # in wide numbers, in which the gradient is then summed over all pixels
+        return (widened(y) + self.bias[...]).astype(y.dtype)
 
 
 class Depthwise(nnx.Module):

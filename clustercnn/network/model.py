@@ -124,20 +124,42 @@ class Network:
         """
         How many items a CPU should look at at a time, see `clustercnn.network.tiles`.
         """
+        return items_per_tile(self.apply, self.template, self._planes_of_one)
 
+    def most_at_once(self, *, averaged):
+        """
+        Return how many items a GPU may predict at a time.
+
+        Parameters
+        ----------
+        averaged : bool
+            Whether by `apply_averaged`.
+
+        Returns
+        -------
+        n_items : int
+            A power of two up to 1024; the largest map of all of them has at most 1 GiB in
+            float32.
+        """
+        function = self.apply_averaged if averaged else self.apply
+        return items_per_tile(
+            function, self.template, self._planes_of_one, largest_map=1 << 30, most=1024
+        )
+
+    @property
+    def _planes_of_one(self):
         def shape(*sizes):
             return jax.ShapeDtypeStruct((1, *sizes), jnp.float32)
 
         bands, n_features = self.inputs.bands, len(self.inputs.features)
         n_planes = self.config.preprocessing.n_planes
-        planes = {
+        return {
             'pictures': {spec.name: shape(*spec.shape, n_planes(spec.kind)) for spec in bands},
             'coverage': {spec.name: shape(*spec.shape, 1) for spec in bands},
             'present': {spec.name: shape() for spec in bands},
             'features': shape(n_features),
             'known': shape(n_features),
         }
-        return items_per_tile(self.apply, self.template, planes)
 
     @property
     def n_views(self):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from clustercnn.network.backend import on_cpu
+from clustercnn.network.backend import computing_in, on_cpu
 
 __all__ = ['in_parts', 'in_tiles', 'items_per_tile', 'number_of_parts', 'sum_over_tiles']
 
@@ -46,7 +46,7 @@ def _largest(jaxpr):
     return largest
 
 
-def items_per_tile(function, *arguments):
+def items_per_tile(function, *arguments, largest_map=_LARGEST_MAP, most=_MOST_ITEMS):
     """
     Return how many items a tile should hold.
 
@@ -56,11 +56,15 @@ def items_per_tile(function, *arguments):
         What is done with a batch.
     *arguments : pytree of `~jax.ShapeDtypeStruct`
         Its arguments for one item.
+    largest_map : int, optional
+        Bytes that the largest array on the way may have, 512 kB by default.
+    most : int, optional
+        Most items.
 
     Returns
     -------
     size : int
-        A power of two up to 32; the largest array on the way has at most 512 kB.
+        A power of two.
 
     Examples
     --------
@@ -69,8 +73,10 @@ def items_per_tile(function, *arguments):
     >>> items_per_tile(jnp.cos, jax.ShapeDtypeStruct((1, 512, 64), jnp.float32))
     4
     """
-    largest = _largest(jax.make_jaxpr(function)(*arguments).jaxpr)
-    return min(_MOST_ITEMS, 2 ** int(math.log2(max(1, _LARGEST_MAP // max(1, largest)))))
+    # whatever is asked for where this is called: the size must not depend on it
+    with computing_in('float32'):
+        largest = _largest(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return min(most, 2 ** int(math.log2(max(1, largest_map // max(1, largest)))))
 
 
 def _rows(batch):

@@ -13,13 +13,16 @@ import jax.numpy as jnp
 import optax
 
 from clustercnn.network import augment
-from clustercnn.network.backend import computing_in
+from clustercnn.network.backend import tracing_in
 from clustercnn.network.layers import FEW_ITEMS
 from clustercnn.network.tiles import in_parts, in_tiles, number_of_parts, sum_over_tiles
 from clustercnn.training.devices import in_threads
 from clustercnn.training.losses import label_loss
 
 __all__ = ['Steps', 'make_optimizer']
+
+# on a CPU, where each core takes a batch
+_PREDICTION_BATCH = 32
 
 
 def make_optimizer(config, n_steps):
@@ -121,16 +124,16 @@ class Steps:
         self.predict = jax.jit(self._computing(self._predict))
 
     def _computing(self, function):
-        """
-        Return a function that is traced for the precision of these steps, in whatever thread.
-        """
+        return tracing_in(function, self.precision)
 
-        @functools.wraps(function)
-        def traced(*args, **kwargs):
-            with computing_in(self.precision):
-                return function(*args, **kwargs)
-
-        return traced
+    @functools.cached_property
+    def prediction_batch(self):
+        """
+        How many cutouts to predict at a time: always as many, so that none depends on the others.
+        """
+        if jax.default_backend() == 'cpu':
+            return _PREDICTION_BATCH
+        return self.network.most_at_once(averaged=self.dihedral)
 
     def initial_state(self, seed, *, initial=None):
         """

@@ -98,14 +98,16 @@ class GPUBenchmark(Benchmark):
             f'share of {results["roof_tflop_s"]:.0f} TFLOP/s',
         )
         return [
-            f'{results["device"]}, JAX {results["jax"]}; processor: {results["processor"]}.',
+            f'{results["device"]}, JAX {results["jax"]}; processor: '
+            f'{results["processor"] or "not stated"}.',
             '',
             *table(heads, rows, widths='30 14 10 8 24 14'),
         ]
 
 
 def _thousands(rate):
-    return f'{rate / 1000:.3g}'
+    rate /= 1000
+    return f'{rate:.0f}' if rate >= 100 else f'{rate:.3g}'
 
 
 def setup(app):

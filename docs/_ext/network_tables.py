@@ -145,13 +145,13 @@ class PrecisionTable(Measured):
             (
                 'change, with 95 % interval over fields',
                 '',
-                f'{gain:+.4f} [{low:+.4f}, {high:+.4f}]',
+                f'{gain:+.1e} [{low:+.1e}, {high:+.1e}]',
             ),
             ('ECE', f'{found["ece"]["float32"]:.4f}', f'{found["ece"]["bfloat16"]:.4f}'),
             (
                 'change of ``p_cluster``: median, 99th percentile, largest',
                 '',
-                f'{change["median"]:.4f}, {change["99 %"]:.3f}, {change["largest"]:.3f}',
+                f'{change["median"]:.1e}, {change["99 %"]:.1e}, {change["largest"]:.1e}',
             ),
             (
                 'other side of one half',

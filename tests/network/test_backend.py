@@ -3,14 +3,17 @@
 What is computed in narrow numbers agrees with what is not, and what must be wide stays so.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from clustercnn.network import BandSpec, InputSpec, build_network
+from clustercnn.network import BandSpec, InputSpec, build_network, layers
 from clustercnn.network.backend import computing_in, narrowed, native_formulations, widened
-from clustercnn.network.layers import BatchNorm, conv, depthwise, pool
+from clustercnn.network.layers import BatchNorm, Conv, conv, depthwise, pool
 from clustercnn.training import Steps, TrainingConfig
 
 SPECS = (
@@ -109,7 +112,7 @@ def test_training_in_narrow_numbers(name):
 
 
 def test_precision_holds_within_threads():
-    # what is set for the thread that calls does not reach the one that traces
+    # what is set for the thread that calls does not reach the one that traces, nor does it matter
     network = make_network('fusion')
     steps = Steps(network, precision='bfloat16')
     batch = {k: v for k, v in make_batch(network).items() if k == '_mask'}
@@ -125,10 +128,15 @@ def test_precision_holds_within_threads():
         'features': jnp.ones((8, 2)),
         'known': jnp.ones((8, 2)),
     }
-    traced = jax.make_jaxpr(steps.predict)(network.init(1), batch)
-    assert set(convolutions(traced.jaxpr)) == {('bfloat16', 'bfloat16')}
-    wide = jax.make_jaxpr(Steps(network, precision='float32').predict)(network.init(1), batch)
-    assert set(convolutions(wide.jaxpr)) == {('float32', 'float32')}
+
+    def types(steps):
+        traced = jax.make_jaxpr(steps.predict)(network.init(1), batch)
+        return set(convolutions(traced.jaxpr))
+
+    with computing_in('float32'), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(types, steps).result() == {('bfloat16', 'bfloat16')}
+    with computing_in('bfloat16'):
+        assert types(Steps(network, precision='float32')) == {('float32', 'float32')}
 
 
 def test_automatic_precision_follows_the_device(monkeypatch):
@@ -197,6 +205,44 @@ def test_gradients_of_narrow_layers():
                 < float(jnp.linalg.norm((one - other).ravel()))
                 < 0.02 * float(jnp.linalg.norm(one.ravel()))
             )
+
+
+def test_gradient_of_a_bias_is_summed_in_wide_numbers(monkeypatch):
+    # not tile by tile: 256 thousand values of one sign, which eight bits cannot count
+    monkeypatch.setattr(layers, 'on_cpu', lambda: False)
+    x = jnp.asarray(np.random.default_rng(4).normal(size=(256, 32, 32, 4)), jnp.float32)
+    layer = Conv(4, 8, size=1, rng=np.random.default_rng(5))
+    definition, params = nnx.split(layer)
+
+    def objective(params, x):
+        return jax.nn.relu(widened(nnx.merge(definition, params)(x))).sum()
+
+    wide = jax.grad(objective)(params, x)['bias'][...]
+    with computing_in('bfloat16'):
+        narrow = jax.grad(objective)(params, x)['bias'][...]
+    np.testing.assert_allclose(narrow, wide, rtol=0.01)
+
+
+@pytest.mark.parametrize('name', ['cn', 'fusion'])
+def test_tiles_do_not_hang_on_what_was_asked_first(name):
+    # else the bits of a float32 prediction would
+    with computing_in('bfloat16'):
+        first = make_network(name).tile
+    assert first == make_network(name).tile
+
+
+def test_batches_of_a_gpu_fit_into_it():
+    network = make_network('fusion')
+    assert network.most_at_once(averaged=False) == 1024
+    large = InputSpec(
+        bands=(BandSpec(name='g', kind='optical', shape=(356, 356), pixel_scale=1.0),)
+    )
+    large = build_network('cn', large, n_classes=2)
+    one, eight = (large.most_at_once(averaged=value) for value in (False, True))
+    # 356 x 356 pixels of the first filters are some 16 or 32 MB
+    width = large.template['conv0']['kernel'].shape[-1]
+    assert one * 356 * 356 * width * 4 <= 2**30
+    assert 8 * eight == one >= 16
 
 
 def test_normalisation_sums_in_wide_numbers():

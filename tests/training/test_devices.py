@@ -17,7 +17,7 @@ import optax
 import pytest
 
 from clustercnn import _classifier_measure
-from clustercnn.network import take, tiles
+from clustercnn.network import BandSpec, InputSpec, build_network, take, tiles
 from clustercnn.training import Steps, TrainingConfig, devices
 
 PROGRAM = """
@@ -172,10 +172,14 @@ def test_a_gpu_gets_batches_while_others_are_gathered(monkeypatch):
 
 @pytest.mark.parametrize(('backend', 'wanted'), [('cpu', 32), ('gpu', 1024)])
 def test_batches_of_predictions(monkeypatch, backend, wanted):
-    sizes = []
+    band = BandSpec(name='g', kind='optical', shape=(16, 16), pixel_scale=1.0)
+    network = build_network('fusion', InputSpec(bands=(band,)), n_classes=2)
     monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+    steps = Steps(network)
+    assert steps.prediction_batch == wanted
+    sizes = []
     monkeypatch.setattr(
         _classifier_measure, 'predict', lambda *args, batch_size, **kwargs: sizes.append(batch_size)
     )
-    _classifier_measure.apply_network(None, None, {})
+    _classifier_measure.apply_network(steps, None, {})
     assert sizes == [wanted]

@@ -80,7 +80,7 @@ def main():
     change = np.abs(wide - narrow)
     results = {
         'device': jax.devices()[0].device_kind,
-        'fields': options.fields,
+        'fields': len(np.unique(fields)),
         'first_seed': FIRST_SEED,
         'detections': len(truth),
         'clusters': int(truth.sum()),
