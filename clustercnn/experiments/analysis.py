@@ -72,7 +72,7 @@ def analyse(sample, runs, *, config):
                 'n_learnt_from': len(sample.label_sets[curve.labels]),
                 'tests': {key: test.describe(key, runs[name]) for key, test in tests.items()},
                 'seconds': {
-                    key: float(np.mean([run['seconds'][key] for run in runs[name]]))
+                    key: float(np.mean([run['seconds'][key] for run in _timed(runs[name])]))
                     for key in ('training', 'prediction', 'processor')
                 },
             }
@@ -100,7 +100,7 @@ def analyse(sample, runs, *, config):
         'finder': {key: test.finder() for key, test in tests.items() if test.ext_like is not None},
         'largest': largest,
         'by': tests[largest].by_properties(largest, {name: runs[name] for name in main}),
-        'effort': _effort(sample, runs, tests, config),
+        'effort': _effort(runs, tests, config),
     }
 
 
@@ -360,7 +360,7 @@ def _people(sample):
     return found
 
 
-def _effort(sample, runs, tests, config):
+def _effort(runs, tests, config):
     """
     Return the time of an expert and of the machine.
     """
@@ -368,20 +368,36 @@ def _effort(sample, runs, tests, config):
     machine = {}
     for name, some in runs.items():
         # the first run compiles
-        warm = some[1:] or some
+        timed = _timed(some)
+        warm = timed[1:] or timed
         machine[name] = float(np.median([run['seconds']['prediction'] for run in warm]))
         machine[name] /= n_predicted
+    processor = {
+        name: float(np.median([run['seconds']['processor'] for run in _timed(some)]))
+        for name, some in runs.items()
+    }
     return {
         'expert_seconds': config.expert_seconds,
         'expert_hours_per_1000': config.expert_seconds * 1000 / 3600,
         'machine_seconds': machine,
         # by the clock a run that had to wait for other programs would count as long
-        'processor_seconds': {
-            name: float(np.median([run['seconds']['processor'] for run in some]))
-            for name, some in runs.items()
-        },
-        'processor_hours': sum(
-            run['seconds']['processor'] for some in runs.values() for run in some
-        )
-        / 3600,
+        'processor_seconds': processor,
+        'processor_hours': sum(processor[name] * len(some) for name, some in runs.items()) / 3600,
+        'n_runs': sum(len(some) for some in runs.values()),
+        # their times are not those of a processor
+        'n_elsewhere': sum(_elsewhere(run) for some in runs.values() for run in some),
     }
+
+
+def _elsewhere(run):
+    """
+    Tell whether a run was computed on another device than a processor.
+    """
+    return run.get('device', 'cpu') != 'cpu'
+
+
+def _timed(some):
+    """
+    Return the runs whose times are those of a processor, or all if none are.
+    """
+    return [run for run in some if not _elsewhere(run)] or some

@@ -17,6 +17,7 @@ from clustercnn._utils.progress import progress
 from clustercnn.classifier import Classifier
 from clustercnn.experiments.config import run_seed
 from clustercnn.experiments.sky import executor
+from clustercnn.provenance import jax_backend
 
 __all__ = ['json_ready', 'load_runs', 'train_runs', 'write_json']
 
@@ -124,6 +125,7 @@ def _train_once(curve, run, sample, config):
         'best_epoch': classifier.metadata['best_epoch'][0],
         'temperature': round(float(classifier.metadata['temperature']), 6),
         'tests': found,
+        'device': jax_backend(),
         'seconds': seconds,
     }
 

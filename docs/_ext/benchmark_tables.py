@@ -99,7 +99,7 @@ class GPUBenchmark(Benchmark):
         )
         return [
             f'{results["device"]}, JAX {results["jax"]}; processor: '
-            f'{results["processor"] or "not stated"}.',
+            f'{results["processor"] or "not stated"}. {results.get("note", "")}'.rstrip(),
             '',
             *table(heads, rows, widths='30 14 10 8 24 14'),
         ]

@@ -60,10 +60,23 @@ class ExperimentSample(_Experiment):
             f'epochs and keeps the one that is best on 15 % of the fields. MobileNetV2 has '
             f'{dict(dict(config["options"]).get("mobilenet", [])).get("width", 1)} times its usual '
             'width and starts from random weights.',
-            f'* Trainings and predictions took {results["effort"]["processor_hours"]:.1f} hours '
-            'of a core.',
+            _effort_of(results['effort']),
             '',
         ]
+
+
+def _effort_of(effort):
+    """
+    Return what the trainings cost, and what that is measured on.
+    """
+    text = f'* Trainings and predictions take {effort["processor_hours"]:.1f} hours of a core'
+    if effort.get('n_elsewhere'):
+        return (
+            f'{text}: the medians of each curve, times its runs. {effort["n_elsewhere"]} of the '
+            f'{effort["n_runs"]} were computed on a GPU, in float32, and are not in the medians '
+            'where others are.'
+        )
+    return f'{text}.'
 
 
 class ExperimentTable(_Experiment):

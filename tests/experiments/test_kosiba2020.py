@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import os
+import types
 import zipfile
 
 import astropy.units as u
@@ -19,7 +20,7 @@ from PIL import Image
 from clustercnn.cli import main
 from clustercnn.core import BandStack, CutoutStack, LabelSet
 from clustercnn.exceptions import ClusterCNNError, TrainingError
-from clustercnn.experiments import Kosiba2020Config, run_kosiba2020, runs, sky
+from clustercnn.experiments import Kosiba2020Config, analysis, run_kosiba2020, runs, sky
 from clustercnn.experiments.analysis import ROC_GRID, _people, _Test, analyse
 from clustercnn.experiments.sample import ExperimentSample, _quality, simulated_sample
 from clustercnn.experiments.tables import TABLES, _open_interval, headline
@@ -200,6 +201,31 @@ def test_figures_of_merit_are_those_of_the_runs(pretended):
     bins = results['by']['counts']
     assert sum(entry['n'] for entry in bins) == 40
     assert sum(entry['n'] for entry in results['by']['redshift']) == truth.sum()
+
+
+def test_times_are_those_of_a_processor():
+    def run(prediction, processor, **device):
+        return {'seconds': {'prediction': prediction, 'processor': processor}, **device}
+
+    config, tests = Kosiba2020Config(), {'large': types.SimpleNamespace(n=10)}
+    some = [
+        run(1.0, 2.0),
+        run(9.0, 90.0, device='gpu'),
+        run(3.0, 4.0, device='cpu'),
+        run(5.0, 6.0),
+    ]
+    effort = analysis._effort({'CN': some, 'MN': [run(7.0, 36.0, device='gpu')]}, tests, config)
+    # the first run, which compiles, does not count for predictions
+    assert effort['machine_seconds'] == {'CN': 0.4, 'MN': 0.7}
+    assert effort['processor_seconds'] == {'CN': 4.0, 'MN': 36.0}
+    assert effort['processor_hours'] == pytest.approx((4 * 4.0 + 36.0) / 3600)
+    assert (effort['n_runs'], effort['n_elsewhere']) == (5, 2)
+
+
+@pytest.mark.parametrize('batch_size', [0, -1, 2.5])
+def test_batches_are_whole(batch_size):
+    with pytest.raises(ValueError, match="'batch_size' must be a whole number from 1"):
+        Kosiba2020Config(batch_size=batch_size)
 
 
 def test_fields_are_drawn_whole(pretended, made_up_sky):
