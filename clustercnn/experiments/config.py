@@ -121,8 +121,9 @@ class Kosiba2020Config:
         Options of each network, a tuple of names and values.
     n_epochs : int
         Passes over the training set.
-    batch_size : int
-        Cutouts a training step.
+    batch_size : int or None
+        Cutouts a training step; None: by the size of the training set, see
+        `~clustercnn.training.TrainingConfig`.
     n_runs : int
         Trainings of each main curve.
     n_side_runs : int
@@ -168,8 +169,8 @@ class Kosiba2020Config:
     expert_seconds: float = 30.0
     networks: tuple = ('cn', 'mobilenet', 'fusion')
     options: tuple = (('mobilenet', (('width', 0.35),)),)
-    n_epochs: int = 20
-    batch_size: int = 64
+    n_epochs: int = 30
+    batch_size: int | None = None
     n_runs: int = 10
     n_side_runs: int = 2
     fields_a_chunk: int = 8
@@ -179,7 +180,8 @@ class Kosiba2020Config:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             lowest = 0 if field.name in ('seed', 'n_side_runs') else 1
-            if field.type is int and (int(value) != value or value < lowest):
+            whole = field.type is int or (field.name == 'batch_size' and value is not None)
+            if whole and (int(value) != value or value < lowest):
                 msg = f"'{field.name}' must be a whole number from {lowest}, got {value!r}"
                 raise ValueError(msg)
         strange = sorted(set(self.networks) - set(_SHORT))
