@@ -122,7 +122,7 @@ class Network:
     @functools.cached_property
     def tile(self):
         """
-        How many items a CPU should look at at a time, see `clustercnn.network.tiles`.
+        How many items a CPU should look at at a time, see ``clustercnn.network.tiles``.
         """
         return items_per_tile(self.apply, self.template, self._planes_of_one)
 

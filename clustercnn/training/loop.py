@@ -130,6 +130,10 @@ def make_steps(network, config, n_items):
 
 
 @functools.lru_cache(maxsize=8)
+def _prediction_steps(network, dihedral, precision):
+    return Steps(network, dihedral=dihedral, precision=precision)
+
+
 def prediction_steps(network, dihedral, precision='auto'):
     """
     Return the jitted functions for prediction.
@@ -157,7 +161,8 @@ def prediction_steps(network, dihedral, precision='auto'):
     >>> prediction_steps(network, False) is prediction_steps(network, False)
     True
     """
-    return Steps(network, dihedral=dihedral, precision=precision)
+    # a default that is spelt out would be another key
+    return _prediction_steps(network, dihedral, precision)
 
 
 def predict(function, params, dataset, *, batch_size=64, progress=False, label='predict'):
