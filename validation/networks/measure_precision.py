@@ -23,6 +23,7 @@ import numpy as np
 from clustercnn import Classifier, evaluation
 from clustercnn._utils.files import atomic_path
 from clustercnn._utils.progress import progress
+from clustercnn.evaluation.metrics import resampled_weights
 from clustercnn.models.sample import make_field_sample
 from clustercnn.training import binary_auc
 
@@ -35,16 +36,12 @@ def difference_with_interval(truth, one, other, fields):
     """
     Return by how much the area under the ROC curve differs, with an interval over fields.
     """
-    names = np.unique(fields)
-    rng = np.random.default_rng(1)
     values = []
-    for _ in range(N_RESAMPLES):
-        rows = np.concatenate(
-            [np.flatnonzero(fields == name) for name in rng.choice(names, len(names))]
-        )
-        pair = [binary_auc(score[rows], truth[rows]) for score in (one, other)]
-        if None not in pair:
-            values.append(pair[1] - pair[0])
+    drawn = resampled_weights(len(truth), n_resamples=N_RESAMPLES, seed=1, groups=fields)
+    for times in drawn:
+        rows = np.repeat(np.arange(len(truth)), times.astype(int))
+        before, after = (binary_auc(score[rows], truth[rows]) for score in (one, other))
+        values.append(after - before)
     whole = binary_auc(other, truth) - binary_auc(one, truth)
     return [whole, *np.percentile(values, [2.5, 97.5]).tolist()]
 
