@@ -31,18 +31,19 @@ def fresh():
     return tiny_stack(21, seed=2)
 
 
-@pytest.fixture(scope='module', params=[*SMALL, 'fusion, an ensemble'])
+@pytest.fixture(scope='module', params=[*SMALL, 'fusion, an ensemble', 'fusion, normalised'])
 def fitted(request):
-    name, _, ensemble = request.param.partition(', ')
+    name, _, variant = request.param.partition(', ')
+    options = {'batch_norm': True} if variant == 'normalised' else {}
     classifier = Classifier(
         network=name,
         seed=3,
         n_epochs=2,
         batch_size=32,
         validation_fraction=0.25,
-        ensemble=2 if ensemble else 1,
+        ensemble=2 if variant == 'an ensemble' else 1,
         dihedral=name != 'cn',
-        network_options=SMALL[name],
+        network_options=SMALL[name] | options,
     )
     return classifier.fit(tiny_stack(64), tiny_labels(64))
 

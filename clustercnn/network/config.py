@@ -351,6 +351,10 @@ class FusionConfig:
         Multiples of 16 are much faster on a CPU.
     stem_size : int
         Blocks are such, by powers of two, that their map is about this wide.
+    batch_norm : bool
+        Whether maps are normalised by the statistics of the batch
+        (`~clustercnn.network.layers.BatchNorm`). It pays where some thousand labels or fewer are
+        learnt from.
     feature_width : int
         Hidden units for the finder's numbers.
     dense_width : int
@@ -370,6 +374,7 @@ class FusionConfig:
     embedding: int = 16
     widths: tuple = (32, 48, 64)
     stem_size: int = 32
+    batch_norm: bool = False
     feature_width: int = 32
     dense_width: int = 128
     dropout: float = 0.3
@@ -380,6 +385,9 @@ class FusionConfig:
         put(self, 'widths', _check_widths('widths', self.widths))
         for name in ('embedding', 'stem_size', 'feature_width', 'dense_width'):
             put(self, name, _check_integer(name, getattr(self, name)))
+        if not isinstance(self.batch_norm, bool):
+            msg = f"'batch_norm' must be True or False, got {self.batch_norm!r}"
+            raise TypeError(msg)
         put(self, 'dropout', _check_number('dropout', self.dropout, low=0, high=0.99))
         _nested(self)
 

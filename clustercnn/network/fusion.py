@@ -13,9 +13,12 @@ from flax import nnx
 
 from clustercnn.network.backend import narrowed, widened
 from clustercnn.network.config import FusionConfig, register_network
-from clustercnn.network.layers import Conv, Dense, dropout, fold, pool
+from clustercnn.network.layers import BatchNorm, Conv, Dense, dropout, fold, pool
 
 __all__ = ['Fusion', 'Stem']
+
+# what is left of the running statistics after a step
+_MOMENTUM = 0.9
 
 
 def _centre_weight(shape):
@@ -90,21 +93,30 @@ class Stem(nnx.Module):
         self.factor = 2 ** max(0, round(math.log2(size / config.stem_size)))
         # one more channel: the coverage, averaged over the block
         n_in = self.factor**2 * config.preprocessing.n_planes(spec.kind) + 1
-        self.embedding = Conv(n_in, config.embedding, size=1, rng=rng)
+        bias = not config.batch_norm
+        self.embedding = Conv(n_in, config.embedding, size=1, bias=bias, rng=rng)
         n_in = config.embedding
         for number, n_out in enumerate(config.widths):
-            setattr(self, f'conv{number}', Conv(n_in, n_out, rng=rng))
+            setattr(self, f'conv{number}', Conv(n_in, n_out, bias=bias, rng=rng))
             n_in = n_out
+        if config.batch_norm:
+            self.norm = BatchNorm(config.embedding, momentum=_MOMENTUM)
+            for number, n_out in enumerate(config.widths):
+                setattr(self, f'norm{number}', BatchNorm(n_out, momentum=_MOMENTUM))
+        self.is_normalised = config.batch_norm
         self.n_stages = len(config.widths)
         self.shape = spec.shape
         n_rings = _ring_weight(spec.shape).shape[-1]
         n_planes = config.preprocessing.n_planes(spec.kind) + 1
         self.profile = Dense(n_rings * n_planes, config.widths[-1], rng=rng)
 
-    def __call__(self, picture, coverage):
-        return self.summary(self.map(picture, coverage), picture, coverage)
+    def __call__(self, picture, coverage, *, mask=None):
+        return self.summary(self.map(picture, coverage, mask=mask), picture, coverage)
 
-    def map(self, picture, coverage):
+    def _normalised(self, x, name, mask):
+        return getattr(self, name)(x, mask=mask) if self.is_normalised else x
+
+    def map(self, picture, coverage, *, mask=None):
         """
         Compute the last map.
 
@@ -112,6 +124,8 @@ class Stem(nnx.Module):
         ----------
         picture, coverage : `~jax.Array`
             Planes of the band, shape ``(n, ny, nx, n_planes)``.
+        mask : `~jax.Array`, optional
+            In training, which rows the statistics of the batch are made of.
 
         Returns
         -------
@@ -120,10 +134,11 @@ class Stem(nnx.Module):
         """
         covered = narrowed(fold(coverage, self.factor).mean(-1, keepdims=True))
         x = jnp.concatenate([fold(narrowed(picture), self.factor), covered], axis=-1)
-        x = jax.nn.relu(self.embedding(x))
+        x = jax.nn.relu(self._normalised(self.embedding(x), 'norm', mask))
         for number in range(self.n_stages):
             x = getattr(self, f'conv{number}')(x)
-            x = jax.nn.relu(pool(x) if min(x.shape[1:3]) >= 4 else x)
+            x = pool(x) if min(x.shape[1:3]) >= 4 else x
+            x = jax.nn.relu(self._normalised(x, f'norm{number}', mask))
         return x
 
     def summary(self, x, picture, coverage):
@@ -201,7 +216,8 @@ class Fusion(nnx.Module):
         key : `~jax.Array`, optional
             Random key of the dropout; none is done without it.
         mask : `~jax.Array`, optional
-            Which rows count; nothing here depends on others than its own.
+            In training, which rows the statistics of the batch are made of, if the maps are
+            normalised by them.
 
         Returns
         -------
@@ -230,7 +246,7 @@ class Fusion(nnx.Module):
         """
         return {
             spec.name: getattr(self, f'stem{number}').map(
-                planes['pictures'][spec.name], planes['coverage'][spec.name]
+                planes['pictures'][spec.name], planes['coverage'][spec.name], mask=mask
             )
             for number, spec in enumerate(self.inputs.bands)
         }

@@ -43,12 +43,20 @@ def pictures(shape, n_bands=1):
     )
 
 
-@pytest.fixture(scope='module', params=['cn', 'fusion', 'mobilenet'])
+# fewer blocks are compiled in a fraction of the time
+STAGES = ((1, 16, 1, 1), (6, 24, 2, 2))
+NETWORKS = {
+    'cn': ('cn', {}),
+    'fusion': ('fusion', {}),
+    'fusion, normalised': ('fusion', {'batch_norm': True}),
+    'mobilenet': ('mobilenet', {'stages': STAGES}),
+}
+
+
+@pytest.fixture(scope='module', params=NETWORKS)
 def made(request, inputs):
-    # fewer blocks are compiled in a fraction of the time
-    stages = ((1, 16, 1, 1), (6, 24, 2, 2))
-    options = {'stages': stages} if request.param == 'mobilenet' else {}
-    network = build_network(request.param, inputs, n_classes=4, options=options)
+    name, options = NETWORKS[request.param]
+    network = build_network(name, inputs, n_classes=4, options=options)
     return network, network.init(1)
 
 
@@ -145,6 +153,22 @@ def test_what_a_missing_band_would_show_does_not_matter(made, batch, logits):
     second = logits(params, gone | {'bands': gone['bands'] | {'optical': other}})
     np.testing.assert_array_equal(first, second)
     assert abs(first - logits(params, batch)).max() > 1e-4
+
+
+def test_normalised_fusion_has_no_biases_that_the_normalisation_would_take_away(inputs):
+    network = build_network('fusion', inputs, n_classes=2, options={'batch_norm': True})
+    for name in ('stem0', 'stem1'):
+        stem = network.template[name]
+        assert set(stem['norm']) == {'scale', 'bias', 'mean', 'variance'}
+        convolutions = {layer for layer in stem if layer.startswith(('embedding', 'conv'))}
+        assert len(convolutions) == 4
+        assert all(set(stem[layer]) == {'kernel'} for layer in convolutions)
+        assert set(stem['profile']) == {'kernel', 'bias'}
+
+
+def test_fusion_is_normalised_or_not():
+    with pytest.raises(TypeError, match="'batch_norm' must be True or False, got 1"):
+        FusionConfig(batch_norm=1)
 
 
 def test_fusion_uses_the_finders_numbers(inputs, batch):

@@ -10,12 +10,20 @@ import pytest
 from clustercnn.network import build_network, flatten, take
 from clustercnn.training import Steps, TrainingConfig, loop, make_steps, train
 
+# fewer blocks are compiled in a fraction of the time
+OPTIONS = {
+    'mobilenet': {'stages': ((1, 16, 1, 1), (6, 24, 2, 2)), 'width': 0.5},
+    'fusion': {'widths': (16,), 'batch_norm': True},
+}
 
-@pytest.fixture(scope='module')
-def normalised(network):
-    # fewer blocks are compiled in a fraction of the time
-    options = {'stages': ((1, 16, 1, 1), (6, 24, 2, 2)), 'width': 0.5}
-    return build_network('mobilenet', network.inputs, n_classes=2, options=options)
+
+def make(name, network):
+    return build_network(name, network.inputs, n_classes=2, options=OPTIONS[name])
+
+
+@pytest.fixture(scope='module', params=OPTIONS)
+def normalised(request, network):
+    return make(request.param, network)
 
 
 @pytest.fixture(scope='module')
@@ -60,7 +68,7 @@ def test_networks_without_have_none(network):
 def test_statistics_are_measured_and_not_trained(normalised, whole, functions):
     names = normalised.statistics_names
     start, end = flatten(normalised.init(0)), flatten(whole.params)
-    assert len(names) == 2 * 10 and set(names) < set(end)
+    assert len(names) == (20 if normalised.name == 'mobilenet' else 4) and set(names) < set(end)
     assert all(abs(end[name] - start[name]).max() > 0 for name in names)
     assert all((end[name] > 0).all() for name in names if name.endswith('variance'))
     trained, statistics = normalised.divide(whole.params)
@@ -73,7 +81,8 @@ def test_statistics_are_measured_and_not_trained(normalised, whole, functions):
     assert moments == normalised.n_parameters
 
 
-def test_a_step_moves_the_statistics_as_the_momentum_says(normalised, data, calm):
+def test_a_step_moves_the_statistics_as_the_momentum_says(network, data, calm):
+    normalised = make('mobilenet', network)
     steps = Steps(normalised, config=TrainingConfig(augmentation=calm), n_steps=3)
     batch = take(data(16, seed=1), np.arange(16), 16)
     state, _ = steps.train(steps.initial_state(1), batch)

@@ -249,6 +249,7 @@ ROWS = {
     'no thinned counts in training': Row(augmentation={'thinning': 0.0}),
     'X-rays only': Row(stack=_only_xrays),
     'pictures only': Row(stack=_only_pictures),
+    'plus normalised maps': Row(options={'batch_norm': True}),
     'plus mixup': Row(training=mixed),
     'plus label smoothing': Row(training=smoothed_labels),
     'plus class weights': Row(training=balanced_classes),
