@@ -54,12 +54,16 @@ class ExperimentSample(_Experiment):
         bands = ', '.join(
             f'{name} {n} x {n} pixels of {scale:.2f}"' for name, n, scale in config['geometry']
         )
+        options = {name: dict(values) for name, values in config['options']}
+        normalised = ''
+        if options.get('fusion', {}).get('batch_norm'):
+            normalised = ' The maps of ``fusion`` are normalised by the batch (``batch_norm``).'
         return [
             *lines,
             f'* Cutouts: {bands}. Every network sees the same, learns for {config["n_epochs"]} '
             f'epochs and keeps the one that is best on 15 % of the fields. MobileNetV2 has '
-            f'{dict(dict(config["options"]).get("mobilenet", [])).get("width", 1)} times its usual '
-            'width and starts from random weights.',
+            f'{options.get("mobilenet", {}).get("width", 1)} times its usual '
+            f'width and starts from random weights.{normalised}',
             _effort_of(results['effort']),
             '',
         ]
