@@ -217,7 +217,8 @@ class Fusion(nnx.Module):
             Random key of the dropout; none is done without it.
         mask : `~jax.Array`, optional
             In training, which rows the statistics of the batch are made of, if the maps are
-            normalised by them.
+            normalised by them. Rows without a band count as empty maps of it, unless all of
+            the batch are without.
 
         Returns
         -------
@@ -244,12 +245,16 @@ class Fusion(nnx.Module):
         maps : dict of str to `~jax.Array`
             By band, shape ``(n, ny, nx, n_channels)``.
         """
-        return {
-            spec.name: getattr(self, f'stem{number}').map(
-                planes['pictures'][spec.name], planes['coverage'][spec.name], mask=mask
+        maps = {}
+        for number, spec in enumerate(self.inputs.bands):
+            measured = mask
+            if mask is not None:
+                # a batch in which nobody has the band says nothing of it
+                measured = mask * ((mask * planes['present'][spec.name]).max() > 0)
+            maps[spec.name] = getattr(self, f'stem{number}').map(
+                planes['pictures'][spec.name], planes['coverage'][spec.name], mask=measured
             )
-            for number, spec in enumerate(self.inputs.bands)
-        }
+        return maps
 
     def head(self, maps, planes, *, key=None):
         """

@@ -400,7 +400,8 @@ class BatchNorm(nnx.Module):
             Shape ``(n, ny, nx, n_channels)``.
         mask : 1D `~jax.Array`, optional
             In training, 1 for the rows whose statistics count, 0 for padding; the
-            running means are used, and left as they are, without.
+            running means are used, and left as they are, without. They are left as they are,
+            too, where no row counts.
 
         Returns
         -------
@@ -415,8 +416,10 @@ class BatchNorm(nnx.Module):
         y, mean, variance = normalised(x, self.scale[...], self.bias[...], mask / n_values, EPSILON)
         # of the whole population, hence one degree of freedom less
         unbiased = variance * n_values / jnp.maximum(n_values - 1, 1)
+        any_counts = mask.sum() > 0
         for kept, new in ((self.mean, mean), (self.variance, unbiased)):
-            kept[...] = self.momentum * kept[...] + (1 - self.momentum) * new
+            moved = self.momentum * kept[...] + (1 - self.momentum) * new
+            kept[...] = jnp.where(any_counts, moved, kept[...])
         return y
 
 

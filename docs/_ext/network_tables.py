@@ -122,6 +122,7 @@ _WAYS = {
     'random forest': 'random forest on 16 x 16 pixels',
     'fusion': "``'fusion'``, default settings",
     'fusion, batches of 64': "``'fusion'``, ``batch_size=64``",
+    'fusion, normalised maps': "``'fusion'``, ``batch_norm=True``",
     'cn': "``'cn'``, default settings",
     'torch': 'plain network in PyTorch',
 }

@@ -166,6 +166,26 @@ def test_normalised_fusion_has_no_biases_that_the_normalisation_would_take_away(
         assert set(stem['profile']) == {'kernel', 'bias'}
 
 
+def test_a_batch_without_a_band_says_nothing_of_it(inputs, batch):
+    network = build_network('fusion', inputs, n_classes=2, options={'batch_norm': True})
+    trained, statistics = network.divide(network.init(0))
+    step = jax.jit(
+        lambda planes: network.apply_training(
+            trained, statistics, planes, key=jax.random.key(0), mask=batch['_mask']
+        )[1]
+    )
+    planes = jax.jit(network.preprocess)(batch)
+    seen = step(planes)
+    without = planes['present'] | {'optical': np.zeros(16, np.float32)}
+    gone = step(planes | {'present': without})
+    for name, start in flatten(statistics).items():
+        assert abs(flatten(seen)[name] - start).max() > 0
+        if name.startswith('stem1'):
+            np.testing.assert_array_equal(flatten(gone)[name], start)
+        else:
+            np.testing.assert_array_equal(flatten(gone)[name], flatten(seen)[name])
+
+
 def test_fusion_is_normalised_or_not():
     with pytest.raises(TypeError, match="'batch_norm' must be True or False, got 1"):
         FusionConfig(batch_norm=1)

@@ -11,6 +11,7 @@ stratified by class; pictures that share sky lie in one fold. Networks have the 
 `~clustercnn.Classifier`; the epoch is chosen on a part of the training folds that is kept from
 training, and nothing at all on the fold that is tested. Writes ``results/images.json`` from the
 folds there are; with ``--keep`` each finished fold is kept in that folder and not made again.
+Methods that are left out keep the figures that they have.
 
 The other network is left out where PyTorch is not installed.
 """
@@ -183,6 +184,7 @@ WAYS = {
     'random forest': random_forest,
     'fusion': package('fusion'),
     'fusion, batches of 64': package('fusion', batch_size=64),
+    'fusion, normalised maps': package('fusion', network_options={'batch_norm': True}),
     'cn': package('cn'),
     'torch': plain_torch,
 }
@@ -354,7 +356,7 @@ def main():
         ways.remove('torch')
     results = {'seed': SEED, 'n_folds': N_FOLDS, 'sets': {}}
     if options.output.exists():
-        # sets that are not measured now stay
+        # sets and methods that are not measured now stay
         results['sets'] |= json.loads(options.output.read_text(encoding='utf-8'))['sets']
     for name in options.sets:
         pictures = SETS[name](Path(options.data))
@@ -364,7 +366,9 @@ def main():
                 found[way][number] = one_fold(name, way, number, pictures, options.keep)
                 entry = measured(pictures, {number: found[way][number]})
                 print(name, number, way, round(entry['balanced_accuracy'][0], 3), flush=True)
-        results['sets'][name] = summary(pictures, found)
+        made = summary(pictures, found)
+        known = results['sets'].get(name, {}).get('methods', {})
+        results['sets'][name] = made | {'methods': known | made['methods']}
     with atomic_path(options.output, overwrite=True) as temporary:
         temporary.write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')
 
