@@ -15,8 +15,7 @@ Each network is scored three times: on the test cutouts as they are; with X-rays
 without pictures; and at three tenths of the exposure, by thinning the counts, without the finder's
 numbers, which hold for the full exposure.
 
-Writes ``results/ablation.json`` from the rows there are; others that it holds stay if they are of
-the same cutouts and network. With ``--sample`` fields are kept in that
+Writes ``results/ablation.json`` from the rows there are. With ``--sample`` fields are kept in that
 folder, and one that ``python -m clustercnn.models.make_default`` has filled is used as it is; with
 ``--keep`` each finished training is kept, and a killed run goes on from there.
 """
@@ -37,7 +36,7 @@ from clustercnn._utils.files import atomic_path
 from clustercnn.evaluation import roc_auc
 from clustercnn.models.make_default import N_POINT_MAX, TRAINING_SEEDS
 from clustercnn.models.sample import make_sample
-from clustercnn.network import FusionConfig, from_dict, to_dict
+from clustercnn.network import FusionConfig, to_dict
 from clustercnn.network.config import register_network
 from clustercnn.network.fusion import Fusion
 from clustercnn.network.transforms import stack_on_one_grid
@@ -393,13 +392,6 @@ def main():
             'exposure_left': SHORT,
             'rows': summary(trained, test),
         }
-        # rows that are not measured now stay, if all else is as it was
-        if options.output.exists():
-            known = json.loads(options.output.read_text(encoding='utf-8'))
-            # options that did not exist then have their defaults
-            known['network'] = to_dict(from_dict(FusionConfig, known['network']))
-            if all(known.get(key) == results[key] for key in results if key != 'rows'):
-                results['rows'] = known['rows'] | results['rows']
         with atomic_path(options.output, overwrite=True) as unfinished:
             unfinished.write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')
     print(f'{len(training.stack)} cutouts trained on, {len(test.stack)} scored', flush=True)
