@@ -32,7 +32,7 @@ def run_kosiba2020(output, *, data=None, config=None, n_workers=1, overwrite=Fal
     output : str or path-like
         Folder for cutouts, runs, ``results.json``, figures and ``report.html``. Called again
         after an interruption with the same settings, it goes on where it stopped, and the
-        results are the same.
+        results are the same on the same machine and as many cores.
     data : str or path-like, optional
         The published image set, see `~clustercnn.io.read_kosiba2020`. By default sky and people
         are *simulated*.

@@ -90,7 +90,7 @@ def test_maps_are_narrow_and_logits_wide(name):
     assert 0 < float(jnp.abs(logits - others).max()) < 0.1 * spread
 
 
-@pytest.mark.parametrize('name', ['fusion', 'mobilenet'])
+@pytest.mark.parametrize('name', ['cn', 'fusion', 'mobilenet'])
 def test_training_in_narrow_numbers(name):
     network = make_network(name)
     batch = make_batch(network, 16)

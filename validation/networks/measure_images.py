@@ -356,7 +356,7 @@ def main():
         ways.remove('torch')
     results = {'seed': SEED, 'n_folds': N_FOLDS, 'sets': {}}
     if options.output.exists():
-        # sets and methods that are not measured now stay
+        # sets that are not measured now stay
         results['sets'] |= json.loads(options.output.read_text(encoding='utf-8'))['sets']
     for name in options.sets:
         pictures = SETS[name](Path(options.data))
@@ -367,8 +367,11 @@ def main():
                 entry = measured(pictures, {number: found[way][number]})
                 print(name, number, way, round(entry['balanced_accuracy'][0], 3), flush=True)
         made = summary(pictures, found)
-        known = results['sets'].get(name, {}).get('methods', {})
-        results['sets'][name] = made | {'methods': known | made['methods']}
+        known = results['sets'].get(name, {})
+        if all(known.get(key) == made[key] for key in made if key != 'methods'):
+            # and so do methods, if the pictures are the same
+            made['methods'] = known['methods'] | made['methods']
+        results['sets'][name] = made
     with atomic_path(options.output, overwrite=True) as temporary:
         temporary.write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')
 
