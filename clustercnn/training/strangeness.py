@@ -13,6 +13,8 @@ __all__ = ['fit_statistics', 'image_statistics', 'n_statistics', 'statistics_dis
 
 # edges of rings round the candidate in units of the half side of the cutout
 _XRAY_EDGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+_HOLLOW_WIDTH = 1 / 8
+_N_OCTANTS = 8
 _PICTURE_EDGES = (1 / 40, 1 / 20, 1 / 12, 1 / 8, 1 / 5, 1 / 3, 1 / 2)
 _BLOCK = 8
 # cutouts that are worked on together, which bounds the memory
@@ -44,7 +46,8 @@ def image_statistics(dataset, inputs):
     X-rays: the logarithm of the counts, the share of negative ones, the logarithm of the scatter
     between neighbouring pixels over their mean (one for Poisson counts), the significance
     ``2 sqrt(N + 3/8) - 2 sqrt(B + 3/8)`` (Anscombe 1948) of the counts in rings round the
-    candidate, and by how many sigma an outer ring is brighter than the middle. Pictures: the
+    candidate, and by how many sigma, at most, the darker octants of a ring are brighter than all
+    within it: those of a shell are, those of a ring with a neighbour in it are not. Pictures: the
     medians of rings, third moment and percentiles in units of the robust scatter of the sky, the
     correlation of neighbouring pixels, and by how much an outer ring is brighter than the middle.
 
@@ -157,14 +160,56 @@ def _of_counts(band, shape):
     significance = 2 * (
         np.sqrt(np.maximum(inside, 0) + 0.375) - np.sqrt(np.maximum(expected, 0) + 0.375)
     )
-    brightness = inside / np.maximum(area, 1e-9)
-    error = np.sqrt(np.maximum(inside, 1)) / np.maximum(area, 1e-9)
     numbers = [np.log10(total + 1), negative, np.log10(scatter + 1e-6)]
     numbers += list(np.arcsinh(significance).T)
     if len(rings) > 2:
-        excess = (brightness[:, 2:] - brightness[:, :1]) / np.hypot(error[:, 2:], error[:, :1])
-        numbers.append(np.arcsinh(excess.max(axis=1)))
+        numbers.append(np.arcsinh(_hollowness(counts, exposure)))
     return numbers
+
+
+def _cells(shape):
+    """
+    Return the pixels ordered by ring and octant, where each cell begins, its ring, its octant.
+    """
+    half = min(shape) / 2
+    # a ring is at least a pixel wide
+    width = max(_HOLLOW_WIDTH * half, 1.0)
+    y, x = (np.arange(size) - (size - 1) / 2 for size in shape)
+    radius = np.hypot(y[:, None], x).ravel()
+    octant = np.floor((np.arctan2(y[:, None], x).ravel() / np.pi + 1) * _N_OCTANTS / 2)
+    octant = octant.astype(int) % _N_OCTANTS
+    ring = (radius / width).astype(int)
+    inside = np.flatnonzero(radius < int(half / width) * width)
+    cell = (ring * _N_OCTANTS + octant)[inside]
+    order = inside[np.argsort(cell, kind='stable')]
+    cells, starts = np.unique(np.sort(cell), return_index=True)
+    return order, starts, cells // _N_OCTANTS, cells % _N_OCTANTS
+
+
+def _hollowness(counts, exposure):
+    """
+    Return by how many sigma, at most, the darker octants of a ring are brighter than all within.
+
+    A neighbour makes some octants of a ring bright, a shell all of them.
+    """
+    order, starts, rings, octants = _cells(counts.shape[1:])
+    shape = (len(counts), rings[-1] + 1, _N_OCTANTS)
+    number, area = np.zeros(shape), np.zeros(shape)
+    for total, plane in ((number, counts), (area, exposure)):
+        flat = plane.reshape(len(plane), -1)[:, order]
+        total[:, rings, octants] = np.add.reduceat(flat, starts, axis=1)
+    # what is not seen is among the brighter half, which does not count
+    rate = np.where(area > 0, number / np.maximum(area, 1e-9), np.inf)
+    darker = np.argsort(rate, axis=2, kind='stable')[:, :, : _N_OCTANTS // 2]
+    ring, ring_area = (np.take_along_axis(v, darker, 2).sum(2)[:, 1:] for v in (number, area))
+    within, area_within = (v.sum(2).cumsum(1)[:, :-1] for v in (number, area))
+    ring_area = np.where(ring_area > 0, ring_area, np.nan)
+    area_within = np.where(area_within > 0, area_within, np.nan)
+    error = np.hypot(
+        np.sqrt(np.maximum(ring, 1)) / ring_area, np.sqrt(np.maximum(within, 1)) / area_within
+    )
+    excess = (ring / ring_area - within / area_within) / error
+    return np.fmax.reduce(excess, axis=1)
 
 
 def _quantile(values, share):

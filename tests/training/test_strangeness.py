@@ -97,6 +97,36 @@ def test_numbers_do_not_depend_on_exposure_unit_or_company():
     )
 
 
+def test_a_shell_is_hollow_and_a_neighbour_beside_a_source_is_not():
+    rng = np.random.default_rng(8)
+    y, x = (np.arange(32) - 15.5 for _ in range(2))
+    neighbour = np.exp(-0.5 * ((y[:, None] - 9) ** 2 + (x - 2) ** 2) / 1.5**2)
+    shapes = {'shell': ring((32, 32), 9, 1.5), 'neighbour': neighbour, 'nothing': 0 * neighbour}
+    hollow = {}
+    for name, shape in shapes.items():
+        model = 0.3 + 250 * shape / max(shape.sum(), 1)
+        hollow[name] = np.sinh(statistics(rng.poisson(model, (50, 32, 32)))['xray'][:, -1])
+    assert np.median(hollow['shell']) > 3
+    for name in ('neighbour', 'nothing'):
+        assert np.median(hollow[name]) < 1
+        assert (hollow['shell'][:, None] > hollow[name]).mean() > 0.99
+
+
+def test_hollowness_is_that_of_the_formula_and_leaves_out_what_is_not_seen():
+    counts = np.zeros((1, 32, 32), 'f4')
+    radius = np.hypot(*np.meshgrid(np.arange(32) - 15.5, np.arange(32) - 15.5))
+    far = (radius >= 8) & (radius < 10)
+    counts[0, far] = 1.0
+    exposure = np.ones(counts.shape, 'f4')
+    # two of the eight octants are not seen
+    exposure[0][far & (np.arange(32) < 16)[:, None] & (np.arange(32) < 16)] = 0
+    band = BandArrays(data=counts, pixel_scale=4.0, exposure=exposure)
+    values = image_statistics(make_dataset(INPUTS, {'xray': band}), INPUTS)['xray']
+    seen, within = far.sum() / 2, (radius < 8).sum()
+    expected = 1 / np.hypot(1 / np.sqrt(seen), 1 / within)
+    np.testing.assert_allclose(np.sinh(values[0, -1]), expected, rtol=1e-6)
+
+
 def test_missing_bands_are_not_strange(reference):
     values = statistics(sources(4, np.random.default_rng(1)))['g']
     assert np.isnan(values).all()
