@@ -15,6 +15,7 @@ __all__ = [
     'check_positive',
     'check_rows',
     'check_same_length',
+    'check_whole',
     'lock',
     'native',
 ]
@@ -195,6 +196,39 @@ def check_positive(name, value, *, optional=False):
         msg = f"'{name}' must be finite and above 0, got {value!r}"
         raise ValueError(msg)
     return number
+
+
+def check_whole(name, value, *, lowest=1):
+    """
+    Return a whole number that is not too small.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    value : int
+        The number; floats without a fraction are taken.
+    lowest : int, optional
+        The smallest that is allowed.
+
+    Returns
+    -------
+    value : int
+        The number.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        whole = not isinstance(value, bool) and int(value) == value and value >= lowest
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        msg = f"'{name}' must be a whole number of at least {lowest}, got {value!r}"
+        raise ValueError(msg)
+    return int(value)
 
 
 def check_angle(name, value, *, optional=False):

@@ -15,7 +15,13 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.summary import html_summary, text_summary
-from clustercnn._utils.validation import check_angle, check_image, check_one_of, lock
+from clustercnn._utils.validation import (
+    check_angle,
+    check_image,
+    check_one_of,
+    check_whole,
+    lock,
+)
 from clustercnn.core.connect import make_reader, make_writer
 from clustercnn.core.flags import decode_flags
 
@@ -45,6 +51,35 @@ def pixel_scale_of(wcs):
     """
     scales = proj_plane_pixel_scales(wcs)
     return u.Quantity(round(float(np.sqrt(np.prod(scales))) * 3600.0, 9), u.arcsec)
+
+
+def block_sums(plane, factor):
+    """
+    Return the sums over square blocks of pixels, those at the upper edges as far as they go.
+
+    Parameters
+    ----------
+    plane : 2D `~numpy.ndarray`
+        Any numbers, shape ``(ny, nx)``.
+    factor : int
+        Pixels along each side of a block.
+
+    Returns
+    -------
+    sums : 2D `~numpy.ndarray`
+        Float32, shape ``(ceil(ny / factor), ceil(nx / factor))``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.core.image import block_sums
+    >>> block_sums(np.ones((4, 5)), 2)
+    array([[4., 4., 2.],
+           [4., 4., 2.]], dtype=float32)
+    """
+    rows, columns = (np.arange(0, size, factor) for size in plane.shape)
+    sums = np.add.reduceat(plane, rows, axis=0, dtype=np.float64)
+    return np.add.reduceat(sums, columns, axis=1).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -279,6 +314,51 @@ class XrayImage:
         }
         starts = [slice(*part.indices(size)) for part, size in zip(item, self.shape, strict=True)]
         return self.replace(wcs=self.wcs[starts[0], starts[1]], **changes)
+
+    def binned(self, factor):
+        """
+        Return the image in larger pixels.
+
+        Parameters
+        ----------
+        factor : int
+            How many pixels along each side become one.
+
+        Returns
+        -------
+        image : XrayImage
+            Sums of counts and background, means of the exposure, in which what is masked or
+            beyond the edge counts as not exposed. Without exposure map, pixels of which half or
+            more is masked are masked. ``meta['binned']`` tells the factor.
+
+        Raises
+        ------
+        ValueError
+            If the factor is no whole number of at least 1.
+
+        Examples
+        --------
+        >>> from clustercnn.testing import tiny_image
+        >>> image = tiny_image()
+        >>> binned = image.binned(2)
+        >>> binned.shape, binned.pixel_scale, binned.n_counts == image.n_counts
+        ((32, 32), <Quantity 8. arcsec>, True)
+        """
+        factor = check_whole('factor', factor)
+        if factor == 1:
+            return self
+        seen = ~self.mask
+        covered = block_sums(seen, factor) / factor**2
+        changes = {'counts': block_sums(self.counts, factor)}
+        if self.background is not None:
+            changes['background'] = block_sums(self.background * seen, factor)
+        if self.exposure is None:
+            changes['mask'] = covered <= 0.5
+        else:
+            changes['exposure'] = block_sums(self.exposure * seen, factor) / factor**2
+            changes['mask'] = covered == 0
+        changes['meta'] = {**self.meta, 'binned': factor * self.meta.get('binned', 1)}
+        return self.replace(wcs=self.wcs[::factor, ::factor], **changes)
 
     def _facts(self):
         ny, nx = self.shape

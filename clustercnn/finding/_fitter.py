@@ -25,7 +25,6 @@ from clustercnn.finding._profiles import (
     OUTER_RADIUS,
     Window,
     amplitude_error,
-    beta_wings,
     fit_amplitudes,
     position_step,
     refined,
@@ -39,6 +38,11 @@ __all__ = ['Expected', 'SourceFit', 'SourceFitter', 'closest_distance']
 # in units of the FWHM of the PSF: below a third nothing can be told from a point
 _RADII = np.array([0.0, 0.3, 0.45, 0.65, 0.95, 1.35, 1.9, 2.7, 3.8, 5.4, 7.6, 10.8, 15.2, 21.5])
 _LARGEST_RADIUS = 120.0  # arcsec; what is larger does not fit on a stamp
+# half the side of stamps: so many arcsec, in at least and at most so many pixels
+_HALF_STAMP = 150.0
+_STAMP_PIXELS = 12, 45
+# where King profiles end, in arcsec, if that is not on a stamp: their wings are known to there
+_OUTER_PSF = 300.0
 # a fit goes on to the models on either side of the best
 _MODELS_BESIDE = 2
 _MOST_PLACES = 6
@@ -179,7 +183,7 @@ class SourceFitter:
 
     def __init__(self, image, *, psf_fwhm):
         scale = image.pixel_scale.value
-        self.half = int(np.clip(round(150 / scale), 12, 40))
+        self.half = int(np.clip(round(_HALF_STAMP / scale), *_STAMP_PIXELS))
         self.response = relative_exposure(image)
         self.axis = axis_of(self.response)
         # without an exposure map dark corners may count as exposed
@@ -192,6 +196,7 @@ class SourceFitter:
             reach=known * reach_of(self.response, self.axis),
         )
         self.largest = _LARGEST_RADIUS / scale
+        self.outer = max(_OUTER_PSF / scale, 2.0 * self.half + 1)
         self._banks = {}
 
     def _step(self, x, y):
@@ -209,16 +214,23 @@ class SourceFitter:
             growth = 1.1**step
             # half a pixel of width is what the grid itself adds
             unit = max(self.psf.fwhm * growth, 1.5)
-            radii = _RADII * unit
-            radii = radii[radii <= min(self.largest, self.half)]
+            radii = self._radii(unit)
             bank = template_bank(
                 tuple(radii.tolist()),
                 float(self.psf.core_radius * growth),
                 self.psf.slope,
                 2 * self.half,
+                self.outer,
             )
             self._banks[step] = bank, radii, self.psf.fwhm * growth
         return self._banks[step]
+
+    def _radii(self, unit):
+        """
+        Return the core radii of the models for a width of the PSF, to the widest there may be.
+        """
+        radii = _RADII * unit
+        return radii[radii <= min(self.largest, self.half)]
 
     def _overlap(self, x, y, half):
         """
@@ -510,7 +522,7 @@ class SourceFitter:
             tangential=tangential,
             slope=self.psf.slope,
             angle=float(np.arctan2(dy, dx)),
-            reach=2 * self.half + 1,
+            reach=self.outer,
         )
 
     def paint(self, model, fit, *, factor=1.0):
@@ -528,21 +540,26 @@ class SourceFitter:
         """
         bank = self._bank(fit.psf_step)[0]
         self._add(model, bank, fit.model, fit.x, fit.y, factor * fit.amplitude)
-        if fit.amplitude * (1 - bank.share[fit.model]) > _FEW_COUNTS:
-            radius = float(bank.radii[fit.model])
-            here, _ = self._overlap(fit.x, fit.y, int(np.ceil(OUTER_RADIUS * radius)))
-            rows, columns = (np.arange(part.start, part.stop) for part in here)
-            squared = (rows[:, None] - fit.y) ** 2 + (columns - fit.x) ** 2
-            wings = beta_wings(squared, radius, bank.half + 1) * self.response[here]
-            model[here] = np.maximum(model[here] + factor * fit.amplitude * wings, 0)
         if fit.core is not None:
             x, y, amplitude = fit.core
             self._add(model, bank, 0, x, y, factor * amplitude)
 
     def _add(self, model, bank, number, x, y, amplitude):
+        """
+        Add a model, and its wings beyond the template if there are some to see.
+        """
         template = bank.at(*_phases(bank, x, y))[number]
         top, left = round(y) - 2 * self.half, round(x) - 2 * self.half
         add_template(model, top, left, template, self.response, float(amplitude))
+        if abs(amplitude) * (1 - bank.share[number]) <= _FEW_COUNTS:
+            return
+        radius = float(bank.radii[number])
+        end = OUTER_RADIUS * radius if radius > 0 else bank.outer
+        here, _ = self._overlap(x, y, math.ceil(end))
+        rows, columns = (np.arange(part.start, part.stop) for part in here)
+        squared = (rows[:, None] - y) ** 2 + (columns - x) ** 2
+        wings = bank.wings(number, squared) * self.response[here]
+        model[here] = np.maximum(model[here] + amplitude * wings, 0)
 
 
 def _phases(bank, x, y):

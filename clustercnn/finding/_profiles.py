@@ -18,6 +18,8 @@ __all__ = [
     'beta_wings',
     'enclosed',
     'fit_amplitudes',
+    'king_share',
+    'king_wings',
     'position_step',
     'refined',
     'tail_likelihood',
@@ -49,15 +51,20 @@ class TemplateBank:
         Of the King profile of the PSF, in pixels.
     half : int
         Half the side of the images, which have a side of ``2 * half + 1``.
+    outer : float, optional
+        Where the King profile ends, in pixels, if that is not on the images.
     point : callable, optional
         Takes rising, evenly spaced offsets in pixels and returns what squares about them see of a
         point source, 2D `~numpy.ndarray`; used in place of the King profile.
     """
 
-    def __init__(self, radii, *, core_radius=1.0, slope=1.5, half, point=None):
+    def __init__(self, radii, *, core_radius=1.0, slope=1.5, half, outer=0.0, point=None):
         self.half = half
         self.radii = np.asarray(radii, float)
+        self.core_radius, self.slope, self.outer = core_radius, slope, outer
         self.share = np.array([enclosed(half + 1, radius) for radius in radii])
+        if point is None:
+            self.share[self.radii <= 0] = king_share(half + 1, core_radius, slope, outer)
         self._ready = {}
         # a margin of one pixel on every side lets the images move by up to one
         reach = _PHASES * (half + 1) + _PHASES // 2
@@ -125,6 +132,27 @@ class TemplateBank:
         """
         places = (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)
         return tuple(self.at(phase_x + dx, phase_y + dy) for dx, dy in places)
+
+    def wings(self, number, distance_squared):
+        """
+        Return what of a model of one count lies beyond its image.
+
+        Parameters
+        ----------
+        number : int
+            Of the model.
+        distance_squared : 2D `~numpy.ndarray`
+            From its centre, in pixels squared.
+
+        Returns
+        -------
+        wings : 2D `~numpy.ndarray`
+            Per pixel, zero on the image; of extended models without a PSF.
+        """
+        inner, radius = self.half + 1, float(self.radii[number])
+        if radius > 0:
+            return beta_wings(distance_squared, radius, inner)
+        return king_wings(distance_squared, self.core_radius, self.slope, inner, self.outer)
 
     def at(self, phase_x, phase_y):
         """
@@ -197,8 +225,54 @@ def beta_wings(distance_squared, radius, inner):
     return np.where(here, 1 / (scaled * np.sqrt(scaled)), 0) / whole
 
 
+def king_share(distance, core_radius, slope, outer):
+    """
+    Return the part of a King profile within a distance.
+
+    Parameters
+    ----------
+    distance, core_radius, slope : float
+        The distance, and the profile ``(1 + (r / core_radius)**2)**-slope``.
+    outer : float
+        Where the profile ends, in the same unit.
+
+    Returns
+    -------
+    part : float
+        1 where it ends before.
+    """
+    if outer <= distance:
+        return 1.0
+    inside, whole = (1 - (1 + (r / core_radius) ** 2) ** (1 - slope) for r in (distance, outer))
+    return float(inside / whole)
+
+
+def king_wings(distance_squared, core_radius, slope, inner, outer):
+    """
+    Return a King profile of sum 1 outside a distance from its centre.
+
+    Parameters
+    ----------
+    distance_squared : 2D `~numpy.ndarray`
+        From the centre, in pixels squared.
+    core_radius, slope : float
+        Of the profile, in pixels.
+    inner, outer : float
+        Where the wings begin and end.
+
+    Returns
+    -------
+    wings : 2D `~numpy.ndarray`
+        Zero elsewhere.
+    """
+    whole = np.pi * core_radius**2 / (slope - 1)
+    whole *= 1 - (1 + (outer / core_radius) ** 2) ** (1 - slope)
+    here = (distance_squared > inner**2) & (distance_squared < outer**2)
+    return np.where(here, (1 + distance_squared / core_radius**2) ** -slope, 0) / whole
+
+
 @functools.lru_cache(maxsize=8)
-def template_bank(radii, core_radius, slope, half):
+def template_bank(radii, core_radius, slope, half, outer=0.0):
     """
     Return a bank of templates, that made before for the same arguments if there is one.
 
@@ -206,7 +280,7 @@ def template_bank(radii, core_radius, slope, half):
     ----------
     radii : tuple of float
         Core radii in pixels.
-    core_radius, slope, half : float
+    core_radius, slope, half, outer : float
         As for `TemplateBank`.
 
     Returns
@@ -214,7 +288,8 @@ def template_bank(radii, core_radius, slope, half):
     bank : TemplateBank
         Shared: not to be changed.
     """
-    return TemplateBank(np.array(radii), core_radius=core_radius, slope=slope, half=half)
+    shape = {'core_radius': core_radius, 'slope': slope, 'outer': outer}
+    return TemplateBank(np.array(radii), half=half, **shape)
 
 
 class Window:
@@ -407,7 +482,13 @@ def tail_likelihood(gain, n_parameters):
     likelihood : 1D `~numpy.ndarray`
         At least 0.
     """
-    gain = np.maximum(gain, 0.0)
-    tail = special.gammaincc(np.asarray(n_parameters) / 2, gain / 2)
+    half = np.maximum(gain, 0.0) / 2
+    a = np.asarray(n_parameters) / 2
+    tail = special.gammaincc(a, half)
     exact = -np.log(np.maximum(tail, 1e-300))
-    return np.where(tail > 1e-250, exact, gain / 2)
+    # the first terms of the asymptotic series of the incomplete gamma function (NIST Digital
+    # Library of Mathematical Functions, 8.11.2); the next is below 1e-8 there
+    far = np.maximum(half, 100.0)
+    series = 1 + (a - 1) / far * (1 + (a - 2) / far)
+    beyond = far - (a - 1) * np.log(far) + special.gammaln(a) - np.log(series)
+    return np.where(tail > 1e-250, exact, beyond)

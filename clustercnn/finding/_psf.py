@@ -8,6 +8,8 @@ import dataclasses
 
 import numpy as np
 
+from clustercnn.io.missions import mission_named
+
 __all__ = ['PointSpread', 'point_spread_of']
 
 
@@ -83,16 +85,14 @@ class PointSpread:
 # chapter 4; ROSAT: Hasinger et al. 1994, CAL/ROS/93-015; eROSITA: Predehl+2021, A&A 647, A1;
 # Einstein Probe: as single eROSITA modules
 _MISSIONS = {
-    'xmm': (1.5, 0.62, 0.64, 15.0),
-    'xmm-newton': (1.5, 0.62, 0.64, 15.0),
-    'erosita': (1.6, 1.6, 0.35, 30.0),
-    'chandra': (2.0, 11.0, 0.35, 10.0),
-    'rosat': (3.0, 16.0, 0.2, 60.0),
-    'ep': (1.6, 1.6, 0.35, 30.0),
-    'einstein probe': (1.6, 1.6, 0.35, 30.0),
+    'XMM': (1.5, 0.62, 0.64, 15.0),
+    'eROSITA': (1.6, 1.6, 0.35, 30.0),
+    'Chandra': (2.0, 11.0, 0.35, 10.0),
+    'ROSAT': (3.0, 16.0, 0.2, 60.0),
+    'Einstein Probe': (1.6, 1.6, 0.35, 30.0),
 }
 # a survey's exposures cross the field of view: the growth is averaged into the width
-_SCANNING = frozenset({'erosita'})
+_SCANNING = frozenset({'eROSITA'})
 # what reaches so many reference angles, which are about the radius of the field, from its middle
 # is a mosaic
 _WIDEST_FIELD = 3.0
@@ -119,9 +119,10 @@ def point_spread_of(mission, fwhm, pixel_scale, *, pointed=True, reach=0.0):
     psf : PointSpread
         In pixels.
     """
-    slope, stretch, flattening, reference = _MISSIONS.get(mission.lower(), (1.5, 0.0, 0.0, 1.0))
+    mission = mission_named(mission)
+    slope, stretch, flattening, reference = _MISSIONS.get(mission, (1.5, 0.0, 0.0, 1.0))
     mosaic = reach * pixel_scale > _WIDEST_FIELD * reference * 60
-    if not pointed and (mosaic or mission.lower() in _SCANNING):
+    if not pointed and (mosaic or mission in _SCANNING):
         stretch = flattening = 0.0
     return PointSpread(
         fwhm=fwhm / pixel_scale,

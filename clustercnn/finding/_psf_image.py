@@ -9,7 +9,7 @@ import numpy as np
 from scipy import interpolate
 
 from clustercnn.core import PsfImage
-from clustercnn.finding._fitter import _RADII, SourceFitter
+from clustercnn.finding._fitter import SourceFitter
 from clustercnn.finding._profiles import TemplateBank
 
 __all__ = ['ImageFitter', 'ImageShape', 'check_psf', 'describe_psf', 'source_fitter']
@@ -158,8 +158,7 @@ class ImageFitter(SourceFitter):
     def _bank(self, step):
         if step not in self._banks:
             fwhm = float(np.interp(step / _STEPS, np.arange(len(self._widths)), self._widths))
-            radii = _RADII * max(fwhm, 1.5)
-            radii = radii[radii <= min(self.largest, self.half)]
+            radii = self._radii(max(fwhm, 1.5))
             bank = _bank(self._psf, step, self._scale, tuple(radii.tolist()), 2 * self.half)
             self._banks[step] = bank, radii, fwhm
         return self._banks[step]

@@ -84,6 +84,16 @@ def characterise(
     catalog : CandidateCatalog
         In the order of significance.
 
+    Raises
+    ------
+    ValueError
+        If positions and significances are not of one length, a position is not finite or not on
+        the image, or the background is not of its shape or not finite.
+
+    Notes
+    -----
+    The image is taken in its own pixels, unlike by the finders, which bin very fine ones.
+
     Examples
     --------
     >>> import numpy as np
@@ -95,6 +105,7 @@ def characterise(
     >>> len(catalog), catalog['counts'].unit
     (1, Unit("ct"))
     """
+    _check_places(image, x, y, significance, background)
     if len(x) == 0:
         return _nothing(meta)
     order = np.argsort(-np.asarray(significance), kind='stable')
@@ -187,6 +198,34 @@ def characterise(
         # at the place of the source, which may be far off axis
         psf_fwhm=np.array([fit.fwhm for fit in fits]) * scale,
     )
+
+
+def _check_places(image, x, y, significance, background):
+    columns = {'x': x, 'y': y, 'significance': significance}
+    columns = {name: np.atleast_1d(np.asarray(values, float)) for name, values in columns.items()}
+    shapes = {name: values.shape for name, values in columns.items()}
+    if len(set(shapes.values())) > 1 or columns['x'].ndim != 1:
+        msg = f"'x', 'y' and 'significance' must be columns of one length, got shapes {shapes}"
+        raise ValueError(msg)
+    # the outermost pixels reach half a pixel further than their centres
+    for name, size in (('x', image.shape[1]), ('y', image.shape[0])):
+        wrong = ~((columns[name] >= -0.5) & (columns[name] <= size - 0.5))
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            msg = (
+                f"'{name}' must be on the image, from -0.5 to {size - 0.5}, got "
+                f'{columns[name][row]} in row {row} ({int(wrong.sum())} such in all)'
+            )
+            raise ValueError(msg)
+    if not np.isfinite(columns['significance']).all():
+        msg = "'significance' must be finite"
+        raise ValueError(msg)
+    if np.shape(background) != image.shape or not np.isfinite(background).all():
+        msg = (
+            f"'background' must be finite and of the image's shape {image.shape}, got shape "
+            f'{np.shape(background)}, {int((~np.isfinite(background)).sum())} values not finite'
+        )
+        raise ValueError(msg)
 
 
 def _nothing(meta):

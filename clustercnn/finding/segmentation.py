@@ -10,7 +10,7 @@ from astropy.utils import minversion
 from photutils.segmentation import SourceCatalog, deblend_sources, detect_sources
 from scipy import ndimage
 
-from clustercnn._utils.validation import check_positive
+from clustercnn._utils.validation import check_whole
 from clustercnn.finding._field_of_view import without_dark_frame
 from clustercnn.finding._settings import FinderSettings
 from clustercnn.finding._starlet import poisson_sigma
@@ -36,7 +36,7 @@ class SegmentationFinder(FinderSettings):
     n_pixels : int, optional
         Smallest size of a part into which a region is deblended.
     psf_fwhm : `~astropy.units.Quantity`, optional
-        Width of the PSF; by default that of the image, else 8 arcsec.
+        Width of the PSF; by default that of the image or of its mission, else 8 arcsec.
     psf : PsfImage, optional
         The PSF itself, in place of its width; see `~clustercnn.io.read_psf`.
 
@@ -50,7 +50,7 @@ class SegmentationFinder(FinderSettings):
 
     def __init__(self, *, threshold=5.0, false_alarms=None, n_pixels=4, psf_fwhm=None, psf=None):
         super().__init__(threshold=threshold, false_alarms=false_alarms, psf_fwhm=psf_fwhm, psf=psf)
-        self.n_pixels = int(check_positive('n_pixels', n_pixels))
+        self.n_pixels = check_whole('n_pixels', n_pixels)
 
     def __repr__(self):
         return f'SegmentationFinder({self._asked()}, n_pixels={self.n_pixels})'
@@ -69,8 +69,9 @@ class SegmentationFinder(FinderSettings):
         catalog : CandidateCatalog
             In the order of significance; of no rows if nothing is found.
         """
+        image, binned = self.binned(image)
         image, dark = without_dark_frame(image)
-        view = self.view(image)
+        view = self.view(image, binned=binned)
         threshold = self.threshold_for(image, view, 1)
         sigma = poisson_sigma(view.counts, view.background, view.scale, floor=threshold)
         meta = self.provenance(view, threshold, dark)
@@ -86,12 +87,17 @@ class SegmentationFinder(FinderSettings):
                 warnings.filterwarnings('ignore', message='The deblending mode')
                 segments = deblend_sources(sigma, segments, self.n_pixels, **_WITHOUT_BAR)
             found = SourceCatalog(np.maximum(view.counts - view.background, 0), segments)
-            x, y = np.atleast_1d(found.x_centroid), np.atleast_1d(found.y_centroid)
+            x, y = (
+                np.array(place, float, ndmin=1) for place in (found.x_centroid, found.y_centroid)
+            )
             peak = ndimage.maximum(sigma, segments.data, segments.labels)
-            good = np.isfinite(x) & np.isfinite(y)
-            if not good.all():
-                meta['dropped'] = {'segments without a centroid': int((~good).sum())}
-            x, y, peak = x[good], y[good], np.asarray(peak)[good]
+            # a small segment may lie between its photons; its most significant pixel is near them
+            empty = ~(np.isfinite(x) & np.isfinite(y))
+            if empty.any():
+                labels = segments.labels[empty]
+                places = ndimage.maximum_position(sigma, segments.data, labels)
+                y[empty], x[empty] = np.array(places, float).T
+            peak = np.asarray(peak)
             # planes of a mosaic are large
             del found
         del sigma, segments

@@ -3,9 +3,12 @@
 Finding sources with the starlet's scales and Poisson significance.
 """
 
+import warnings
+
 import numpy as np
 
-from clustercnn._utils.validation import check_positive
+from clustercnn._utils.validation import check_whole
+from clustercnn.exceptions import DataQualityWarning
 from clustercnn.finding._field_of_view import without_dark_frame
 from clustercnn.finding._fitter import Expected, closest_distance
 from clustercnn.finding._planes import peaks_above
@@ -34,7 +37,7 @@ class WaveletFinder(FinderSettings):
     n_scales : int, optional
         Number of scales from that of the PSF on, each twice as wide.
     psf_fwhm : `~astropy.units.Quantity`, optional
-        Width of the PSF; by default that of the image, else 8 arcsec.
+        Width of the PSF; by default that of the image or of its mission, else 8 arcsec.
     psf : PsfImage, optional
         The PSF itself, in place of its width; see `~clustercnn.io.read_psf`.
 
@@ -49,7 +52,7 @@ class WaveletFinder(FinderSettings):
 
     def __init__(self, *, threshold=5.0, false_alarms=None, n_scales=4, psf_fwhm=None, psf=None):
         super().__init__(threshold=threshold, false_alarms=false_alarms, psf_fwhm=psf_fwhm, psf=psf)
-        self.n_scales = int(check_positive('n_scales', n_scales))
+        self.n_scales = check_whole('n_scales', n_scales)
 
     def __repr__(self):
         return f'WaveletFinder({self._asked()}, n_scales={self.n_scales})'
@@ -68,8 +71,9 @@ class WaveletFinder(FinderSettings):
         catalog : CandidateCatalog
             In the order of significance; of no rows if nothing is found.
         """
+        image, binned = self.binned(image)
         image, dark = without_dark_frame(image)
-        view = self.view(image)
+        view = self.view(image, binned=binned)
         threshold = self.threshold_for(image, view, self.n_scales)
         fitter = source_fitter(image, psf_fwhm=view.fwhm, psf=self.psf)
         x, y, sigma, fits, dropped = self._detect(image, view, threshold, fitter)
@@ -129,6 +133,15 @@ class WaveletFinder(FinderSettings):
         # small scales first (as Kaefer et al. 2020, A&A 634, A8): a wide one takes neighbours
         # for one extended source, while the core of a cluster shows at small scales, too
         peaks.sort(key=lambda peak: (peak[1], -peak[0]))
+        if n_skipped == self.n_scales:
+            ny, nx = image.shape
+            warnings.warn(
+                f'nothing was looked for: the narrowest scale is wider than a quarter of the image '
+                f'of {nx} x {ny} pixels of {image.pixel_scale.value:g} arcsec, the PSF being '
+                f'{view.fwhm:g} arcsec wide; give a larger image, or the width of the PSF',
+                DataQualityWarning,
+                stacklevel=4,
+            )
         reasons = {
             'scales wider than a quarter of the image, not searched': n_skipped,
             'peaks with less than half of their surroundings exposed': n_edge,

@@ -14,7 +14,7 @@ from clustercnn._utils.validation import check_angle
 from clustercnn.core import XrayImage
 from clustercnn.exceptions import ImageReadError
 from clustercnn.io.images import read_map
-from clustercnn.io.missions import mission_of, psf_fwhm_of
+from clustercnn.io.missions import mission_named, mission_of, psf_fwhm_of
 from clustercnn.io.planes import open_hdus, read_plane
 
 __all__ = ['holds_events', 'read_events']
@@ -186,7 +186,7 @@ def read_events(
         msg = "'pixel_scale' must be left out where a map gives the grid"
         raise ValueError(msg)
     header, columns, where = open_hdus(path, lambda hdus: _load(path, hdus, hdu))
-    mission = mission or mission_of(header)
+    mission = mission_named(mission) if mission else mission_of(header)
     convention = _CONVENTIONS.get(mission, _Convention())
     if mission == 'XMM' and 'PN' in str(header.get('INSTRUME', '')).upper():
         convention = _CONVENTIONS['XMM EPN']

@@ -15,7 +15,14 @@ from clustercnn.exceptions import (
     ImageReadError,
     NoImageError,
 )
-from clustercnn.io.missions import dispersion, mission_of, psf_fwhm_of, role_of, unit_of
+from clustercnn.io.missions import (
+    dispersion,
+    mission_named,
+    mission_of,
+    psf_fwhm_of,
+    role_of,
+    unit_of,
+)
 from clustercnn.io.planes import check_grid, first_wrong, read_plane
 from clustercnn.io.written import is_ours, read_written
 
@@ -299,7 +306,7 @@ def read_image(
             _note(notes, path, f'{outside:.0%} of the counts lie where {exposure} is zero')
     if background is not None:
         planes['background'], _ = read_map('background', background, **grid)
-    mission = mission or mission_of(header)
+    mission = mission_named(mission) if mission else mission_of(header)
     if psf_fwhm is None:
         psf_fwhm = psf_fwhm_of(mission, header)
     return XrayImage(

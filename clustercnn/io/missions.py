@@ -3,12 +3,21 @@
 What headers and names of files say: mission, and what an image is of.
 """
 
+import re
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 
-__all__ = ['PSF_FWHM', 'dispersion', 'mission_of', 'psf_fwhm_of', 'role_of', 'unit_of']
+__all__ = [
+    'PSF_FWHM',
+    'dispersion',
+    'mission_named',
+    'mission_of',
+    'psf_fwhm_of',
+    'role_of',
+    'unit_of',
+]
 
 PSF_FWHM = {'XMM': 7.7, 'eROSITA': 15.5, 'Chandra': 0.7, 'ROSAT': 22.4, 'Einstein Probe': 11.8}
 """
@@ -30,13 +39,47 @@ _MISSION_WORDS = {
     'CHANDRA': 'Chandra',
     'ROSAT': 'ROSAT',
     'EP': 'Einstein Probe',
+    'EINSTEIN PROBE': 'Einstein Probe',
 }
+# on board of missions whose width above is that of another instrument
+_OTHER_INSTRUMENTS = ('HRI', 'WXT', 'ART XC')
 # DSTYPE and CONTENT as eSASS and SAS write them (eROSITA DR1 "header keywords"; XMM DFHB)
 _ROLE_WORDS = (
     ('exposure map', ('EXPOSURE MAP', 'EXPOSUREMAP', 'EXPMAP')),
     ('background map', ('BACKGROUND MAP', 'BACKGRIMAGE', 'BKGMAP', 'BKG MAP')),
     ('detection mask', ('DETECTION MASK', 'DETMASK', 'DETMSK')),
 )
+
+
+def _spaced(text):
+    return f' {" ".join(re.split(r"[^A-Z0-9]+", str(text).upper()))} '
+
+
+def mission_named(name):
+    """
+    Return the name that the package has for a mission.
+
+    Parameters
+    ----------
+    name : str
+        In capital or small letters, such as 'XMM-Newton'.
+
+    Returns
+    -------
+    mission : str
+        What was given where it is no mission that is known.
+
+    Examples
+    --------
+    >>> from clustercnn.io.missions import mission_named
+    >>> mission_named('xmm-newton'), mission_named('ep'), mission_named('Suzaku')
+    ('XMM', 'Einstein Probe', 'Suzaku')
+    """
+    spaced = _spaced(name)
+    for word, mission in _MISSION_WORDS.items():
+        if f' {word} ' in spaced:
+            return mission
+    return name
 
 
 def mission_of(header):
@@ -60,9 +103,9 @@ def mission_of(header):
     ('XMM', 'generic')
     """
     words = ' '.join(str(header.get(key, '')) for key in ('TELESCOP', 'MISSION', 'INSTRUME'))
-    for word, mission in _MISSION_WORDS.items():
-        if word in words.upper().replace('/', ' ').replace('-', ' ').split():
-            return mission
+    mission = mission_named(words)
+    if mission != words:
+        return mission
     # eROSITA products of several pipelines come without TELESCOP
     if str(header.get('CREATOR', '')).lower().startswith(('evtool', 'expmap', 'ermldet')):
         return 'eROSITA'
@@ -109,15 +152,21 @@ def psf_fwhm_of(mission, header):
     Parameters
     ----------
     mission : str
-        As `mission_of` names it.
-    header : `~astropy.io.fits.Header`
-        ``OBS_MODE`` tells a pointing of eROSITA from its surveys.
+        By any of its names, see `mission_named`.
+    header : `~astropy.io.fits.Header` or dict
+        ``OBS_MODE`` tells a pointing of eROSITA from its surveys, ``INSTRUME`` the instruments of
+        a mission that are not the one whose width is known.
 
     Returns
     -------
     width : `~astropy.units.Quantity` or None
-        On axis, None for a mission that is not known.
+        On axis, None for a mission that is not known, and for ROSAT's HRI, Einstein Probe's
+        WXT and ART-XC beside eROSITA.
     """
+    mission = mission_named(mission)
+    instrument = _spaced(header.get('INSTRUME', ''))
+    if any(f' {word} ' in instrument for word in _OTHER_INSTRUMENTS):
+        return None
     pointed = str(header.get('OBS_MODE', '')).strip().upper().startswith('POINT')
     if mission == 'eROSITA' and pointed:
         return _EROSITA_POINTED_FWHM * u.arcsec

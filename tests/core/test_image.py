@@ -77,3 +77,38 @@ def test_fk5_and_galactic_images_give_icrs():
     wcs.wcs.ctype = ['GLON-TAN', 'GLAT-TAN']
     wcs.wcs.set()
     assert tiny_image().replace(wcs=wcs).pixel_to_sky(1, 1).frame.name == 'icrs'
+
+
+def test_binned_images_keep_counts_sky_and_what_was_seen():
+    rng = np.random.default_rng(1)
+    mask = rng.random((50, 61)) < 0.1
+    mask[:3, :3] = True
+    image = tiny_image(shape=(50, 61)).replace(
+        counts=rng.poisson(2.0, (50, 61)),
+        exposure=np.full((50, 61), 100.0),
+        background=np.full((50, 61), 0.5),
+        mask=mask,
+    )
+    binned = image.binned(3)
+    assert binned.shape == (17, 21) and binned.meta['binned'] == 3
+    assert binned.n_counts == image.n_counts
+    assert binned.background.sum() == pytest.approx(0.5 * (~mask).sum())
+    # nine pixels of exposure for each that is binned
+    assert 9 * binned.exposure.sum() == pytest.approx(100 * (~mask).sum(), rel=1e-6)
+    assert binned.mask[0, 0] and binned.mask.sum() == 1
+    x, y = binned.sky_to_pixel(image.pixel_to_sky(31.0, 22.0))
+    np.testing.assert_allclose([3 * x + 1, 3 * y + 1], [31.0, 22.0], atol=1e-6)
+    assert image.binned(1) is image and binned.binned(2).meta['binned'] == 6
+
+
+def test_binned_images_without_exposure_hide_what_was_mostly_hidden():
+    mask = np.zeros((8, 8), bool)
+    mask[0:2, 0] = mask[4, 4] = True
+    binned = tiny_image(shape=(8, 8)).replace(exposure=None, mask=mask).binned(2)
+    assert binned.mask[0, 0] and binned.mask.sum() == 1
+
+
+@pytest.mark.parametrize('factor', [0, -1, 1.5, True, 'two'])
+def test_only_whole_numbers_of_pixels_become_one(factor):
+    with pytest.raises(ValueError, match="'factor' must be a whole number"):
+        tiny_image().binned(factor)

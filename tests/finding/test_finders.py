@@ -10,6 +10,7 @@ from astropy.coordinates import SkyCoord
 from scipy import ndimage
 
 from clustercnn import SegmentationFinder, WaveletFinder
+from clustercnn.exceptions import DataQualityWarning
 from clustercnn.finding._fitter import SourceFitter
 from clustercnn.finding._starlet import (
     poisson_sigma,
@@ -210,7 +211,8 @@ def test_a_psf_wider_than_the_image_is_refused(kind):
 
 def test_scales_that_do_not_fit_are_counted():
     image = tiny_image()[20:26, 20:26]
-    dropped = WaveletFinder()(image).meta['dropped']
+    with pytest.warns(DataQualityWarning, match='nothing was looked for'):
+        dropped = WaveletFinder()(image).meta['dropped']
     assert dropped['scales wider than a quarter of the image, not searched'] == 4
 
 

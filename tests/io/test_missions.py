@@ -7,7 +7,14 @@ import astropy.units as u
 import numpy as np
 import pytest
 
-from clustercnn.io.missions import dispersion, mission_of, psf_fwhm_of, role_of, unit_of
+from clustercnn.io.missions import (
+    dispersion,
+    mission_named,
+    mission_of,
+    psf_fwhm_of,
+    role_of,
+    unit_of,
+)
 
 
 def test_words_of_headers():
@@ -45,3 +52,29 @@ def test_photons_differ_and_maps_do_not():
     assert dispersion(ramp) < 0.1
     # too few to tell
     assert np.isnan(dispersion(rng.poisson(0.1, (100, 100))))
+
+
+@pytest.mark.parametrize(
+    ('name', 'mission'),
+    [
+        ('xmm', 'XMM'),
+        ('XMM-Newton', 'XMM'),
+        ('srg/erosita', 'eROSITA'),
+        ('einstein probe', 'Einstein Probe'),
+        ('ep', 'Einstein Probe'),
+        ('Epsilon', 'Epsilon'),
+        ('generic', 'generic'),
+    ],
+)
+def test_missions_have_many_names(name, mission):
+    assert mission_named(name) == mission
+    assert psf_fwhm_of(name, {}) == psf_fwhm_of(mission, {})
+
+
+@pytest.mark.parametrize(
+    ('mission', 'instrument'),
+    [('ROSAT', 'HRI'), ('Einstein Probe', 'WXT'), ('eROSITA', 'ART-XC')],
+)
+def test_other_instruments_of_a_mission_have_another_width(mission, instrument):
+    assert psf_fwhm_of(mission, {'INSTRUME': instrument}) is None
+    assert psf_fwhm_of(mission, {'INSTRUME': 'PSPCB'}) is not None
