@@ -138,6 +138,21 @@ FINDER_COLUMNS = (
         'phys.angSize;instr.det.psf',
         'full width at half maximum of the PSF at the position',
     ),
+    _column(
+        'ellipticity',
+        np.float32,
+        None,
+        'src.morph.param',
+        'one less the ratio of the axes of an extended source, before the PSF',
+    ),
+    _column('ellipticity_err', np.float32, None, 'stat.error;src.morph.param', 'one-sigma error'),
+    _column(
+        'position_angle',
+        np.float32,
+        'deg',
+        'pos.posAng',
+        'of the major axis, from north to east; unknown where round',
+    ),
 )
 """
 What a finder of this package adds to that; absent elsewhere.

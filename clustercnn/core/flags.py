@@ -38,6 +38,7 @@ class CandidateFlag(enum.IntFlag):
     FLUX_IMAGE = 1024
     BACKGROUND_SUSPECT = 2048
     NEAR_BRIGHT = 4096
+    NO_XRAY = 8192
 
 
 FLAG_DESCRIPTIONS = {
@@ -54,6 +55,7 @@ FLAG_DESCRIPTIONS = {
     CandidateFlag.FLUX_IMAGE: 'from an image that does not hold counts; errors are approximate',
     CandidateFlag.BACKGROUND_SUSPECT: 'the background map given seems to contain the source',
     CandidateFlag.NEAR_BRIGHT: 'in the wings of a much brighter source',
+    CandidateFlag.NO_XRAY: 'no X-ray data here; its score says nothing of an image',
 }
 
 

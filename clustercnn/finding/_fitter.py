@@ -31,9 +31,10 @@ from clustercnn.finding._profiles import (
     template_bank,
 )
 from clustercnn.finding._psf import point_spread_of
+from clustercnn.finding._shape import Shape, measure_shape
 from clustercnn.finding._vignetting import axis_of, profile_of, reach_of
 
-__all__ = ['Expected', 'SourceFit', 'SourceFitter', 'closest_distance']
+__all__ = ['SourceFit', 'SourceFitter', 'closest_distance']
 
 # in units of the FWHM of the PSF: below a third nothing can be told from a point
 _RADII = np.array([0.0, 0.3, 0.45, 0.65, 0.95, 1.35, 1.9, 2.7, 3.8, 5.4, 7.6, 10.8, 15.2, 21.5])
@@ -146,27 +147,6 @@ class SourceFit:
         """
         names = ('pair_gain', 'core_gain', 'extent_loss', 'merged', 'merged_err')
         return dataclasses.replace(self, **{name: getattr(before, name) for name in names})
-
-
-class Expected:
-    """
-    What is expected of the background and of models, summed only where it is asked for.
-
-    Parameters
-    ----------
-    background, model : 2D `~numpy.ndarray`
-        Of the image; the model may change afterwards.
-    """
-
-    def __init__(self, background, model):
-        self.background = background
-        self.model = model
-
-    def __getitem__(self, place):
-        # to add them in another type than theirs takes longer
-        expected = self.background[place].astype(np.float64)
-        expected += self.model[place].astype(np.float64)
-        return expected
 
 
 class SourceFitter:
@@ -355,6 +335,33 @@ class SourceFitter:
         Return the core radius of the model of a fit, in pixels.
         """
         return self._bank(fit.psf_step)[1][fit.model]
+
+    def shape_of(self, counts, background, fit):
+        """
+        Measure how much longer than wide an extended source is.
+
+        Parameters
+        ----------
+        counts, background : 2D `~numpy.ndarray` or `Expected`
+            Counts, and what is expected with this source and all others.
+        fit : object
+            From `fit`.
+
+        Returns
+        -------
+        shape : Shape
+            NaN of a point source.
+        """
+        if fit.radius <= 0:
+            return Shape()
+        bank, radii, fwhm = self._bank(fit.psf_step)
+        half = min(math.ceil(4 * fwhm + 3 * radii[fit.model]), self.half)
+        here, there = self._overlap(fit.x, fit.y, half)
+        inner = slice(bank.half - half, bank.half + half + 1)
+        planes = bank.sheared(fit.model, *_phases(bank, fit.x, fit.y))[:, inner, inner]
+        response = self.response[here]
+        planes = planes[:, there[0], there[1]] * (fit.amplitude * response)
+        return measure_shape(counts[here], background[here], response, planes)
 
     def compare(self, counts, background, fit):
         """

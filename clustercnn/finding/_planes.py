@@ -10,10 +10,31 @@ from clustercnn.finding import _convolve
 from clustercnn.finding._compiled import inputs
 from clustercnn.finding._passes import peaks_in
 
-__all__ = ['peaks_above', 'relative_exposure', 'strips', 'valid_counts']
+__all__ = ['Expected', 'peaks_above', 'relative_exposure', 'strips', 'valid_counts']
 
 # of a strip, in blocks of a convolution
 _BLOCKS = 8
+
+
+class Expected:
+    """
+    What is expected of the background and of models, summed only where it is asked for.
+
+    Parameters
+    ----------
+    background, model : 2D `~numpy.ndarray`
+        Of the image; the model may change afterwards.
+    """
+
+    def __init__(self, background, model):
+        self.background = background
+        self.model = model
+
+    def __getitem__(self, place):
+        # to add them in another type than theirs takes longer
+        expected = self.background[place].astype(np.float64)
+        expected += self.model[place].astype(np.float64)
+        return expected
 
 
 def strips(shape):

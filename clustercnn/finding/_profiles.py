@@ -82,15 +82,54 @@ class TemplateBank:
             psf = np.where(near, np.fft.ifftshift(point(np.fft.fftshift(offset))), 0)
             psf = psf.astype(np.float32)
         transform = fft.rfft2(psf / psf.sum())
+        self._grid = offset, near, transform
+        self._sheared = {}
         self._fine = np.empty((len(radii), side, side), np.float32)
         for number, radius in enumerate(radii):
             image = psf
             if radius > 0:
                 scaled = 1 + squared / np.float32(radius**2)
-                beta = np.where(near, 1 / (scaled * np.sqrt(scaled)), np.float32(0))
-                image = fft.irfft2(fft.rfft2(beta) * transform, s=psf.shape)
+                image = self._behind_psf(np.where(near, 1 / (scaled * np.sqrt(scaled)), 0))
             image = np.roll(image, (reach, reach), axis=(0, 1))[:side, :side]
             self._fine[number] = np.maximum(image, 0)
+
+    def _behind_psf(self, plane):
+        return fft.irfft2(fft.rfft2(plane.astype(np.float32)) * self._grid[2], s=plane.shape)
+
+    def sheared(self, number, phase_x, phase_y):
+        """
+        Return how an extended model changes as it becomes longer than wide.
+
+        Parameters
+        ----------
+        number : int
+            Of the model.
+        phase_x, phase_y : int
+            As for `at`.
+
+        Returns
+        -------
+        planes : 3D `~numpy.ndarray`
+            The change of what `at` returns, behind the same PSF, with the logarithm of the length
+            along x, the width along y falling by as much; and along the diagonal.
+        """
+        if number not in self._sheared:
+            offset, near, _ = self._grid
+            side = self._fine.shape[1]
+            reach = side // 2
+            radius = float(self.radii[number])
+            x, y = offset[None], offset[:, None]
+            # of (1 + r**2 / radius**2)**-1.5
+            slope = np.where(near, (1 + (x**2 + y**2) / radius**2) ** -2.5, 0) * (3 / radius**2)
+            self._sheared[number] = np.stack(
+                [
+                    np.roll(self._behind_psf(slope * shape), (reach, reach), axis=(0, 1))
+                    for shape in (x**2 - y**2, 2 * x * y)
+                ]
+            )[:, :side, :side].copy()
+        phase = phase_y, phase_x
+        whole = self._in_pixels(self._fine[number : number + 1], phase).sum() / self.share[number]
+        return self._in_pixels(self._sheared[number], phase) / whole
 
     @staticmethod
     def phase(shift):
@@ -170,15 +209,18 @@ class TemplateBank:
         """
         phase = phase_y, phase_x
         if phase not in self._ready:
-            n_fine = (2 * self.half + 1) * _PHASES
-            rows, columns = (slice(_PHASES - step, _PHASES - step + n_fine) for step in phase)
-            part = self._fine[:, rows, columns]
-            # strided sums are several times faster than those over a reshaped array
-            part = sum(part[:, step::_PHASES] for step in range(_PHASES))
-            part = sum(part[:, :, step::_PHASES] for step in range(_PHASES))
+            part = self._in_pixels(self._fine, phase)
             total = part.sum(axis=(1, 2)) / self.share
             self._ready[phase] = (part / total[:, None, None]).astype(np.float32)
         return self._ready[phase]
+
+    def _in_pixels(self, fine, phase):
+        n_fine = (2 * self.half + 1) * _PHASES
+        rows, columns = (slice(_PHASES - step, _PHASES - step + n_fine) for step in phase)
+        part = fine[:, rows, columns]
+        # strided sums are several times faster than those over a reshaped array
+        part = sum(part[:, step::_PHASES] for step in range(_PHASES))
+        return sum(part[:, :, step::_PHASES] for step in range(_PHASES))
 
 
 def enclosed(distance, radius):

@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 
 from clustercnn.core import CandidateCatalog, CandidateFlag
 from clustercnn.core.columns import FINDER_COLUMNS
-from clustercnn.finding._fitter import Expected, closest_distance
-from clustercnn.finding._planes import valid_counts
+from clustercnn.finding._fitter import closest_distance
+from clustercnn.finding._planes import Expected, valid_counts
 from clustercnn.finding._profiles import tail_likelihood
 from clustercnn.finding._psf_image import source_fitter
 
@@ -158,6 +158,7 @@ def characterise(
     ix = np.clip(np.rint(x).astype(int), 0, image.shape[1] - 1)
     iy = np.clip(np.rint(y).astype(int), 0, image.shape[0] - 1)
     positions = image.pixel_to_sky(x, y)
+    shapes = [fitter.shape_of(counts, rest, fit) for fit in fits]
     size = np.hypot(np.array([fit.fwhm for fit in fits]) / 2.3548, radius / scale)
     exposure = np.full(len(x), np.nan)
     if image.exposure is not None and image.exposure_unit.to_string() == 's':
@@ -197,7 +198,24 @@ def characterise(
         core_counts=columns['core_counts'],
         # at the place of the source, which may be far off axis
         psf_fwhm=np.array([fit.fwhm for fit in fits]) * scale,
+        ellipticity=np.array([shape.ellipticity for shape in shapes]),
+        ellipticity_err=np.array([shape.ellipticity_err for shape in shapes]),
+        position_angle=_position_angles(image, x, y, [shape.angle for shape in shapes]),
     )
+
+
+def _position_angles(image, x, y, angles):
+    """
+    Return where directions in pixels point on the sky, from 0 to 180 deg, from north to east.
+    """
+    angles = np.asarray(angles, float)
+    there = np.isfinite(angles)
+    turned = np.full(len(x), np.nan)
+    if there.any():
+        x, y, angles = x[there], y[there], angles[there]
+        beside = image.pixel_to_sky(x + np.cos(angles), y + np.sin(angles))
+        turned[there] = image.pixel_to_sky(x, y).position_angle(beside).deg % 180
+    return turned
 
 
 def _check_places(image, x, y, significance, background):
