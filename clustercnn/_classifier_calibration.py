@@ -66,7 +66,8 @@ class Calibrated:
         label_set : LabelSet
             Their labels by identifier, with weights. Unknown ones are left out.
         groups : 1D array-like, optional
-            One value a cutout, such as the field: the intervals resample whole groups.
+            One value a cutout, such as the field: the intervals resample whole groups, of which
+            there must be two at least.
 
         Returns
         -------
@@ -77,7 +78,7 @@ class Calibrated:
         Raises
         ------
         ValueError
-            If labels and cutouts do not fit.
+            If labels and cutouts do not fit, or all labels are of one group.
         TrainingError
             If fewer than ten labels are known, or all are of the positive classes or none is.
 
@@ -98,6 +99,13 @@ class Calibrated:
             )
             raise ValueError(msg)
         known = label_set[label_set.known]
+        absent = sorted(set(known.ids) - set(stack.ids))
+        if absent:
+            msg = (
+                f'{len(absent)} of {len(known)} labels have no cutout, the first {absent[0]!r}; '
+                f'choose the others with label_set.select(ids)'
+            )
+            raise ValueError(msg)
         truth = known.binary() > 0.5
         if len(known) < FEWEST_FOR_VALIDATION or truth.all() or not truth.any():
             msg = (
@@ -110,6 +118,12 @@ class Calibrated:
         if groups is not None:
             row_of = {name: row for row, name in enumerate(stack.ids)}
             groups = np.asarray(groups)[[row_of[name] for name in known.ids]]
+            if len(np.unique(groups)) < 2:
+                msg = (
+                    f"all {len(known)} known labels are of one of the 'groups', so that there is "
+                    f"nothing to resample; give labels of two at least, or no 'groups'"
+                )
+                raise ValueError(msg)
         temperature = fit_temperature(prediction.logits, known.soft(), weight=weight)
         probability = softmax(prediction.logits, temperature=temperature)
         positive = probability[:, list(self.schema.positive_codes)].sum(axis=1)

@@ -5,13 +5,14 @@ the networks' plain arrays on the other.
 """
 
 import logging
+import warnings
 
 import astropy.units as u
 import numpy as np
 
 from clustercnn._classifier_file import MOST_MEMBERS
 from clustercnn.core import CutoutStack, LabelSet, PredictionSet
-from clustercnn.exceptions import TrainingError
+from clustercnn.exceptions import DataQualityWarning, TrainingError
 from clustercnn.io import read_weights
 from clustercnn.network import (
     FEATURES,
@@ -46,6 +47,7 @@ __all__ = [
     'missing_bands',
     'raw_features',
     'rows_of',
+    'warn_of_unseen',
     'without_pictures',
 ]
 
@@ -251,7 +253,8 @@ def choose_folds(codes, groups, *, n_folds, seed):
     """
     Return the number of the fold of each item, groups whole and classes evenly spread.
 
-    The largest groups are placed first, each where its classes are rarest.
+    The largest groups are placed first, each where its classes are rarest, and of several such
+    folds in the one that has the fewest items, so that none stays empty.
     """
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < n_folds:
@@ -263,12 +266,15 @@ def choose_folds(codes, groups, *, n_folds, seed):
     share = held / held.sum(axis=0)
     order = np.random.default_rng([seed, 3]).permutation(len(names))
     order = order[np.argsort(-held.sum(axis=1)[order], kind='stable')]
-    filled = np.zeros((n_folds, share.shape[1]))
+    filled, n_items = np.zeros((n_folds, share.shape[1])), np.zeros(n_folds)
     fold = np.zeros(len(names), np.intp)
     for group in order:
         # in this sum of squares a class counts as much as another, however rare
-        fold[group] = np.argmin(((filled + share[group]) ** 2 - filled**2).sum(axis=1))
+        cost = ((filled + share[group]) ** 2 - filled**2).sum(axis=1)
+        cheapest = np.flatnonzero(cost <= cost.min() * (1 + 1e-9))
+        fold[group] = cheapest[np.argmin(n_items[cheapest])]
         filled[fold[group]] += share[group]
+        n_items[fold[group]] += held[group].sum()
     return fold[member]
 
 
@@ -285,6 +291,23 @@ def missing_bands(inputs, stack):
         )
         raise ValueError(msg)
     return missing
+
+
+def warn_of_unseen(inputs, stack):
+    """
+    Warn of cutouts without a single pixel of the X-ray bands, of which no image says anything.
+    """
+    bands = [band.name for band in inputs.bands if band.kind == 'xray']
+    unseen = np.array([stack.band(name).coverage == 0 for name in bands])
+    rows = np.flatnonzero(unseen.all(axis=0)) if bands else ()
+    if len(rows):
+        warnings.warn(
+            f'{len(rows)} of {len(stack)} cutouts, the first {stack.ids[rows[0]]!r}, have no pixel '
+            f'of {" or ".join(repr(name) for name in bands)}: their scores say nothing of an '
+            f'image; are they of this field?',
+            DataQualityWarning,
+            stacklevel=3,
+        )
 
 
 def empty_prediction(model, schema, meta):

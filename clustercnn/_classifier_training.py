@@ -277,7 +277,11 @@ class Training:
             'classes': {k: v for k, v in classes.items() if k in plan.schema.classes},
             'class_prior': class_prior(dataset, config),
             'data_digest': digest(dataset),
-            'validation': {'split': plan.split, 'n': 0 if held is None else n_rows(held)},
+            'validation': {
+                'split': plan.split,
+                'n': 0 if held is None else n_rows(held),
+                'fraction': self.validation_fraction,
+            },
             'temperature': measured.temperature,
             'calibration': {},
             'ood_unit': measured.unit,

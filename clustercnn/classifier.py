@@ -17,6 +17,7 @@ from clustercnn._classifier_data import (
     features_of,
     missing_bands,
     raw_features,
+    warn_of_unseen,
 )
 from clustercnn._classifier_measure import apply_network, strangeness
 from clustercnn._classifier_onnx import BACKENDS, RuntimeSession, as_onnx
@@ -217,6 +218,11 @@ class Classifier(Training, Calibrated, Variants):
         MissingDependencyError
             If the backend is not installed.
 
+        Warns
+        -----
+        DataQualityWarning
+            If cutouts have no pixel of the X-ray band.
+
         Notes
         -----
         Neither order nor number of the cutouts changes a result.
@@ -235,13 +241,18 @@ class Classifier(Training, Calibrated, Variants):
         inputs = model['network'].inputs
         missing = missing_bands(inputs, stack)
         description = model['description']
-        meta = {'network': self.network, 'n_members': len(model['members'])}
+        meta = {
+            'network': self.network,
+            'n_members': len(model['members']),
+            'training_data': description['data_digest'],
+        }
         shares = zip(self.schema.classes, description['class_prior'], strict=True)
         meta |= {f'prior_{name}': share for name, share in shares}
         if missing:
             meta['missing_bands'] = ', '.join(missing)
         if not len(stack):
             return empty_prediction(model, self.schema, meta)
+        warn_of_unseen(inputs, stack)
         dataset = make_dataset(inputs, arrays_of(stack), features=features_of(stack))
         if backend == 'jax':
             steps = prediction_steps(model['network'], description['dihedral'], precision)
@@ -354,6 +365,8 @@ class Classifier(Training, Calibrated, Variants):
                 batch_size=config.pop('batch_size'),
                 learning_rate=config.pop('learning_rate'),
                 ensemble=len(model['members']),
+                # models of earlier versions do not say it
+                validation_fraction=description['validation'].get('fraction', 0.15),
                 dihedral=description['dihedral'],
                 network_options=to_dict(model['network'].config),
                 training_options=config,

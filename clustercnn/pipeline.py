@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,14 @@ from clustercnn._pipeline_labels import (
     label_votes,
     measure_agreement,
 )
+from clustercnn._pipeline_record import absent_notes, account, missing_notes
 from clustercnn._pipeline_training import train_classifier
 from clustercnn._utils.files import check_output, output_folder
 from clustercnn.classifier import Classifier
 from clustercnn.core import CandidateCatalog, CutoutStack, PredictionSet, XrayImage
 from clustercnn.core.connect import guess_format
 from clustercnn.cutouts import CutoutMaker, coverage_flags
+from clustercnn.exceptions import DataQualityWarning
 from clustercnn.finding import SegmentationFinder, WaveletFinder
 from clustercnn.io import read_image, read_optical, read_psf
 from clustercnn.report import write_report
@@ -242,6 +245,8 @@ def make_cutouts(
     images = _read_bands(bands, exposure=exposure, background=background, allow_flux=allow_flux)
     progress = None if quiet is None else not quiet
     stack = CutoutMaker(geometry=geometry)(images, candidates, progress=progress)
+    for note in absent_notes(stack):
+        warnings.warn(note, DataQualityWarning, stacklevel=2)
     if output is not None:
         stack.write(output, overwrite=overwrite)
     return stack
@@ -273,7 +278,8 @@ def rank_candidates(catalog, prediction, *, flags=0):
     -------
     catalog : CandidateCatalog
         With the columns of the predictions and ``rank``, from 1 for the highest
-        ``p_cluster``; equal ones in the order of their significance.
+        ``p_cluster``; equal ones in the order of their significance. What the predictions say
+        of themselves, such as the prior they hold at, is added to ``meta``.
 
     Examples
     --------
@@ -285,7 +291,8 @@ def rank_candidates(catalog, prediction, *, flags=0):
     """
     columns = prediction.select(catalog.ids).columns()
     bits = np.asarray(catalog['flags']) | np.asarray(flags, dtype=np.int32)
-    catalog = catalog.with_columns(flags=bits, **columns)
+    table = catalog.with_columns(flags=bits, **columns).table
+    catalog = CandidateCatalog(table, meta={**catalog.meta, **prediction.meta})
     catalog = catalog.sort_by('significance', descending=True)
     catalog = catalog.sort_by('p_cluster', descending=True)
     return catalog.with_columns(rank=np.arange(1, len(catalog) + 1))
@@ -523,11 +530,11 @@ def run_field(
             },
             seed=seed,
             timings=clock.seconds,
-            counts=_account(image, found, catalog, stack),
+            counts=account(image, found, catalog, stack),
             notes=[
                 *image.meta.get('notes', ()),
                 *([] if psf is None else psf.meta.get('notes', ())),
-                *_missing_notes(stack, classifier),
+                *missing_notes(stack, classifier),
             ],
         )
         files = {}
@@ -549,43 +556,3 @@ def run_field(
             (folder / 'run.json').write_text(json.dumps(record, indent=2) + '\n')
             files = {item.name: Path(output) / item.name for item in sorted(folder.iterdir())}
     return FieldResult(image=image, catalog=catalog, stack=stack, record=record, files=files)
-
-
-def _account(image, found, catalog, stack):
-    """
-    Count what went in and came out, and why anything was lost.
-    """
-    return {
-        'pixels': int(image.counts.size),
-        'pixels_masked': int(image.mask.sum()),
-        'pixels_exposed': int(image.valid.sum()),
-        'counts_in_image': round(image.n_counts),
-        'found': len(found),
-        'cut_out': len(stack),
-        'classified': len(catalog),
-        'p_cluster_above_0.5': int((np.asarray(catalog['p_cluster']) > 0.5).sum()),
-        'without_optical': int(catalog.flagged('NO_OPTICAL').sum()),
-        'dropped': dict(found.meta.get('dropped', {})),
-    }
-
-
-def _missing_notes(stack, classifier):
-    """
-    Say in words which bands the model knows and this field lacks, and the reverse.
-    """
-    known = set(classifier.inputs.band_names)
-    notes = [
-        f"band '{name}' is not there: the model judged without it"
-        for name in classifier.inputs.band_names
-        if name not in stack.bands
-    ]
-    notes += [
-        f"band '{name}' has no pixel at any candidate: is it an image of this field?"
-        for name, band in stack.bands.items()
-        if len(stack) and not (band.coverage > 0).any()
-    ]
-    return notes + [
-        f"band '{name}' was cut out but the model does not know it"
-        for name in stack.bands
-        if name not in known
-    ]

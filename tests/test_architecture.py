@@ -47,6 +47,7 @@ PARTS = {
     '_classifier_training': 'classifier',
     '_classifier_variants': 'classifier',
     '_pipeline_labels': 'pipeline',
+    '_pipeline_record': 'pipeline',
     '_pipeline_training': 'pipeline',
 }
 

@@ -6,9 +6,9 @@ Thresholds, conformal sets and priors of a classifier.
 import numpy as np
 import pytest
 
-from clustercnn import Classifier, LabelSet, PredictionSet
+from clustercnn import CandidateCatalog, Classifier, LabelSet, PredictionSet
 from clustercnn._classifier_calibration import PURITIES
-from clustercnn.exceptions import TrainingError
+from clustercnn.exceptions import DataQualityWarning, TrainingError
 from clustercnn.pipeline import classify_cutouts
 from clustercnn.testing import assert_identical, tiny_labels, tiny_stack
 from clustercnn.training import conformal_limits, conformal_sets
@@ -102,6 +102,8 @@ def test_calibration_is_kept_in_the_file(calibrated, tmp_path):
             'got 40, of them 0 positive',
         ),
         (lambda s, t: (s, t, {'groups': [1]}), ValueError, 'one value a cutout, 40'),
+        (lambda s, t: (s, t, {'groups': [1] * 40}), ValueError, "of one of the 'groups'"),
+        (lambda s, t: (s[:30], t, {}), ValueError, '10 of 40 labels have no cutout'),
         (
             lambda s, t: (
                 s,
@@ -143,6 +145,11 @@ def test_conformal_limits_of_too_few_accept_all():
     assert conformal_sets([[0.5, 0.5]], limits, coverage=0.999).all()
     with pytest.raises(ValueError, match='above 0 and below 1'):
         conformal_sets([[0.5, 0.5]], limits, coverage=1)
+
+
+def test_weights_of_zero_say_nothing_of_a_class():
+    limits = conformal_limits([[0.9, 0.1]] * 60, [0] * 30 + [1] * 30, weight=[1] * 30 + [0] * 30)
+    assert limits['limit'][0][0] == 0.9 and not any(limits['limit'][1])
 
 
 def test_another_prior_gives_calibrated_probabilities():
@@ -242,3 +249,21 @@ def test_prior_of_the_pipeline(fitted, tmp_path):
     )
     order = np.argsort(list(usual.ids)), np.argsort(list(rarer.ids))
     assert (rarer['p_cluster'][order[1]] < usual['p_cluster'][order[0]]).all()
+    # which prior a catalogue holds at, and of which model it is
+    assert rarer.meta['prior_cluster'] == pytest.approx(0.05)
+    assert usual.meta['prior_cluster'] == pytest.approx(fitted.metadata['class_prior'][0])
+    assert usual.meta['training_data'] == fitted.metadata['data_digest']
+    read = CandidateCatalog.read(tmp_path / 'catalog.fits')
+    assert read.meta['PRIOR_CL'] == pytest.approx(0.05)
+
+
+def test_cutouts_without_x_rays_are_classified_with_a_warning(fitted):
+    stack = tiny_stack(4)
+    band = stack.band('xray')
+    mask = np.zeros(band.data.shape, bool)
+    mask[1] = True
+    bands = [band.replace(data=np.where(mask, 0, band.data), mask=mask), stack.band('optical')]
+    spoilt = stack.replace(bands=bands)
+    with pytest.warns(DataQualityWarning, match=r"1 of 4 cutouts, the first '2', have no pixel"):
+        prediction = fitted.predict(spoilt)
+    assert_identical(prediction.select(['1', '3']), fitted.predict(stack).select(['1', '3']))

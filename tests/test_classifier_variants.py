@@ -110,6 +110,32 @@ def test_folds_keep_groups_and_spread_classes():
         choose_folds(codes, groups, n_folds=50, seed=1)
 
 
+@pytest.mark.parametrize(
+    ('codes', 'groups', 'n_folds'),
+    [
+        # one class a group, as many folds as groups, few of each class
+        (np.repeat([0, 1], 50), np.repeat(np.arange(10), 10), 10),
+        (np.repeat([0, 1, 2], 8), np.repeat(np.arange(6), 4), 3),
+        (np.repeat([0, 1, 2, 3], 3), np.arange(12), 5),
+    ],
+)
+def test_no_fold_is_empty(codes, groups, n_folds):
+    for seed in range(5):
+        fold = choose_folds(codes, groups, n_folds=n_folds, seed=seed)
+        assert (np.bincount(fold, minlength=n_folds) > 0).all()
+
+
+def test_a_model_that_was_read_is_tuned_as_the_one_that_was_written(tmp_path):
+    options = OPTIONS | {'validation_fraction': 0}
+    model = Classifier(**options).fit(tiny_stack(30), tiny_labels(30))
+    model.save(tmp_path / 'model.safetensors')
+    read = Classifier.load(tmp_path / 'model.safetensors')
+    assert read.validation_fraction == 0
+    one, other = (c.fine_tune(tiny_stack(100), tiny_labels(100), n_epochs=1) for c in (model, read))
+    assert other.metadata['validation'] == {'split': 'none', 'n': 0, 'fraction': 0}
+    assert_identical(one.predict(tiny_stack(5)), other.predict(tiny_stack(5)))
+
+
 def test_cross_validation_is_by_classifiers_that_have_not_seen_the_cutout():
     stack, labels = tiny_stack(30), tiny_labels(30)
     groups = np.arange(30) // 3

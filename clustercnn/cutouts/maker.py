@@ -235,7 +235,7 @@ def coverage_flags(stack):
     flags : 1D `~numpy.ndarray` of int32
         Bits of `~clustercnn.core.CandidateFlag`, shape ``(n,)``: ``NO_OPTICAL`` where no
         optical band has a pixel, ``PARTIAL_OPTICAL`` and ``PARTIAL_XRAY`` where one covers
-        less than `PARTIAL_COVERAGE` of the cutout.
+        less than `PARTIAL_COVERAGE` of the cutout, ``NO_XRAY`` where the X-ray band has none.
 
     Examples
     --------
@@ -253,8 +253,9 @@ def coverage_flags(stack):
     partial = ~absent & (optical < PARTIAL_COVERAGE).any(axis=0)
     flags[partial] |= int(CandidateFlag.PARTIAL_OPTICAL)
     if 'xray' in stack.bands:
-        partial = stack.band('xray').coverage < PARTIAL_COVERAGE
-        flags[partial] |= int(CandidateFlag.PARTIAL_XRAY)
+        coverage = stack.band('xray').coverage
+        flags[coverage == 0] |= int(CandidateFlag.NO_XRAY)
+        flags[(coverage > 0) & (coverage < PARTIAL_COVERAGE)] |= int(CandidateFlag.PARTIAL_XRAY)
     return flags
 
 

@@ -149,7 +149,8 @@ def conformal_limits(probability, codes, *, weight=None):
     weight = np.ones(len(codes)) if weight is None else np.asarray(weight, np.float64)
     limits = []
     for code in range(probability.shape[1]):
-        own = codes == code
+        # what counts for nothing says nothing of a class
+        own = (codes == code) & (weight > 0)
         order = np.argsort(-probability[own, code], kind='stable')
         value, mass = probability[own, code][order], np.cumsum(weight[own][order])
         total = mass[-1] + weight[own].max() if own.any() else np.inf

@@ -265,7 +265,7 @@ def test_candidates_off_the_optical_image_are_flagged_not_filled():
         0,
         int(CandidateFlag.PARTIAL_OPTICAL),
         int(CandidateFlag.NO_OPTICAL),
-        int(CandidateFlag.NO_OPTICAL | CandidateFlag.PARTIAL_XRAY),
+        int(CandidateFlag.NO_OPTICAL | CandidateFlag.NO_XRAY),
     ]
     assert (flags & ~int(CandidateFlag.PARTIAL_XRAY))[:3].tolist() == expected[:3]
     assert flags[3] == expected[3]
