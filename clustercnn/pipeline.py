@@ -118,6 +118,7 @@ def find_sources(
     threshold=None,
     false_alarms=None,
     allow_flux=False,
+    prefix=None,
     output=None,
     overwrite=False,
 ):
@@ -142,6 +143,9 @@ def find_sources(
         Expected number of spurious sources in the field, instead of a threshold.
     allow_flux : bool, optional
         Whether an image that does not hold counts may be used all the same.
+    prefix : str, optional
+        What identifiers begin with, such as the name of the field: candidates are PREFIX-1,
+        PREFIX-2, ... instead of 1, 2, ..., which every field has.
     output : str or path-like, optional
         Where to write the catalogue; the name gives the format.
     overwrite : bool, optional
@@ -170,10 +174,16 @@ def find_sources(
         threshold=threshold,
         false_alarms=false_alarms,
     )
-    catalog = finder(image)
+    catalog = _with_prefix(finder(image), prefix)
     if output is not None:
         catalog.write(output, overwrite=overwrite)
     return catalog
+
+
+def _with_prefix(catalog, prefix):
+    if prefix is None:
+        return catalog
+    return catalog.with_columns(id=[f'{prefix}-{name}' for name in catalog.ids])
 
 
 def _read_bands(bands, *, exposure=None, background=None, allow_flux=False):
@@ -403,6 +413,7 @@ def run_field(
     threshold=None,
     false_alarms=None,
     allow_flux=False,
+    prefix=None,
     output=None,
     overwrite=False,
     seed=0,
@@ -435,6 +446,9 @@ def run_field(
         Expected number of spurious sources in the field, instead of a threshold.
     allow_flux : bool, optional
         Whether an image that does not hold counts may be used all the same.
+    prefix : str, optional
+        What identifiers begin with, such as the name of the field: candidates are PREFIX-1,
+        PREFIX-2, ... instead of 1, 2, ..., which every field has.
     output : str or path-like, optional
         Folder to write to.
     overwrite : bool, optional
@@ -509,7 +523,7 @@ def run_field(
                 threshold=threshold,
                 false_alarms=false_alarms,
             )
-            found = finder(image)
+            found = _with_prefix(finder(image), prefix)
         # also where nothing is found: files that others read have their columns all the same
         with clock('cut'):
             progress = None if quiet is None else not quiet
@@ -527,6 +541,7 @@ def run_field(
                 'threshold': threshold,
                 'false_alarms': false_alarms,
                 'allow_flux': allow_flux,
+                'prefix': prefix,
             },
             seed=seed,
             timings=clock.seconds,

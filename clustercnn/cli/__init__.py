@@ -3,11 +3,14 @@
 The command line: one file a command, no logic.
 """
 
+import _thread
 import argparse
+import contextlib
 import importlib
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 
@@ -72,7 +75,8 @@ def main(args=None):
     Returns
     -------
     status : int
-        0 done, 1 the work failed, 2 wrong usage, 130 interrupted.
+        0 done, 1 the work failed, 2 wrong usage, 130 interrupted. Without ``args``, as the
+        program itself, an interrupt ends the process at once with this status.
 
     Examples
     --------
@@ -85,12 +89,13 @@ def main(args=None):
     except SystemExit as stop:
         return int(stop.code or 0)
     except KeyboardInterrupt:
-        print('clustercnn: interrupted', file=sys.stderr)
-        return 130
+        return _interrupted(args)
     # preallocation would take most of a GPU for a program that needs little of it
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-    if hasattr(signal, 'SIGPIPE') and args is None:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if args is None:
+        sys.unraisablehook = _deliver_again
+        if hasattr(signal, 'SIGPIPE'):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -98,12 +103,13 @@ def main(args=None):
                 warnings.simplefilter('ignore')
             options.execute(options)
     except KeyboardInterrupt:
-        print('clustercnn: interrupted', file=sys.stderr)
-        return 130
+        return _interrupted(args)
     except UsageError as error:
         print(f'clustercnn {options.command}: {error}', file=sys.stderr)
         return 2
     except Exception as error:  # noqa: BLE001 - a command line must not show tracebacks
+        if _is_interrupt(error):
+            return _interrupted(args)
         if options.verbose:
             traceback.print_exc()
         print(f'clustercnn {options.command}: {_one_line(error)}', file=sys.stderr)
@@ -111,13 +117,67 @@ def main(args=None):
     return 0
 
 
+def _interrupted(args):
+    """
+    Say that the work was interrupted and return the status of that.
+
+    The program itself, which is given no ``args``, leaves here: what it began is cleaned up,
+    but threads of compiled code may still be at work, and crash while the interpreter takes
+    itself apart.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        print('clustercnn: interrupted', file=sys.stderr)
+    if args is None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(130)
+    return 130
+
+
+def _deliver_again(lost):
+    """
+    Interrupt once more where the first time hit what cannot be interrupted.
+
+    Python drops what is raised in its garbage collection, where JAX has work done too.
+    """
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    # a signal also wakes what sleeps; not at once, which would be dropped again
+    call, arguments = _thread.interrupt_main, ()
+    if hasattr(signal, 'pthread_kill'):
+        call, arguments = signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)
+    again = threading.Timer(0.1, call, arguments)
+    again.daemon = True
+    again.start()
+
+
+def _is_interrupt(error):
+    """
+    Return whether an error came of an interrupt that compiled code made another one of.
+    """
+    found, reached = [error], set()
+    while found:
+        one = found.pop()
+        if one is None or id(one) in reached:
+            continue
+        if isinstance(one, KeyboardInterrupt):
+            return True
+        reached.add(id(one))
+        found += [one.__cause__, one.__context__]
+    return False
+
+
 def _one_line(error):
     """
     Return an error's message on one line; name its kind where we did not write it.
     """
+    from clustercnn.exceptions import ClusterCNNError
+
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     text = ' '.join(text.split())
-    if isinstance(error, (clustercnn.exceptions.ClusterCNNError, OSError, ValueError, KeyError)):
+    if isinstance(error, (ClusterCNNError, OSError, ValueError, KeyError)):
         return text or type(error).__name__
     return (
         f'{type(error).__name__}: {text} (not foreseen: please report it with the output of '

@@ -12,11 +12,14 @@ __all__ = [
     'UsageError',
     'add_common_arguments',
     'add_finder_arguments',
+    'add_prefix_argument',
     'add_xray_arguments',
     'bands_of',
+    'check_catalogue_name',
     'finder_options',
     'fraction',
     'positive_number',
+    'prefix_of_ids',
     'psf_of',
     'quiet_of',
     'seed_number',
@@ -183,6 +186,44 @@ def add_finder_arguments(parser):
     )
 
 
+def prefix_of_ids(text):
+    """
+    Return the beginning of identifiers, or refuse it as wrong usage.
+
+    Parameters
+    ----------
+    text : str
+        The argument.
+
+    Returns
+    -------
+    prefix : str
+        Of signs that every format of files keeps.
+    """
+    if not re.fullmatch(r'[A-Za-z0-9._+-]+', text):
+        msg = f"expected letters, digits and the signs . _ + -, such as field_1, got '{text}'"
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
+def add_prefix_argument(parser):
+    """
+    Add the argument that names candidates after their field.
+
+    Parameters
+    ----------
+    parser : `~argparse.ArgumentParser`
+        Parser of a command.
+    """
+    parser.add_argument(
+        '--prefix',
+        type=prefix_of_ids,
+        metavar='TEXT',
+        help='name the candidates TEXT-1, TEXT-2, ... instead of 1, 2, ...: another text for each '
+        'field whose candidates are to be labelled or learned together',
+    )
+
+
 def psf_of(options):
     """
     Return the width or the file asked for with ``--psf``.
@@ -276,6 +317,28 @@ def bands_of(options):
             raise UsageError(msg)
         bands[name] = path
     return bands
+
+
+def check_catalogue_name(path):
+    """
+    Refuse a file of candidates whose name is that of no table which can be read.
+
+    Parameters
+    ----------
+    path : str
+        The file; of regions, which are written only, its reader knows what to say.
+    """
+    from clustercnn.core import CandidateCatalog
+    from clustercnn.core.connect import guess_format
+
+    try:
+        guess_format(CandidateCatalog, path)
+    except ValueError as error:
+        msg = (
+            f'{path}: expected a catalogue of candidates, .ecsv, .fits (.fit, .fits.gz) or .vot '
+            f'(.votable, .xml), as clustercnn find writes it'
+        )
+        raise ValueError(msg) from error
 
 
 def quiet_of(options):

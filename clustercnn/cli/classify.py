@@ -66,11 +66,17 @@ def _execute(options):
     )
     predicted = result.columns() if isinstance(result, PredictionSet) else result
     accepted = int((predicted['p_cluster'] > 0.5).sum())
+    missing = result.meta.get('missing_bands', '')
     tell(
         options,
         f'in:  {len(result)} cutouts in {options.cutouts}',
         f'out: {len(result)} classified in {options.output}, {accepted} with p_cluster above 0.5; '
         f'none was left out',
+        *(
+            f"     band '{name}' is not there: the model judged without it"
+            for name in missing.split(', ')
+            if name
+        ),
         f'next: {"ds9 IMAGE -regions" if options.output.endswith(".reg") else "topcat"} '
         f'{options.output}',
     )

@@ -8,6 +8,7 @@ from clustercnn.cli._common import (
     add_common_arguments,
     add_xray_arguments,
     bands_of,
+    check_catalogue_name,
     quiet_of,
     tell,
 )
@@ -51,6 +52,7 @@ def _execute(options):
     if 'xray' not in bands and (options.exposure or options.background):
         msg = '--exposure and --background belong to the band xray, which is not given'
         raise UsageError(msg)
+    check_catalogue_name(options.candidates)
     stack = make_cutouts(
         options.candidates,
         bands,

@@ -8,6 +8,7 @@ import shlex
 from clustercnn.cli._common import (
     add_common_arguments,
     add_finder_arguments,
+    add_prefix_argument,
     add_xray_arguments,
     finder_options,
     tell,
@@ -38,6 +39,7 @@ def add_parser(commands):
         metavar='CANDIDATES',
         help='catalogue to write: .ecsv, .fits, .vot or .reg',
     )
+    add_prefix_argument(parser)
     add_xray_arguments(parser)
     add_finder_arguments(parser)
     add_common_arguments(parser, seed=False)
@@ -52,6 +54,7 @@ def _execute(options):
         exposure=options.exposure,
         background=options.background,
         allow_flux=options.allow_flux,
+        prefix=options.prefix,
         output=options.output,
         overwrite=options.overwrite,
         **finder_options(options),

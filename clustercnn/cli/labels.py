@@ -3,7 +3,13 @@
 The command ``clustercnn labels``.
 """
 
-from clustercnn.cli._common import UsageError, add_common_arguments, quiet_of, tell
+from clustercnn.cli._common import (
+    UsageError,
+    add_common_arguments,
+    check_catalogue_name,
+    quiet_of,
+    tell,
+)
 
 __all__ = ['add_parser']
 
@@ -160,6 +166,16 @@ def _answers(options):
     return classes
 
 
+def _candidates(options):
+    """
+    Return the file of candidates, None if none was given.
+    """
+    path = options.candidates
+    if path is not None and not path.lower().endswith(('.h5', '.hdf5')):
+        check_catalogue_name(path)
+    return path
+
+
 def _schema(options):
     if options.classes is None:
         return None
@@ -201,7 +217,7 @@ def _read(options):
         classes=_answers(options),
         same_question=options.same_question,
         schema=_schema(options),
-        candidates=options.candidates,
+        candidates=_candidates(options),
         method=options.method,
         votes_output=options.votes,
         output=options.output,
@@ -219,7 +235,7 @@ def _consensus(options):
         **_columns_of(options),
         method=options.method,
         schema=_schema(options),
-        candidates=options.candidates,
+        candidates=_candidates(options),
         output=options.output,
         overwrite=options.overwrite,
     )

@@ -6,6 +6,7 @@ The command ``clustercnn run``.
 from clustercnn.cli._common import (
     add_common_arguments,
     add_finder_arguments,
+    add_prefix_argument,
     add_xray_arguments,
     bands_of,
     finder_options,
@@ -43,6 +44,7 @@ def add_parser(commands):
     parser.add_argument(
         '-o', '--output', default='clustercnn-run', metavar='DIR', help='default: %(default)s'
     )
+    add_prefix_argument(parser)
     add_xray_arguments(parser)
     add_finder_arguments(parser)
     add_common_arguments(parser)
@@ -60,6 +62,7 @@ def _execute(options):
         bands=bands_of(options),
         model=options.model,
         allow_flux=options.allow_flux,
+        prefix=options.prefix,
         output=options.output,
         overwrite=options.overwrite,
         seed=options.seed or 0,

@@ -3,6 +3,9 @@
 The command ``clustercnn simulate``.
 """
 
+import shlex
+from pathlib import Path
+
 from clustercnn.cli._common import UsageError, add_common_arguments, positive_number, tell
 
 __all__ = ['add_parser']
@@ -83,7 +86,10 @@ def _execute(options):
     elif index['optical'][0] != 'none':
         command += f' --optical {folder}/optical.fits'
     lines = [f'out: {len(index)} simulated fields in {options.directory}']
+    following = [command]
     if options.votes:
+        names = index['field'].tolist()
+        _check_voted(options, names)
         items = simulate_votes(
             options.directory,
             n_votes=options.votes,
@@ -92,7 +98,54 @@ def _execute(options):
         )
         lines.append(
             f'     {options.votes} simulated votes on each of {len(items)} sources in votes.csv, '
-            'two experts in experts.csv, the classes in truth.ecsv'
+            f'two experts in experts.csv, the classes in truth.ecsv, and as a catalogue to be cut '
+            f'out in {_VOTED} of each field'
         )
-        command = f'clustercnn labels read {options.directory}/votes.csv --item candidate -o l.ecsv'
-    tell(options, *lines, f'next: {command}')
+        _write_voted(options.directory, names, items)
+        following = _from_votes(options.directory, names)
+    first, *more = following
+    tell(options, *lines, f'next: {first}', *(f'      {command}' for command in more))
+
+
+# the sources of a field that people were asked about, which no finder names as their votes do
+_VOTED = 'voted.ecsv'
+
+
+def _check_voted(options, fields):
+    from clustercnn._utils.files import check_output
+
+    for name in ('votes.csv', *(f'{field}/{_VOTED}' for field in fields)):
+        check_output(Path(options.directory, name), overwrite=options.overwrite)
+
+
+def _write_voted(directory, fields, items):
+    """
+    Write the sources with votes into the folders of their fields, to be cut out there.
+    """
+    from clustercnn.core import CandidateCatalog
+
+    owner = [name.rpartition('-')[0] for name in items['id'].tolist()]
+    for field in fields:
+        here = items[[name == field for name in owner]]
+        catalog = CandidateCatalog.from_columns(
+            id=here['id'].tolist(), ra=here['ra'], dec=here['dec'], meta={'simulated': True}
+        )
+        catalog.write(Path(directory, field, _VOTED), overwrite=True)
+
+
+def _from_votes(directory, fields):
+    """
+    Return the commands from votes to a model.
+    """
+    folder, bands = Path(directory, fields[0]), []
+    for path in sorted(folder.glob('optical*.fits')):
+        bands += ['--band', f'{path.stem.removeprefix("optical_")}={path}']
+    cut = ['clustercnn', 'cut', f'{folder / _VOTED}', '--band', f'xray={folder / "xray.fits"}']
+    cut += [*bands, '--exposure', f'{folder / "exposure.fits"}', '-o', f'{fields[0]}.h5']
+    votes = str(Path(directory, 'votes.csv'))
+    several = '  # and so for each field' if len(fields) > 1 else ''
+    return [
+        shlex.join(['clustercnn', 'labels', 'read', votes, '--item', 'candidate', '-o', 'l.ecsv']),
+        shlex.join(cut) + several,
+        f'clustercnn train {"field_*.h5" if several else cut[-1]} l.ecsv -o model.safetensors',
+    ]

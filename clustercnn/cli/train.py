@@ -64,7 +64,6 @@ def add_parser(commands):
 
 def _execute(options):
     from clustercnn.network import network_names
-    from clustercnn.pipeline import train_classifier
 
     if options.network not in network_names():
         msg = f'--network {options.network}: there are {", ".join(network_names())}'
@@ -72,22 +71,16 @@ def _execute(options):
     if options.scratch and not options.stream and len(options.cutouts) == 1:
         msg = '--scratch is for several files of cutouts, or for one with --stream'
         raise UsageError(msg)
-    epochs = {} if options.epochs is None else {'n_epochs': options.epochs}
-    classifier = train_classifier(
-        options.cutouts if len(options.cutouts) > 1 else options.cutouts[0],
-        options.labels,
-        network=options.network,
-        n_runs=options.runs,
-        seed=options.seed or 0,
-        output=options.output,
-        overwrite=options.overwrite,
-        checkpoint=f'{options.output}.checkpoint',
-        stream=options.stream,
-        scratch=options.scratch,
-        quiet=quiet_of(options),
-        training_options={'target': options.target},
-        **epochs,
-    )
+    try:
+        classifier = _train(options)
+    except ValueError as error:
+        if 'as well; a cutout must be there once' not in str(error):
+            raise
+        msg = (
+            f'{error}: name the candidates of each field after it, with --prefix TEXT of '
+            f'clustercnn find and run, and cut them out again'
+        )
+        raise ValueError(msg) from error
     counts, validation = classifier.metadata['counts'], classifier.metadata['validation']['n']
     without = []
     if 'without_votes' in counts:
@@ -102,4 +95,25 @@ def _execute(options):
         *without,
         repr(classifier),
         f'next: clustercnn classify CUTOUTS --model {options.output} -o catalog.ecsv',
+    )
+
+
+def _train(options):
+    from clustercnn.pipeline import train_classifier
+
+    epochs = {} if options.epochs is None else {'n_epochs': options.epochs}
+    return train_classifier(
+        options.cutouts if len(options.cutouts) > 1 else options.cutouts[0],
+        options.labels,
+        network=options.network,
+        n_runs=options.runs,
+        seed=options.seed or 0,
+        output=options.output,
+        overwrite=options.overwrite,
+        checkpoint=f'{options.output}.checkpoint',
+        stream=options.stream,
+        scratch=options.scratch,
+        quiet=quiet_of(options),
+        training_options={'target': options.target},
+        **epochs,
     )

@@ -15,6 +15,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from clustercnn.core import (
+    UNKNOWN_NAME,
     CandidateCatalog,
     CutoutStack,
     LabelSet,
@@ -27,6 +28,7 @@ from clustercnn.io.images import read_image, read_map
 from clustercnn.io.missions import dispersion, mission_of, role_of, unit_of
 from clustercnn.io.planes import check_file, open_hdus, read_plane
 from clustercnn.io.surveys import likely_survey
+from clustercnn.io.tables import read_table
 from clustercnn.io.zooniverse import read_classifications
 
 __all__ = ['FileReport', 'check_files']
@@ -168,6 +170,8 @@ def _of_table(path, columns, n_rows):
         image = read_events(path)
         facts |= image.meta['events'] | {'mission': image.mission}
         return FileReport(path=name, kind='event list', facts=facts)
+    if {'item', 'annotator', 'label'} <= set(columns):
+        return _of_votes(path)
     if {'id', 'ra', 'dec', 'flags'} <= set(columns):
         CandidateCatalog.read(path)
         return FileReport(path=name, kind='catalogue', facts=facts)
@@ -186,6 +190,31 @@ def _of_table(path, columns, n_rows):
     return FileReport(path=name, kind='table', facts=facts, problems=(words,))
 
 
+def _of_votes(path):
+    """
+    Count what a table of votes holds.
+    """
+    name = str(path).lower()
+    if name.endswith('.csv.gz'):
+        words = f'{path}: is a table of votes that is compressed; unpack it first'
+        return FileReport(path=str(path), kind='table of votes', problems=(words,))
+    kinds = (('.ecsv', 'ecsv'), ('.csv', 'csv'), (('.vot', '.votable', '.xml'), 'votable'))
+    table = read_table(path, next((kind for ends, kind in kinds if name.endswith(ends)), 'fits'))
+    texts, problems = {}, []
+    for column in ('item', 'annotator', 'label'):
+        hidden = np.ma.getmaskarray(np.ma.asarray(table[column]))
+        cells = zip(table[column], hidden, strict=True)
+        texts[column] = ['' if masked else str(cell).strip() for cell, masked in cells]
+        if column != 'label' and '' in texts[column]:
+            row = texts[column].index('') + 1
+            problems.append(f"{path}: row {row} has nothing in the column '{column}'; fill it in")
+    n_silent = sum(text.casefold() in ('', 'nan', UNKNOWN_NAME) for text in texts['label'])
+    facts = {'items': len(set(texts['item'])), 'annotators': len(set(texts['annotator']))}
+    facts |= {'votes': len(table) - n_silent}
+    facts |= {'empty or unknown': n_silent} if n_silent else {}
+    return FileReport(path=str(path), kind='table of votes', facts=facts, problems=tuple(problems))
+
+
 def _is_export(path):
     """
     Return whether the header of a CSV file is that of a Zooniverse classification export.
@@ -197,8 +226,6 @@ def _is_export(path):
 
 
 def _of_text_table(path, name):
-    from clustercnn.io.tables import read_table
-
     if name.endswith('.csv'):
         if _is_export(path):
             votes = read_classifications(path)

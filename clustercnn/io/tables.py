@@ -17,7 +17,7 @@ from clustercnn.core import (
     LabelSet,
     PredictionSet,
 )
-from clustercnn.core.columns import column_definition
+from clustercnn.core.columns import CANDIDATE_COLUMNS, column_definition
 from clustercnn.exceptions import ImageReadError, TableReadError
 from clustercnn.io._csv import read_csv
 from clustercnn.io.planes import check_file, open_hdus
@@ -173,14 +173,35 @@ def _write_votable(table, path):
 def _catalog_reader(format_name):
     def read(path):
         table = read_table(path, format_name)
+        there = set(table.colnames)
+        missing = [column.name for column in CANDIDATE_COLUMNS if column.name not in there]
+        if missing:
+            raise TableReadError(path, _no_catalogue(table.colnames, missing))
         try:
             return CandidateCatalog(QTable(table))
         except ValueError as error:
-            hint = likely_survey(table.colnames)
-            words = f". It looks like a list of '{hint}': read it with format='{hint}'"
-            raise TableReadError(path, str(error) + (words if hint else '')) from error
+            raise TableReadError(path, str(error)) from error
 
     return read
+
+
+def _no_catalogue(names, missing):
+    """
+    Say what a table lacks of a catalogue of candidates, and how to make one of it.
+    """
+    words = f'lacks the columns {", ".join(missing)}; '
+    survey = likely_survey(names)
+    if survey is not None:
+        return (
+            f"{words}it looks like a list of '{survey}': in Python, read it with "
+            f"format='{survey}' and write it as .ecsv"
+        )
+    return (
+        f'{words}expected a catalogue of candidates as clustercnn find writes it (ECSV, FITS or '
+        f'VOTable), with NaN for numbers that are not known and 0 for flags; in Python, '
+        f'CandidateCatalog.from_columns(ra=..., dec=...) fills in what is missing, and write() '
+        f'makes the file'
+    )
 
 
 def _catalog_writer(format_name):
@@ -237,33 +258,97 @@ def _table_of(path, format_name, build):
         raise TableReadError(path, words) from error
 
 
-def _label_reader(format_name):
-    def read(path):
-        def build(table, meta):
-            ids = [str(name) for name in table['id']]
-            shares = [name for name in table.colnames if name.startswith('p_')]
-            if not shares:
-                if 'label' not in table.colnames:
-                    words = "has neither a column 'label' nor columns 'p_<class>'"
-                    raise TableReadError(path, words)
-                # a cell left empty is no class
-                return LabelSet.from_labels(ids, [str(n) or UNKNOWN_NAME for n in table['label']])
-            classes = tuple(name[2:] for name in shares)
-            votes = [f'n_{name}' for name in classes]
-            has = set(table.colnames)
-            return LabelSet(
-                ids=ids,
-                schema=LabelSchema(classes, _names(meta['positive']) if 'positive' in meta else ()),
-                probability=_matrix(table, shares),
-                votes=_matrix(table, votes) if set(votes) <= has else None,
-                weight=np.asarray(table['weight'], np.float32) if 'weight' in has else None,
-                source=[str(s) for s in table['source']] if 'source' in has else None,
-                meta=json.loads(meta.get('meta', '{}')),
-            )
+# beside probabilities, what a classifier says of candidates
+_PREDICTED = {'rank', 'ood'}
 
-        return _table_of(path, format_name, build)
+
+def _label_reader(format_name):
+    """
+    Return the function that reads labels.
+
+    Of a table, a column ``id`` names the objects, ``weight`` and ``source`` are kept where they
+    are there, and labels are, in this order:
+
+    1. in a table with what a classifier said (one of the columns ``rank``, ``ood`` and
+       ``p_<...>_std``), the column ``label``, which somebody added: predictions are no labels;
+    2. the columns ``p_<class>``, two or more, none of which ends in ``_std``. A column ``label``
+       beside them, as `LabelSet` writes it, must name a likeliest class of each row, or
+       ``unknown`` where there are no probabilities; empty cells say nothing;
+    3. the column ``label``, whose empty cells are unknown.
+    """
+
+    def read(path):
+        return _table_of(path, format_name, lambda table, meta: _labels_of(path, table, meta))
 
     return read
+
+
+def _labels_of(path, table, meta):
+    has = set(table.colnames)
+    about = [name for name in table.colnames if name.startswith('p_')]
+    shares = [name for name in about if not name.endswith('_std')]
+    predicted = sorted(_PREDICTED & has | set(about) - set(shares))
+    ids = [str(name) for name in table['id']]
+    said = _said(table['label']) if 'label' in has else None
+    common = {
+        'weight': _matrix(table, ['weight'])[:, 0] if 'weight' in has else None,
+        'source': [str(s) for s in table['source']] if 'source' in has else '',
+    }
+    if said is not None and (predicted or len(shares) < 2):
+        return LabelSet.from_labels(ids, [name or UNKNOWN_NAME for name in said], **common)
+    if predicted:
+        words = (
+            f'holds what a classifier said (columns {", ".join(predicted)}), which is no label; '
+            f"add a column 'label' with the classes that are known, or remove these columns to "
+            f'take the probabilities for labels'
+        )
+        raise TableReadError(path, words)
+    if not shares:
+        raise TableReadError(path, "has neither a column 'label' nor columns 'p_<class>'")
+    classes = tuple(name[2:] for name in shares)
+    votes = [f'n_{name}' for name in classes]
+    labels = LabelSet(
+        ids=ids,
+        schema=LabelSchema(classes, _names(meta['positive']) if 'positive' in meta else ()),
+        probability=_matrix(table, shares),
+        votes=_matrix(table, votes) if set(votes) <= has else None,
+        meta=json.loads(meta.get('meta', '{}')),
+        **common,
+    )
+    if said is not None:
+        _check_agreement(path, labels, said)
+    return labels
+
+
+def _said(column):
+    """
+    Return the cells of a column as text, empty where they are masked.
+    """
+    hidden = np.ma.getmaskarray(np.ma.asarray(column))
+    return ['' if masked else str(cell) for cell, masked in zip(column, hidden, strict=True)]
+
+
+def _check_agreement(path, labels, said):
+    """
+    Refuse probabilities that contradict the names beside them: one of them was changed.
+    """
+    rows = zip(said, labels.names(), labels.probability.tolist(), strict=True)
+    for row, (name, likeliest, probability) in enumerate(rows):
+        if name in ('', likeliest):
+            continue
+        share = dict(zip(labels.schema.classes, probability, strict=True))
+        if likeliest != UNKNOWN_NAME and name in share and share[name] >= max(probability):
+            # one of several that are as likely
+            continue
+        words = 'hold no numbers'
+        if likeliest != UNKNOWN_NAME:
+            words = f"say '{likeliest}' (p_{likeliest} = {share[likeliest]:g})"
+        listing = ', '.join(f'p_{name}' for name in labels.schema.classes)
+        reason = (
+            f"row {row} ('{labels.ids[row]}') has the label '{name}', but its columns {listing} "
+            f"{words}; remove the column 'label' or these columns, whichever does not count"
+        )
+        raise TableReadError(path, reason)
 
 
 def _names(text):

@@ -4,12 +4,13 @@ Votes and subjects of Zooniverse projects, as Panoptes exports them.
 """
 
 import json
+import warnings
 
 import numpy as np
 from astropy.table import Table
 
 from clustercnn.core import UNKNOWN_NAME, LabelSchema, LabelSet
-from clustercnn.exceptions import TableReadError
+from clustercnn.exceptions import DataQualityWarning, TableReadError
 from clustercnn.io._panoptes import Rows, Votes, is_number
 
 __all__ = ['name_classes', 'read_classifications', 'read_label_set', 'read_subjects', 'read_votes']
@@ -76,7 +77,8 @@ def read_classifications(
     Warns
     -----
     DataQualityWarning
-        If rows could not be read; says how many, which was the first, and why.
+        If rows could not be read; says how many, which was the first, and why. If a name of an
+        item stands for more than one subject, whose votes are then counted together.
 
     Notes
     -----
@@ -100,17 +102,37 @@ def read_classifications(
     >>> votes['item'].tolist(), votes['annotator'].tolist(), votes['label'].tolist()
     (['42'], ['ann'], ['A star'])
     """
-    votes = Votes(hash_names=hash_names)
+    votes, subjects = Votes(hash_names=hash_names), {}
     selected = (None if workflow_id is None else str(workflow_id), workflow_version, task)
     with Rows(
         path, _NEEDED, what='classifications', quiet=quiet, is_whole=_names_its_subject
     ) as rows:
         for row in rows:
-            _add_row(votes, rows, row, selected, item)
+            _add_row(votes, rows, row, selected, item, subjects)
+    _warn_of_several(path, subjects)
     return votes.table(rows)
 
 
-def _add_row(votes, rows, row, selected, item_key):
+def _warn_of_several(path, subjects):
+    """
+    Warn of items that stand for several subjects, as one object uploaded twice rightly does.
+    """
+    several = {item: numbers for item, numbers in subjects.items() if len(numbers) > 1}
+    if several:
+        item, numbers = next(iter(several.items()))
+        more = f' and {len(numbers) - 5} more' if len(numbers) > 5 else ''
+        warnings.warn(
+            f'{path}: {len(several)} item(s) stand for more than one subject each, the first '
+            f"'{item}' for {', '.join(list(numbers)[:5])}{more}, and their votes are counted "
+            'together. Unless one object was uploaded more than once, names must differ: find '
+            'candidates with --prefix TEXT, another one for each field, or leave --item away, '
+            'which tells subjects apart',
+            DataQualityWarning,
+            stacklevel=3,
+        )
+
+
+def _add_row(votes, rows, row, selected, item_key, subjects):
     """
     Add the answers of one classification, or count why there are none.
     """
@@ -140,6 +162,8 @@ def _add_row(votes, rows, row, selected, item_key):
         return
     for name, question, label in answers:
         votes.add(row, item, name, question, label)
+    if item_key is not None:
+        subjects.setdefault(item, {})[row['subject_ids']] = None
 
 
 def _names_its_subject(row):

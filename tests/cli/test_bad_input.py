@@ -187,6 +187,23 @@ def test_regions_are_not_read_and_a_line_says_so(field, capsys):
     assert 'c.reg' in line and 'written, not read' in line and 'not foreseen' not in line
 
 
+def test_candidates_of_another_kind_are_told_what_is_read(field, capsys):
+    (field / 'c.csv').write_text('id,ra,dec\n1,150.0,2.0\n')
+    (field / 'v.csv').write_text('item,annotator,label\n1,ann,point\n')
+    cut = ['cut', str(field / 'c.csv'), '--band', f'xray={field / "xray.fits"}']
+    known = ['labels', 'consensus', str(field / 'v.csv'), '--candidates', str(field / 'c.csv')]
+    for arguments in (cut, known):
+        assert main([*arguments, '-o', str(field / 'out.h5')]) == 1
+        line, _ = one_line(capsys)
+        assert 'c.csv: expected a catalogue of candidates, .ecsv, .fits' in line
+        assert '.reg' not in line and '.vot' in line
+    Table({'id': ['1'], 'ra': [150.0], 'dec': [2.0]}).write(field / 'c.ecsv')
+    cut[1] = str(field / 'c.ecsv')
+    assert main([*cut, '-o', str(field / 'out.h5')]) == 1
+    line, _ = one_line(capsys)
+    assert 'lacks the columns name, pos_err' in line and 'clustercnn find' in line
+
+
 @pytest.mark.parametrize('command', ['find', 'cut', 'classify'])
 def test_a_name_without_a_format_is_told_before_the_work(field, capsys, monkeypatch, command):
     def work(*args, **kwargs):

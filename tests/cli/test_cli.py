@@ -5,6 +5,7 @@ The command line: exit status, one-line errors, nothing half-written.
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from clustercnn import CandidateCatalog, CutoutStack
+from clustercnn import CandidateCatalog, CutoutStack, LabelSet
 from clustercnn.cli import build_parser, main
 from clustercnn.testing import tiny_image, tiny_labels, tiny_stack, tiny_wcs
 
@@ -75,6 +76,8 @@ def test_wrong_usage_is_status_2(capsys, field):
     assert main(['find', xray, '-o', out, '--psf', '-3']) == 2
     assert main(['find', xray, '-o', out, '--threshold', '5', '--false-alarms', '1']) == 2
     assert main(['find', xray, '-o', out, '--threshold', '0']) == 2
+    for prefix in ('', 'a b', 'a/b', 'é'):
+        assert main(['find', xray, '-o', out, '--prefix', prefix]) == 2
     assert main(['cut', out, '--band', 'xray', '-o', 'x.h5']) == 2
     assert 'expected NAME=FILE' in capsys.readouterr().err
     assert not (field / 'c.ecsv').exists()
@@ -164,6 +167,40 @@ def test_run_writes_everything_and_says_what_is_missing(field, capsys):
         other = CandidateCatalog.read(out / name)
         np.testing.assert_allclose(other['ra'].value, catalog['ra'].value)
         assert list(other['name']) == list(catalog['name'])
+
+
+def test_a_prefix_names_the_candidates_of_a_field(field):
+    xray, candidates, cutouts = (str(field / n) for n in ('xray.fits', 'c.fits', 'c.h5'))
+    assert main(['find', xray, '-o', str(field / 'plain.ecsv')]) == 0
+    assert main(['find', xray, '-o', candidates, '--prefix', 'A1835']) == 0
+    plain, named = CandidateCatalog.read(field / 'plain.ecsv'), CandidateCatalog.read(candidates)
+    assert plain.ids[0] == '1'
+    assert named.ids == tuple(f'A1835-{name}' for name in plain.ids)
+    assert main(['cut', candidates, '--band', f'xray={xray}', '-o', cutouts]) == 0
+    assert CutoutStack.read(cutouts).ids == named.ids
+
+
+def test_a_run_with_a_prefix_is_the_same_but_for_names(field, capsys):
+    arguments = ['run', str(field / 'xray.fits'), '-q']
+    assert main([*arguments, '-o', str(field / 'plain')]) == 0
+    named = field / 'named'
+    arguments += ['--prefix', 'f_1', '-o', str(named)]
+    assert main(arguments) == 0
+    assert {item.name for item in named.iterdir()} == OUTPUTS
+    plain = CandidateCatalog.read(field / 'plain' / 'catalog.ecsv')
+    ids = tuple(f'f_1-{name}' for name in plain.ids)
+    for name in ('catalog.ecsv', 'catalog.fits', 'catalog.vot'):
+        catalog = CandidateCatalog.read(named / name)
+        assert catalog.ids == ids
+        assert catalog['p_cluster'].tolist() == plain['p_cluster'].tolist()
+    assert CutoutStack.read(named / 'cutouts.h5').ids == ids
+    assert json.loads((named / 'run.json').read_text())['options']['prefix'] == 'f_1'
+    before = {item.name: item.read_bytes() for item in named.iterdir()}
+    capsys.readouterr()
+    assert main(arguments) == 1
+    assert 'named: holds catalog.ecsv' in capsys.readouterr().err
+    assert before == {item.name: item.read_bytes() for item in named.iterdir()}
+    assert main([*arguments, '--overwrite']) == 0
 
 
 def test_run_without_detections_is_a_result(tmp_path):
@@ -272,6 +309,17 @@ def test_train_says_which_labels_fit_nothing(tmp_path, capsys):
     assert not (tmp_path / 'm.safetensors').exists()
 
 
+def test_train_says_how_to_tell_the_candidates_of_two_fields_apart(tmp_path, capsys):
+    for name in ('a', 'b'):
+        tiny_stack(8).write(tmp_path / f'{name}.h5')
+    tiny_labels(8).write(tmp_path / 'labels.ecsv')
+    files = [str(tmp_path / name) for name in ('a.h5', 'b.h5', 'labels.ecsv')]
+    assert main(['train', *files, '-o', str(tmp_path / 'm.safetensors'), '-q']) == 1
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1
+    assert 'a.h5 as well' in error and '--prefix TEXT of clustercnn find' in error
+
+
 def test_check_names_the_problem_and_fails(field, capsys):
     assert main(['check', str(field / 'xray.fits'), str(field / 'exposure.fits')]) == 0
     (field / 'page.fits').write_text('<html></html>')
@@ -297,6 +345,32 @@ def test_simulate_and_run_with_optical(tmp_path, capsys):
     catalog = CandidateCatalog.read(tmp_path / 'out' / 'catalog.ecsv')
     assert len(catalog) > 5
     assert not catalog.flagged('NO_OPTICAL').all()
+
+
+@pytest.mark.filterwarnings('default')
+def test_simulated_votes_can_be_learned_from(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    simulate = ['simulate', 'a sky', '--seed', '3', '--votes', '5']
+    assert main(simulate) == 0
+    said = capsys.readouterr().out
+    assert 'voted.ecsv of each field' in said
+    commands = [shlex.split(line)[1:] for line in said.split('next: ')[1].splitlines()]
+    assert [words[0] for words in commands] == ['labels', 'cut', 'train']
+    for words in commands[:2]:
+        assert main(words) == 0
+    labels, stack = LabelSet.read('l.ecsv'), CutoutStack.read('field_00000.h5')
+    assert len(stack) > 10
+    assert set(stack.ids) == set(labels.ids)
+    assert stack.band_names == ('xray', 'optical')
+    assert main([*commands[2], '--epochs', '1']) == 0
+    assert f'in:  {len(stack)} cutouts' in capsys.readouterr().out
+    # nothing is replaced unasked
+    before = (tmp_path / 'a sky' / 'field_00000' / 'voted.ecsv').read_bytes()
+    (tmp_path / 'a sky' / 'votes.csv').unlink()
+    assert main(simulate) == 1
+    assert 'voted.ecsv: exists already' in capsys.readouterr().err
+    assert (tmp_path / 'a sky' / 'field_00000' / 'voted.ecsv').read_bytes() == before
+    assert not (tmp_path / 'a sky' / 'votes.csv').exists()
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='signals are those of POSIX')

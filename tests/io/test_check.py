@@ -3,6 +3,8 @@
 Files are named for what they are, with what is wrong and what to do.
 """
 
+import gzip
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -118,6 +120,31 @@ def test_tables_of_others(tmp_path):
     for report in check_files(sorted(tmp_path.iterdir())):
         assert not report.ok
         assert report.path in report.problems[0]
+
+
+@pytest.mark.parametrize('suffix', ['.csv', '.ecsv', '.fits', '.vot'])
+def test_a_table_of_votes_is_counted(tmp_path, suffix):
+    path = tmp_path / f'votes{suffix}'
+    rows = [('007', 'ann', 'cluster'), ('007', 'bob', 'point'), ('7', 'ann', 'Unknown')]
+    table = Table(rows=rows, names=('item', 'annotator', 'label'))
+    kind = {'.csv': 'ascii.csv', '.ecsv': 'ascii.ecsv', '.vot': 'votable'}.get(suffix)
+    table.write(path, format=kind)
+    (report,) = check_files([path])
+    assert report.ok and report.kind == 'table of votes'
+    facts = {'items': 2, 'annotators': 2, 'votes': 2, 'empty or unknown': 1}
+    assert report.facts == facts
+
+
+def test_what_is_wrong_with_votes_is_told(tmp_path):
+    path = tmp_path / 'v.csv'
+    path.write_text('item,annotator,label\na,ann,point\nb,,point\n')
+    (report,) = check_files([path])
+    words = f"{path}: row 2 has nothing in the column 'annotator'; fill it in"
+    assert report.problems == (words,)
+    with gzip.open(tmp_path / 'v.csv.gz', 'wb') as stream:
+        stream.write(path.read_bytes())
+    (report,) = check_files([tmp_path / 'v.csv.gz'])
+    assert 'unpack it first' in report.problems[0]
 
 
 def test_maps_without_words_in_the_header(tmp_path):

@@ -156,6 +156,32 @@ def test_wrong_tables(tmp_path):
         CandidateCatalog.read(tmp_path / 'c.xyz')
 
 
+def test_what_a_table_lacks_of_a_catalogue_is_said(tmp_path):
+    path = tmp_path / 'a.ecsv'
+    Table({'id': ['1'], 'ra': [1.0], 'dec': [2.0]}).write(path)
+    words = 'lacks the columns name, pos_err, .*flags; expected a catalogue of candidates as clust'
+    with pytest.raises(TableReadError, match=words):
+        CandidateCatalog.read(path)
+
+
+@pytest.mark.parametrize('suffix', CATALOG_SUFFIXES)
+def test_a_catalogue_of_ours_is_taken_for_no_survey(tmp_path, suffix):
+    # eSASS calls the likelihood of the extent as we do
+    path = tmp_path / f'a{suffix}'
+    for name, values, words in (
+        ('id', ['1', '1'], "'1' occurs more than once"),
+        ('ra', [np.nan, 1.0] * u.deg, "'ra' of row 0 is not finite"),
+        ('extent', [1.0, 2.0] * u.m, 'are not convertible'),
+    ):
+        table = Table(tiny_catalog(2).table)
+        table[name] = values
+        kind = {'.ecsv': 'ascii.ecsv', '.vot': 'votable'}.get(suffix)
+        table.write(path, format=kind, overwrite=True)
+        with pytest.raises(TableReadError, match=words) as caught:
+            CandidateCatalog.read(path)
+        assert 'format=' not in str(caught.value)
+
+
 def test_table_behind_other_hdus_is_found(tmp_path):
     tiny_catalog(2).write(tmp_path / 'a.fits')
     with fits.open(tmp_path / 'a.fits') as hdus:
@@ -211,6 +237,77 @@ def test_labels_from_a_plain_table(tmp_path):
     Table({'id': ['1'], 'x': [1]}).write(tmp_path / 'e.ecsv')
     with pytest.raises(TableReadError, match="neither a column 'label'"):
         LabelSet.read(tmp_path / 'e.ecsv')
+
+
+def test_labels_of_a_plain_table_keep_weight_and_source(tmp_path):
+    table = Table({'id': ['1', '2'], 'label': ['cluster', 'point'], 'weight': [0.5, 3.0]})
+    table['source'] = ['expert', 'crowd']
+    table.write(tmp_path / 'a.ecsv')
+    labels = LabelSet.read(tmp_path / 'a.ecsv')
+    assert labels.weight.tolist() == [0.5, 3.0]
+    assert labels.source == ('expert', 'crowd')
+    table['weight'] = MaskedColumn([0.5, 3.0], mask=[False, True])
+    table.write(tmp_path / 'b.ecsv')
+    with pytest.raises(TableReadError, match="b.ecsv: 'weight' must be finite"):
+        LabelSet.read(tmp_path / 'b.ecsv')
+
+
+@pytest.mark.parametrize('suffix', SET_SUFFIXES)
+def test_a_label_added_to_predictions_counts(tmp_path, suffix):
+    catalog = ranked()
+    path = tmp_path / f'a{suffix}'
+    catalog.write(path)
+    # what a classifier said is no label
+    with pytest.raises(TableReadError, match=r'columns .*ood.*rank.*which is no label; add a col'):
+        LabelSet.read(path)
+    names = ['point', 'cluster', '', 'other', 'unknown', 'galaxy']
+    catalog.with_columns(label=names, weight=np.arange(6.0)).write(path, overwrite=True)
+    labels = LabelSet.read(path)
+    assert labels.ids == catalog.ids
+    assert labels.schema == LabelSchema.default()
+    assert labels.names() == ['point', 'cluster', 'unknown', 'other', 'unknown', 'galaxy']
+    assert labels.weight.tolist() == list(range(6))
+
+
+def test_a_single_column_of_probabilities_is_not_all_there_is(tmp_path):
+    columns = {'id': ['1', '2'], 'label': ['point', 'cluster']}
+    for number, more in enumerate(('p_cluster', 'p_cluster_std', 'p_value')):
+        path = tmp_path / f'{number}.ecsv'
+        Table({**columns, more: [0.9, 0.1]}).write(path)
+        assert LabelSet.read(path).names() == ['point', 'cluster']
+    # a spread is no probability of a class
+    columns |= {'p_cluster': [0.2, 0.7], 'p_point': [0.8, 0.3], 'p_cluster_std': [0.3, 0.2]}
+    Table(columns).write(tmp_path / 'a.ecsv')
+    assert LabelSet.read(tmp_path / 'a.ecsv').schema == LabelSchema.default()
+
+
+def test_labels_that_contradict_their_probabilities_are_refused(tmp_path):
+    path = tmp_path / 'a.ecsv'
+    names = ('p_cluster', 'p_point', 'p_galaxy')
+    rows = [('a', 0.7, 0.2, 0.1), ('b', 0.4, 0.4, 0.2), ('c', *[np.nan] * 3), ('d', 0, 0, 1)]
+
+    def read(*said):
+        table = Table(rows=rows, names=('id', *names))
+        table['label'] = said
+        table.write(path, overwrite=True)
+        return LabelSet.read(path)
+
+    # one of equals, and cells that say nothing
+    for said in (('cluster', 'point', 'unknown', 'galaxy'), ('', '', '', 'galaxy')):
+        assert read(*said).probability.tolist()[0] == pytest.approx([0.7, 0.2, 0.1])
+    for said, words in (
+        (
+            ('point', 'cluster', 'unknown', 'galaxy'),
+            r"row 0 \('a'\) has the label 'point', but its columns p_cluster, p_point, p_galaxy "
+            r"say 'cluster' \(p_cluster = 0.7\); remove the column 'label' or these columns",
+        ),
+        (('cluster', 'galaxy', 'unknown', 'galaxy'), r"row 1 \('b'\) has the label 'galaxy'"),
+        (('cluster', 'point', 'point', 'galaxy'), r"row 2 \('c'\) .* hold no numbers; remove"),
+        (('cluster', 'point', 'unknown', 'other'), r"row 3 \('d'\) has the label 'other'"),
+        (('cluster', 'point', 'unknown', 'unknown'), r"row 3 \('d'\) has the label 'unknown'"),
+    ):
+        with pytest.raises(TableReadError, match=words):
+            read(*said)
 
 
 def prediction_of(classes, positive, n_rows=5):

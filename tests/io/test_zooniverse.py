@@ -132,6 +132,36 @@ def test_items_can_be_named_by_the_metadata_of_subjects(export, tmp_path):
     assert votes.meta['dropped'] == {"rows of subjects without 'name' in their metadata": 4}
 
 
+def test_a_name_of_several_subjects_is_warned_of(tmp_path):
+    # finders number the candidates of every field from 1
+    rows = [
+        _row(
+            number,
+            user,
+            subject,
+            _annotation('Yes'),
+            subject_data=json.dumps({str(subject): {'#candidate': name}}),
+        )
+        for number, (user, subject, name) in enumerate(
+            [('ann', 101, '1'), ('ann', 201, '1'), ('bob', 101, '1'), ('ann', 102, '2')]
+            + [('ann', 500 + k, '7') for k in range(9)]
+        )
+    ]
+    # nobody said anything of this one
+    rows.append(_row(99, 'cy', 300, subject_data=json.dumps({'300': {'#candidate': '2'}})))
+    path = _write(tmp_path / 'two.csv', rows)
+    words = (
+        r"two.csv: 2 item\(s\) stand for more than one subject each, the first '1' for 101, 201, "
+        r'and their votes .*names must differ: find candidates with --prefix TEXT'
+    )
+    with pytest.warns(DataQualityWarning, match=words) as caught:
+        votes = read_classifications(path, item='candidate')
+    assert len(caught) == 1
+    assert set(votes['item']) == {'1', '2', '7'}
+    # by the numbers of the subjects there is no doubt
+    assert len(set(read_classifications(path)['item'])) == 12
+
+
 def test_every_kind_of_task_is_understood(tmp_path):
     drawing = {'x': 1, 'y': 2, 'tool': 0, 'tool_label': 'A galaxy', 'frame': 0, 'details': []}
     rows = [
