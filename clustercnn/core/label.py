@@ -423,7 +423,9 @@ class LabelSet:
         probability : 1D `~numpy.ndarray` of float32
             NaN where unknown.
         """
-        return self.probability[:, list(self.schema.positive_codes)].sum(axis=1)
+        # sums of single precision may end a little above 1
+        total = self.probability[:, list(self.schema.positive_codes)].sum(axis=1)
+        return np.clip(total, 0.0, 1.0)
 
     def names(self):
         """

@@ -54,15 +54,15 @@ class ReliabilityCurve:
     n_rows: np.ndarray
 
 
-def _probabilities(probability, truth, weight):
-    probability, truth, weight = scores_and_truth(probability, truth, weight)
+def _probabilities(probability, truth, weight, groups=None):
+    probability, *others = scores_and_truth(probability, truth, weight, groups)
     if probability.size and not (probability.min() >= 0 and probability.max() <= 1):
         msg = (
             f'probabilities must lie from 0 to 1, got values from {probability.min():g} to '
             f'{probability.max():g}'
         )
         raise ValueError(msg)
-    return probability, truth, weight
+    return probability, *others
 
 
 def _bins(probability, weight, n_bins):
@@ -226,7 +226,7 @@ def calibration_interval(
     weight : 1D array-like, optional
         Weights.
     groups : 1D array-like, optional
-        Rows of one group, such as a field, are resampled together.
+        One value a score. Rows of one group, such as a field, are resampled together.
     confidence : float, optional
         Confidence level.
     n_resamples : int, optional
@@ -249,8 +249,9 @@ def calibration_interval(
     (0.04, 0.04)
     """
     check_one_of('statistic', statistic, ('ece', 'brier'))
-    probability, truth, weight = _probabilities(probability, truth, weight)
-    if probability.size == 0:
+    probability, truth, weight, *rest = _probabilities(probability, truth, weight, groups)
+    groups = rest[0] if rest else None
+    if not weight.any():
         return float('nan'), float('nan')
     bins = _bins(probability, weight, n_bins)
     loss = (probability - truth) ** 2

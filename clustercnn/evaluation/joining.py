@@ -30,6 +30,8 @@ class JoinedScores:
         Weight of the labels.
     predicted, true : 1D `~numpy.ndarray` of int
         Codes of the likeliest classes, each in its own schema.
+    rows : 1D `~numpy.ndarray` of int
+        Which of the predictions these are.
     dropped : dict of str to int
         How many were left out, by reason.
 
@@ -48,6 +50,7 @@ class JoinedScores:
     weight: np.ndarray
     predicted: np.ndarray
     true: np.ndarray
+    rows: np.ndarray
     dropped: dict
 
 
@@ -98,6 +101,7 @@ def join(prediction, label_set):
         weight=label_set.weight[rows].astype(np.float64),
         predicted=prediction.hard()[known].astype(int),
         true=label_set.hard()[rows].astype(int),
+        rows=np.flatnonzero(known),
         dropped={
             'prediction without label': int((~found).sum()),
             'label without prediction': len(label_set) - int(found.sum()),
@@ -106,7 +110,7 @@ def join(prediction, label_set):
     )
 
 
-def scores_and_truth(score, truth, weight=None):
+def scores_and_truth(score, truth, weight=None, groups=None):
     """
     Return checked arrays from arrays, or from predictions and labels.
 
@@ -118,12 +122,16 @@ def scores_and_truth(score, truth, weight=None):
         Boolean, or probability of being positive: above 0.5 is positive, NaN is
         left out.
     weight : 1D array-like, optional
-        Weights; those of the labels, else 1.
+        Weights, one a score; those of the labels, else 1.
+    groups : 1D array-like, optional
+        The group of each score.
 
     Returns
     -------
     score, truth, weight : 1D `~numpy.ndarray`
-        Of float64, bool and float64, of one length.
+        Of float64, bool and float64, of one length: what has no truth is left out of all.
+    groups : 1D `~numpy.ndarray`
+        Likewise; only where they are given.
 
     Raises
     ------
@@ -138,7 +146,38 @@ def scores_and_truth(score, truth, weight=None):
     """
     if isinstance(score, PredictionSet) or isinstance(truth, LabelSet):
         joined = join(score, truth)
-        return joined.score, joined.truth, joined.weight if weight is None else weight
+        n_scores, rows = len(score.ids), joined.rows
+        own = joined.weight
+        if weight is not None:
+            own = _row_values('weight', weight, n_scores, float)[rows]
+        columns = [joined.score, joined.truth, own]
+    else:
+        columns, rows = _checked(score, truth, weight)
+        n_scores = len(np.asarray(score))
+    _check_weights(columns[2])
+    if groups is None:
+        return tuple(columns)
+    return *columns, _row_values('groups', groups, n_scores)[rows]
+
+
+def _row_values(name, values, n_rows, dtype=None):
+    values = np.asarray(values, dtype=dtype)
+    if values.shape != (n_rows,):
+        msg = f"'{name}' must have one value a score, length {n_rows}, got shape {values.shape}"
+        raise ValueError(msg)
+    return values
+
+
+def _check_weights(weight):
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        msg = "'weight' must be finite and not negative"
+        raise ValueError(msg)
+
+
+def _checked(score, truth, weight):
+    """
+    Return columns of what has a truth, and which rows they are.
+    """
     score = np.asarray(score, dtype=np.float64)
     truth = np.asarray(truth, dtype=np.float64)
     weight = np.ones(score.shape) if weight is None else np.asarray(weight, dtype=np.float64)
@@ -150,13 +189,14 @@ def scores_and_truth(score, truth, weight=None):
         raise ValueError(msg)
     known = ~np.isnan(truth)
     if not ((truth[known] >= 0) & (truth[known] <= 1)).all():
-        msg = "'truth' must be boolean or a probability from 0 to 1"
+        row = int(np.flatnonzero(known & ~((truth >= 0) & (truth <= 1)))[0])
+        msg = (
+            f"'truth' must be boolean or a probability from 0 to 1, or NaN where it is not known, "
+            f'got {truth[row]} in row {row}'
+        )
         raise ValueError(msg)
     score, truth, weight = score[known], truth[known] > 0.5, weight[known]
     if not np.isfinite(score).all():
         msg = f"'score' has {(~np.isfinite(score)).sum()} values that are not finite"
         raise ValueError(msg)
-    if not (np.isfinite(weight).all() and (weight >= 0).all()):
-        msg = "'weight' must be finite and not negative"
-        raise ValueError(msg)
-    return score, truth, weight
+    return [score, truth, weight], np.flatnonzero(known)

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import special, stats
 
 from clustercnn._utils.validation import check_one_of
+from clustercnn.core.label import UNKNOWN_NAME
 from clustercnn.evaluation.joining import scores_and_truth
 
 __all__ = [
@@ -87,7 +88,9 @@ class PurityCurve:
 
     def threshold_for(self, purity):
         """
-        Return the lowest threshold from which on upwards a purity is kept.
+        Return the lowest threshold above which the sample as a whole has a purity.
+
+        Between it and the highest scores there may be thresholds whose samples do not have it.
 
         Parameters
         ----------
@@ -263,9 +266,9 @@ def roc_auc_interval(
     method : {'bootstrap', 'delong'}, optional
         Percentiles of resampled rows, or the normal approximation of DeLong, DeLong &
         Clarke-Pearson (1988), Biometrics 44, 837, on the logit scale so that it stays
-        within 0 and 1; that one knows no weights and no groups.
+        within 0 and 1; that one knows no weights, also of labels, and no groups.
     groups : 1D array-like, optional
-        Rows of one group, such as a field, are resampled together.
+        One value a score. Rows of one group, such as a field, are resampled together.
     confidence : float, optional
         Confidence level.
     n_resamples : int, optional
@@ -276,7 +279,13 @@ def roc_auc_interval(
     Returns
     -------
     low, high : float
-        NaN if there are only positives or only negatives.
+        NaN if there are only positives or only negatives, and from 'delong' also with a single
+        one of either.
+
+    Raises
+    ------
+    ValueError
+        If 'delong' is asked for and there are groups, or weights that are not all the same.
 
     Examples
     --------
@@ -292,15 +301,20 @@ def roc_auc_interval(
     if method == 'delong' and (weight is not None or groups is not None):
         msg = "the method 'delong' knows no weights and no groups; use 'bootstrap'"
         raise ValueError(msg)
-    score, truth, weight = scores_and_truth(score, truth, weight)
-    if not truth.any() or truth.all():
+    score, truth, weight, *rest = scores_and_truth(score, truth, weight, groups)
+    groups = rest[0] if rest else None
+    if method == 'delong' and len(np.unique(weight)) > 1:
+        msg = "the labels have weights, which 'delong' does not know; use 'bootstrap'"
+        raise ValueError(msg)
+    # what has no weight is not there
+    if not weight[truth].any() or not weight[~truth].any():
         return float('nan'), float('nan')
     if method == 'delong':
         return _delong(score, truth, confidence)
     order = np.argsort(-score, kind='stable')
     ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
     truth, weight = truth[order], weight[order]
-    groups = None if groups is None else np.asarray(groups)[order]
+    groups = None if groups is None else groups[order]
     values = []
     for times in resampled_weights(len(score), n_resamples=n_resamples, seed=seed, groups=groups):
         drawn = times * weight
@@ -396,7 +410,8 @@ def average_precision(score, truth, *, weight=None):
     curve = purity_completeness(score, truth, weight=weight)
     if not curve.completeness.size or np.isnan(curve.completeness[-1]):
         return float('nan')
-    return float(np.sum(np.diff(curve.completeness, prepend=0.0) * curve.purity))
+    # of samples without any weight there is no purity, and no step
+    return float(np.nansum(np.diff(curve.completeness, prepend=0.0) * curve.purity))
 
 
 def wilson_interval(n_successes, n_trials, *, confidence=0.95):
@@ -444,7 +459,8 @@ def accuracy(predicted, true, *, weight=None):
     Parameters
     ----------
     predicted, true : 1D array-like
-        Codes or names of classes; negative codes of ``true`` are unknown and left out.
+        Codes or names of classes; negative or NaN codes of ``true``, and the name 'unknown', are
+        left out.
     weight : 1D array-like, optional
         Weights.
 
@@ -464,8 +480,10 @@ def accuracy(predicted, true, *, weight=None):
         msg = f'both must be one-dimensional of one length, got {predicted.shape}, {true.shape}'
         raise ValueError(msg)
     weight = np.ones(true.shape) if weight is None else np.asarray(weight, float)
-    if true.dtype.kind in 'if':
-        weight = np.where(true < 0, 0.0, weight)
+    if true.dtype.kind in 'iuf':
+        weight = np.where(true >= 0, weight, 0.0)
+    elif true.dtype.kind in 'UO':
+        weight = np.where(true == UNKNOWN_NAME, 0.0, weight)
     total = weight.sum()
     return float((weight * (predicted == true)).sum() / total) if total > 0 else float('nan')
 

@@ -19,6 +19,7 @@ from clustercnn.evaluation.metrics import (
     average_precision,
     confusion_matrix,
     purity_completeness,
+    resampled_weights,
     roc_auc,
     roc_auc_interval,
     wilson_interval,
@@ -47,7 +48,7 @@ class EvaluationResult:
         probability; fraction of right classes (of right sides of 0.5, where the schemas
         differ). All weighted by the labels' weights.
     auc_interval, ece_interval, brier_interval, accuracy_interval : 2-tuple of float
-        Their intervals: bootstrap, for the accuracy Wilson's.
+        Their intervals: bootstrap, for the accuracy Wilson's where there are no groups.
     average_precision : float
         Purity averaged over completeness.
     purity, completeness : float
@@ -173,7 +174,7 @@ def evaluate(
     Raises
     ------
     ValueError
-        If no prediction has a known label.
+        If no prediction has a known label, or one that has is in no group.
 
     Examples
     --------
@@ -192,7 +193,13 @@ def evaluate(
         )
         raise ValueError(msg)
     score, truth, weight = joined.score, joined.truth, joined.weight
-    own_groups = None if groups is None else [str(groups[name]) for name in joined.ids]
+    own_groups = None
+    if groups is not None:
+        lost = [name for name in joined.ids if name not in groups]
+        if lost:
+            msg = f"'groups' lacks {len(lost)} of {len(joined.ids)} identifiers, first {lost[0]!r}"
+            raise ValueError(msg)
+        own_groups = [str(groups[name]) for name in joined.ids]
     resampling = {
         'weight': weight,
         'groups': own_groups,
@@ -211,10 +218,6 @@ def evaluate(
     else:
         right = (score > 0.5) == truth
     fraction = accuracy(right.astype(int), np.ones(len(right), int), weight=weight)
-    n_effective = weight.sum() ** 2 / (weight**2).sum() if weight.any() else 0.0
-    interval = (float('nan'), float('nan'))
-    if np.isfinite(fraction):
-        interval = wilson_interval(fraction * n_effective, n_effective, confidence=confidence)
     curve = purity_completeness(score, truth, weight=weight)
     selected = weight * (score > 0.5)
     hits, total = (selected * truth).sum(), (weight * truth).sum()
@@ -237,10 +240,28 @@ def evaluate(
         brier=brier_score(score, truth, weight=weight),
         brier_interval=calibration_interval(score, truth, statistic='brier', **resampling),
         accuracy=fraction,
-        accuracy_interval=interval,
+        accuracy_interval=_accuracy_interval(right, fraction, **resampling),
         purity=float(hits / selected.sum()) if selected.any() else float('nan'),
         completeness=float(hits / total) if total > 0 else float('nan'),
         samples=samples,
         classes=label_set.schema.classes if same_classes else None,
         confusion=confusion,
     )
+
+
+def _accuracy_interval(right, fraction, *, weight, groups, confidence, n_resamples, seed):
+    """
+    Return the interval of an accuracy: Wilson's, or of resampled groups.
+    """
+    if not weight.any():
+        return float('nan'), float('nan')
+    if groups is None:
+        n_effective = weight.sum() ** 2 / (weight**2).sum()
+        return wilson_interval(fraction * n_effective, n_effective, confidence=confidence)
+    values = []
+    for times in resampled_weights(len(right), n_resamples=n_resamples, seed=seed, groups=groups):
+        drawn = times * weight
+        values.append((drawn * right).sum() / drawn.sum() if drawn.any() else np.nan)
+    tail = 50 * (1 - confidence)
+    low, high = np.nanpercentile(values, [tail, 100 - tail])
+    return float(low), float(high)

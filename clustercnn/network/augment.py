@@ -245,6 +245,7 @@ def augment(key, batch, inputs, settings):
     n_thinned = math.ceil(settings.thinning * n_items) if inputs.has_xray else 0
     thinned = jnp.arange(n_items) < n_thinned
     share = jnp.where(thinned, settings.thinning_floor ** next(draw), 1.0)
+    n_seen = sum(bands[spec.name]['present'] for spec in inputs.bands if spec.kind == 'xray')
     for number, spec in enumerate(inputs.bands):
         planes, chance = bands[spec.name], next(draw)
         if spec.kind == 'xray':
@@ -260,7 +261,9 @@ def augment(key, batch, inputs, settings):
             keep = chance >= settings.background_dropout
             planes['has_background'] = planes['has_background'] * keep
         elif inputs.has_xray:
-            planes['present'] = planes['present'] * (chance >= settings.band_dropout)
+            # never all that there is of a cutout
+            kept = (chance >= settings.band_dropout) | (n_seen == 0)
+            planes['present'] = planes['present'] * kept
     lost = thinned | (next(draw) < settings.feature_dropout)
     known = batch['known'] * ~lost[:, None]
     turn = whole(0, 7)

@@ -169,7 +169,8 @@ def regrid(band, *, shape, pixel_scale, counts):
     counts : bool
         Whether the data are counts, which are shared out by area and conserved;
         otherwise they are averaged by area. A background always goes with the
-        counts and an exposure is always averaged.
+        counts. An exposure is averaged over the whole of each new pixel, what is not valid
+        counting as not exposed, since no photons come from there.
 
     Returns
     -------
@@ -207,15 +208,23 @@ def regrid(band, *, shape, pixel_scale, counts):
         return None if plane is None else np.where(covered, total(plane), 0)
 
     def mean(plane):
-        if plane is None:
-            return None
         return np.where(covered, total(plane) / np.where(covered, area, 1), 0)
 
+    exposure = band.exposure
+    if counts:
+        share_seen = np.where(covered, area, 0) * (band.pixel_scale / pixel_scale) ** 2
+        if exposure is not None:
+            exposure = mean(exposure) * share_seen
+        elif not np.allclose(share_seen[covered], 1, atol=1e-3):
+            # a flat one is not flat any more
+            exposure = share_seen
+    elif exposure is not None:
+        exposure = mean(exposure)
     return BandArrays(
         data=share(band.data) if counts else mean(band.data),
         pixel_scale=pixel_scale,
         valid=covered,
-        exposure=mean(band.exposure),
+        exposure=exposure,
         background=share(band.background),
     )
 

@@ -94,3 +94,10 @@ def test_predictions_become_columns():
         'ood',
     ]
     assert len(tiny_prediction(0).to_table()) == 0
+
+
+def test_probabilities_of_many_positive_classes_stay_probabilities():
+    schema = LabelSchema(('a', 'b', 'c', 'd'), ('a', 'b', 'c'))
+    probability = np.random.default_rng(1).dirichlet([1, 1, 1, 0.01], 2000)
+    labels = LabelSet(ids=[str(row) for row in range(2000)], schema=schema, probability=probability)
+    assert labels.binary().max() <= 1

@@ -288,3 +288,94 @@ def test_figures_belong_to_nobody(sample):
     line = figures[0].axes[0].lines[1]
     curve = evaluation.roc_curve(score, truth, weight=weight)
     np.testing.assert_array_equal(line.get_xdata(), curve.false_positive_rate)
+
+
+INTERVALS = [evaluation.roc_auc_interval, evaluation.calibration_interval]
+
+
+@pytest.mark.parametrize('interval', INTERVALS)
+def test_groups_and_weights_stay_with_their_rows_where_a_truth_is_missing(sample, interval):
+    score, truth, weight = sample
+    groups = np.arange(len(score)) // 20
+    part = truth.astype(float)
+    part[::7] = np.nan
+    known = np.isfinite(part)
+    alone = interval(score[known], part[known], weight=weight[known], groups=groups[known])
+    assert interval(score, part, weight=weight, groups=groups) == alone
+
+
+@pytest.mark.parametrize('interval', INTERVALS)
+def test_groups_and_weights_go_with_the_predictions(sample, interval):
+    score, truth, weight = sample
+    names = [f'c{row}' for row in range(len(score))]
+    probability = np.stack([score, 1 - score], axis=1)
+    prediction = PredictionSet(ids=names, schema=('cluster', 'point'), probability=probability)
+    words = np.where(truth, 'cluster', 'point')
+    words[::7] = 'unknown'
+    labels = LabelSet.from_labels(names, words, schema=('cluster', 'point'))
+    # in another order than the predictions
+    labels = labels.select(names[::-1])
+    groups = np.arange(len(score)) // 20
+    known = words != 'unknown'
+    alone = interval(
+        prediction.p_positive[known], truth[known], weight=weight[known], groups=groups[known]
+    )
+    assert interval(prediction, labels, weight=weight, groups=groups) == pytest.approx(alone)
+    for wrong in ({'weight': weight[:-1]}, {'groups': groups[:-1]}):
+        with pytest.raises(ValueError, match='must have one value a score, length 300'):
+            interval(prediction, labels, **wrong)
+
+
+def test_delong_refuses_labels_of_unequal_weight():
+    prediction, labels = tiny_prediction(), tiny_labels()
+    evaluation.roc_auc_interval(prediction, labels, method='delong')
+    weighted = labels.replace(weight=np.linspace(0.1, 1, len(labels)))
+    with pytest.raises(ValueError, match='the labels have weights'):
+        evaluation.roc_auc_interval(prediction, weighted, method='delong')
+
+
+def test_what_weighs_nothing_is_not_there():
+    score, truth, weight = [0.9, 0.8, 0.1], [0, 1, 0], [0, 1, 1]
+    assert evaluation.average_precision(score, truth, weight=weight) == 1
+    nothing = [0.0, 0.0, 0.0]
+    for interval in INTERVALS:
+        assert np.isnan(interval(score, truth, weight=nothing)).all()
+
+
+def test_accuracy_leaves_out_what_is_not_known():
+    assert evaluation.accuracy(['a', 'b'], ['a', 'unknown']) == 1
+    assert evaluation.accuracy([0.0, 1.0], [0.0, np.nan]) == 1
+    assert evaluation.accuracy([True, False], [True, True]) == 0.5
+
+
+def test_the_interval_of_an_accuracy_resamples_groups():
+    # fields that are all right or all wrong: as many facts as fields
+    n_fields, n_each = 20, 20
+    names = [f'c{row}' for row in range(n_fields * n_each)]
+    right = np.repeat(np.arange(n_fields) < 13, n_each)
+    truth = np.arange(len(names)) % 2 == 0
+    score = np.where(truth == right, 0.9, 0.1)
+    prediction = PredictionSet(
+        ids=names,
+        schema=('cluster', 'point'),
+        probability=np.stack([score, 1 - score], axis=1),
+    )
+    labels = LabelSet.from_labels(
+        names, np.where(truth, 'cluster', 'point'), schema=('cluster', 'point')
+    )
+    groups = {name: row // n_each for row, name in enumerate(names)}
+    apart = evaluation.evaluate(prediction, labels, n_resamples=300)
+    together = evaluation.evaluate(prediction, labels, groups=groups, n_resamples=300)
+    assert apart.accuracy == together.accuracy == 0.65
+    low, high = together.accuracy_interval
+    assert low == pytest.approx(0.65 - 1.96 * np.sqrt(0.65 * 0.35 / n_fields), abs=0.05)
+    assert high == pytest.approx(0.65 + 1.96 * np.sqrt(0.65 * 0.35 / n_fields), abs=0.05)
+    assert apart.accuracy_interval[0] > 0.6
+    del groups['c7']
+    with pytest.raises(ValueError, match="'groups' lacks 1 of 400 identifiers, first 'c7'"):
+        evaluation.evaluate(prediction, labels, groups=groups)
+
+
+def test_a_truth_out_of_range_is_named():
+    with pytest.raises(ValueError, match=r'got 1.5 in row 1'):
+        evaluation.roc_auc([0.1, 0.2], [0, 1.5])

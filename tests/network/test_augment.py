@@ -135,3 +135,18 @@ def test_same_key_same_bits(batch, inputs):
     function = jax.jit(lambda key, b: augment(key, b, inputs, Augmentation()))
     one, other = (function(jax.random.key(7), batch) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_a_cutout_whose_xrays_are_missing_keeps_its_picture(inputs):
+    counts = np.ones((8, 16, 16), np.float32)
+    valid = np.ones(counts.shape, bool)
+    valid[:4] = False
+    made = make_dataset(
+        inputs,
+        {
+            'xray': BandArrays(data=counts, pixel_scale=4.0, valid=valid),
+            'optical': BandArrays(data=np.ones((8, 32, 32)), pixel_scale=2.0),
+        },
+    )
+    after = moved(take(made, np.arange(8), 8), inputs, band_dropout=1.0)['bands']
+    np.testing.assert_array_equal(after['optical']['present'], [1, 1, 1, 1, 0, 0, 0, 0])

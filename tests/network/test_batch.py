@@ -137,3 +137,22 @@ def test_features_are_of_order_one():
 def test_wrong_input_is_refused(inputs, make, message):
     with pytest.raises(ValueError, match=message):
         make(inputs)
+
+
+@pytest.mark.parametrize('exposed', [True, False])
+def test_pixels_that_a_mask_covers_in_part_are_exposed_in_part(exposed):
+    counts = np.full((1, 20, 20), 4.0, np.float32)
+    valid = np.ones(counts.shape, bool)
+    valid[0, :, 7] = False
+    exposure = np.full(counts.shape, 1e4, np.float32) if exposed else None
+    band = BandArrays(data=counts, pixel_scale=4.0, valid=valid, exposure=exposure)
+    new = regrid(band, shape=(16, 16), pixel_scale=5.0, counts=True)
+    rate = (new.data / np.where(new.valid, new.exposure, 1))[new.valid]
+    # as many counts an exposure as elsewhere
+    np.testing.assert_allclose(rate, 4 * (5 / 4) ** 2 / (1e4 if exposed else 1), rtol=1e-5)
+    assert new.exposure.max() > 1.5 * new.exposure[new.valid].min()
+    # whole pixels stay as flat as they were
+    whole = regrid(
+        BandArrays(data=counts, pixel_scale=4.0), shape=(10, 10), pixel_scale=8.0, counts=True
+    )
+    assert whole.exposure is None
