@@ -4,13 +4,14 @@ How far people agree, beyond what chance would give.
 """
 
 import itertools
+import numbers
 
 import numpy as np
 from astropy.table import Table
 
 from clustercnn._utils.validation import check_one_of
-from clustercnn.core import UNKNOWN, UNKNOWN_NAME
-from clustercnn.labels.consensus import _in_order, _text
+from clustercnn.core import UNKNOWN
+from clustercnn.labels._columns import in_order, last_votes, says_nothing, text_of
 
 __all__ = [
     'agreement_interval',
@@ -32,7 +33,8 @@ def cohen_kappa(one, other):
     ----------
     one, other : 1D array-like
         Codes or names, shape ``(n,)``. Items that either left unknown are left out: the code
-        ``UNKNOWN`` (-1), the name ``'unknown'``, the empty one, masked values.
+        ``UNKNOWN`` (-1) and NaN; the names ``'unknown'`` and ``'nan'``, in any case, and the empty
+        one; None and masked values.
 
     Returns
     -------
@@ -205,8 +207,8 @@ def pairwise_agreement(
     Parameters
     ----------
     votes : `~astropy.table.Table`
-        One vote a row, as for `~clustercnn.labels.consensus`; empty votes and those for
-        ``'unknown'`` are left out, and of a repeated vote the last counts.
+        One vote a row; those that say nothing are left out, and of repeated ones the last
+        counts, all as in `~clustercnn.labels.consensus`.
     item, annotator, label : str, optional
         Names of its columns.
     least_in_common : int, optional
@@ -245,22 +247,20 @@ def pairwise_agreement(
     --- ----- ------- -----
     ann   bob       4   0.5
     """
-    names = _text(votes[label])
-    cast = (names != '') & (names != UNKNOWN_NAME)
-    items, people = (_text(votes[name])[cast] for name in (item, annotator))
-    ids, item_code = _in_order(items)
-    annotators, person = _in_order(people)
-    classes, said = np.unique(names[cast], return_inverse=True)
-    # items of each, repeated votes once
-    distinct = np.unique(person * max(len(ids), 1) + item_code)
-    n_of_each = np.bincount(distinct // max(len(ids), 1), minlength=len(annotators))
-    chosen = np.argsort(-n_of_each, kind='stable')[:most_annotators]
+    items, people, names = (text_of(votes[name], name) for name in (item, annotator, label))
+    ids, item_code = in_order(items)
+    annotators, person = in_order(people)
+    rows, _ = last_votes(item_code, person, names)
+    item_code, person = item_code[rows], person[rows]
+    classes, said = np.unique(names[rows], return_inverse=True)
+    n_of_each = np.bincount(person, minlength=len(annotators))
+    n_annotators = int((n_of_each > 0).sum())
+    chosen = np.argsort(-n_of_each, kind='stable')[: min(most_annotators, n_annotators)]
     own = {}
     for place in chosen:
-        rows = np.flatnonzero(person == place)
+        mine = person == place
         codes = np.full(len(ids), UNKNOWN, np.int16)
-        # the last of repeated votes stays
-        codes[item_code[rows]] = said[rows]
+        codes[item_code[mine]] = said[mine]
         own[annotators[place]] = codes
     found = []
     for (one, first), (other, second) in itertools.combinations(own.items(), 2):
@@ -277,7 +277,7 @@ def pairwise_agreement(
             )
             found.append((one, other, n_common, _whole_sample(_cohen, kinds, cells), *interval))
     found.sort(key=lambda row: -row[2])
-    pairs = Table(meta={'n_annotators': len(annotators), 'n_compared': len(chosen)})
+    pairs = Table(meta={'n_annotators': n_annotators, 'n_compared': len(chosen)})
     columns = list(zip(*found, strict=True)) if found else [()] * 6
     kinds = {'one': str, 'other': str, 'n_items': np.int64, 'kappa': float}
     for name, column in zip((*kinds, 'low', 'high'), columns, strict=True):
@@ -289,15 +289,14 @@ def _crossed(one, other):
     """
     Return how often each class of the one meets each class of the other, a square table.
     """
-    hidden = np.ma.getmaskarray(one) | np.ma.getmaskarray(other) if _alike(one, other) else None
-    one, other = np.asarray(one), np.asarray(other)
-    if hidden is None or one.ndim != 1 or one.size == 0:
+    shapes = np.shape(one), np.shape(other)
+    if shapes[0] != shapes[1] or len(shapes[0]) != 1 or shapes[0][0] == 0:
         msg = (
-            f'both must label the same items, at least one, got shapes {one.shape} '
-            f'and {other.shape}'
+            f'both must label the same items, at least one, got shapes {shapes[0]} and {shapes[1]}'
         )
         raise ValueError(msg)
-    known = ~(hidden | _is_unknown(one) | _is_unknown(other))
+    (one, silent), (other, too) = _classes_of(one, 'one'), _classes_of(other, 'other')
+    known = ~(silent | too)
     one, other = one[known], other[known]
     classes, codes = np.unique(np.concatenate([one, other]), return_inverse=True)
     first, second = codes[: len(one)], codes[len(one) :]
@@ -305,14 +304,18 @@ def _crossed(one, other):
     return cells.reshape(len(classes), len(classes))
 
 
-def _alike(one, other):
-    return np.shape(one) == np.shape(other)
-
-
-def _is_unknown(labels):
-    if labels.dtype.kind in 'iuf':
-        return labels == UNKNOWN
-    return np.isin(labels.astype(str), ['', UNKNOWN_NAME])
+def _classes_of(labels, name):
+    """
+    Return labels as codes or as texts, and which of them say nothing.
+    """
+    values, hidden = np.asarray(labels), np.ma.getmaskarray(labels)
+    if values.dtype.kind == 'O' and all(v is None or isinstance(v, numbers.Real) for v in values):
+        # codes with None among them, which becomes NaN
+        values = values.astype(float)
+    if values.dtype.kind in 'biuf':
+        return values, hidden | (values == UNKNOWN) | np.isnan(values)
+    texts = text_of(labels, name)
+    return texts, says_nothing(texts)
 
 
 def _counted(votes):

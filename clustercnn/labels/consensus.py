@@ -8,7 +8,8 @@ import re
 import numpy as np
 
 from clustercnn._utils.validation import check_one_of
-from clustercnn.core import UNKNOWN_NAME, LabelSchema, LabelSet
+from clustercnn.core import LabelSchema, LabelSet
+from clustercnn.labels._columns import in_order, last_votes, says_nothing, text_of, word_of
 from clustercnn.labels._confidence import (
     effective_votes,
     expected_correlation,
@@ -49,7 +50,7 @@ def consensus(
     Parameters
     ----------
     votes : `~astropy.table.Table`
-        One vote a row.
+        One vote a row; text may be bytes in UTF-8, as in tables from FITS files.
     item, annotator, label : str, optional
         Names of its columns.
     method : {'dawid-skene', 'one-coin', 'difficulty', 'majority', 'weighted'}, optional
@@ -59,7 +60,8 @@ def consensus(
         The classes. By default the package's own if all votes fit it, else the classes
         that were voted for, in alphabetical order.
     weight : dict of str to float, optional
-        For ``'weighted'``: weight of each annotator, 1 for those not named.
+        For ``'weighted'``: weight of each annotator, 1 for those not named. All named ones must
+        be in the table.
     truth : LabelSet, optional
         For the models of `dawid_skene`: what is known of some items, by which annotators and the
         confidence are judged. Only its certain labels count, those of one class with a
@@ -71,9 +73,11 @@ def consensus(
     -------
     labels : LabelSet
         Soft labels with the votes counted, items in the order of their first vote; its
-        metadata say what was left out. Votes that are empty, masked, ``'nan'`` or ``'unknown'``,
-        in any case, are left out and counted; if an annotator has voted more than once for an
-        item, the last vote counts. An item with no vote left is unknown.
+        metadata say what was left out. Votes that are empty, masked, NaN, ``'nan'`` or
+        ``'unknown'``, in any case, are left out and counted; if an annotator has voted more than
+        once for an item, the last vote counts. If that is ``'unknown'`` the annotator has no vote
+        on the item, and the one before is counted as withdrawn; empty, masked and NaN ones
+        withdraw nothing. An item with no vote left is unknown.
 
     Raises
     ------
@@ -81,7 +85,8 @@ def consensus(
         If a column is missing.
     ValueError
         If a vote is for a class that the schema lacks, or a name is empty or damaged; names row,
-        counted from 1, and column.
+        counted from 1, and column. If a weight is for somebody who is not in the table, or is
+        negative or not finite.
 
     Notes
     -----
@@ -124,9 +129,9 @@ def consensus(
     if missing:
         msg = f'the votes lack the columns {", ".join(missing)}; there are {votes.colnames}'
         raise KeyError(msg)
-    items, people, names = (_text(votes[name]) for name in (item, annotator, label))
     # as people count, from 1, and as in the file, where the pipeline has left out some
     place = votes.meta.get(ROW_NUMBERS, range(1, len(votes) + 1))
+    items, people, names = (text_of(votes[name], name, place) for name in (item, annotator, label))
     for name, values in ((item, items), (annotator, people)):
         empty = np.flatnonzero(values == '')
         if empty.size:
@@ -135,17 +140,15 @@ def consensus(
     # what people said has far fewer values than there are votes
     values, number = np.unique(names, return_inverse=True)
     number = number.reshape(-1)
-    ids, item_code = _in_order(items)
-    annotators, person_code = _in_order(people)
+    ids, item_code = in_order(items)
+    annotators, person_code = in_order(people)
     for name, distinct, code in (
         (item, ids, item_code),
         (annotator, annotators, person_code),
         (label, values.tolist(), number),
     ):
         _check_names(name, distinct, code, place)
-    # votes that are no number are empty: tables of numbers write so what is not there
-    silent = [value.casefold() in ('', 'nan', UNKNOWN_NAME) for value in values.tolist()]
-    cast = ~np.array(silent, bool)[number]
+    cast = ~says_nothing(values)[number]
     schema = _schema_of(schema, names[cast])
     known = {name: code for code, name in enumerate(schema.classes)}
     codes = np.array([known.get(value, -1) for value in values.tolist()], np.intp)[number]
@@ -157,10 +160,7 @@ def consensus(
             f'{", ".join(schema.classes)}'
         )
         raise ValueError(msg)
-    pair = item_code[cast] * len(annotators) + person_code[cast]
-    # np.unique keeps the first, so the last comes first
-    last = len(pair) - 1 - np.unique(pair[::-1], return_index=True)[1]
-    rows = np.flatnonzero(cast)[np.sort(last)]
+    rows, dropped = last_votes(item_code, person_code, names)
     index, who, said = item_code[rows], person_code[rows], codes[rows]
     shape = (len(ids), schema.n_classes)
     counted = np.bincount(index * shape[1] + said, minlength=shape[0] * shape[1])
@@ -169,10 +169,7 @@ def consensus(
         'method': method,
         'n_votes': len(rows),
         'n_annotators': len(np.unique(who)),
-        'dropped': {
-            'empty or unknown': int((~cast).sum()),
-            'repeated by the same annotator': int(cast.sum() - len(rows)),
-        },
+        'dropped': dropped,
     }
     if method in MODELS:
         anchors = _truth_of(truth, ids, schema)
@@ -209,13 +206,8 @@ def consensus(
             probability = np.where(known[:, None] >= 0, probability, softened)
             meta['correlation'] = correlation.mean
     else:
-        values = np.ones(len(annotators))
-        for name, factor in (weight or {}).items():
-            values[[person == str(name) for person in annotators]] = factor
-        if not (np.isfinite(values).all() and (values >= 0).all()):
-            msg = "'weight' must be finite and not negative"
-            raise ValueError(msg)
-        mass = np.bincount(index * shape[1] + said, values[who], shape[0] * shape[1])
+        factors = _weights_of(weight, annotators)
+        mass = np.bincount(index * shape[1] + said, factors[who], shape[0] * shape[1])
         mass = mass.reshape(shape)
         total = mass.sum(axis=1, keepdims=True)
         probability = np.where(total > 0, mass / np.where(total > 0, total, 1.0), np.nan)
@@ -261,29 +253,35 @@ def _truth_of(truth, ids, schema):
     return np.array([codes.get(name, -1) for name in ids], dtype=np.int64)
 
 
-def _text(column):
+def _weights_of(weight, annotators):
     """
-    Return a column as text without blanks around, masked values as the empty text.
+    Return the weight of each annotator, 1 for those who are not named.
     """
-    values = np.asarray(column.data if hasattr(column, 'filled') else column)
-    if values.dtype.kind in 'iuSU':
-        # there are fewer names than votes
-        distinct, number = np.unique(values, return_inverse=True)
-        text = np.array([str(value).strip() for value in distinct], dtype=str)[number.reshape(-1)]
-    else:
-        text = np.array([str(value).strip() for value in values], dtype=str)
-    return np.where(column.mask, '', text) if hasattr(column, 'filled') else text
+    factors = np.ones(len(annotators))
+    number = {name: code for code, name in enumerate(annotators)}
+    named = {word_of(name): factor for name, factor in (weight or {}).items()}
+    strange = [name for name in named if name not in number]
+    if strange:
+        msg = (
+            f"'weight' has {len(strange)} names that are not among the annotators: "
+            f'{_listing(strange)}; there are {_listing(annotators)}; correct these names or leave '
+            f'them out'
+        )
+        raise ValueError(msg)
+    for name, factor in named.items():
+        factors[number[name]] = factor
+    if not (np.isfinite(factors).all() and (factors >= 0).all()):
+        msg = "'weight' must be finite and not negative"
+        raise ValueError(msg)
+    return factors
 
 
-def _in_order(names):
+def _listing(names, most=5):
     """
-    Return distinct names in the order of their first appearance, and the number of each.
+    Return the first of many names for a message, and how many more there are.
     """
-    distinct, first, inverse = np.unique(names, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    place = np.empty(len(order), np.intp)
-    place[order] = np.arange(len(order))
-    return [str(name) for name in distinct[order]], place[inverse.reshape(-1)]
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return (', '.join(f"'{name}'" for name in names[:most]) or 'none') + more
 
 
 def _schema_of(schema, names):

@@ -3,6 +3,8 @@
 Labels of several sources brought together by a stated rule, and what they contradict.
 """
 
+import itertools
+
 import numpy as np
 from astropy.table import Table
 
@@ -24,7 +26,7 @@ def combine_labels(label_sets, *, certain=0.5, on_conflict='unknown'):
         ``'crowd'``. All have one schema.
     certain : float, optional
         A label contradicts another if both give different classes more than this
-        probability.
+        probability. Every pair of sources of an item is compared, whichever has the say.
     on_conflict : {'unknown', 'first'}, optional
         What becomes of an item whose sources contradict each other: its label is unknown and
         its source ``'conflict'``, or the first source has the say here, too.
@@ -36,8 +38,9 @@ def combine_labels(label_sets, *, certain=0.5, on_conflict='unknown'):
         votes of the first source that knows it, whose name is its ``source``. Items that
         no source knows are unknown.
     conflicts : `~astropy.table.Table`
-        One row a contradiction: ``id``, ``source`` and ``label`` of the one that has the say,
-        ``other_source``, ``other_label``, and the probability of both labels.
+        One row a contradiction, in the order of the items: ``id``, ``source`` and ``label`` of
+        the one that comes first in the order of precedence, ``other_source``, ``other_label``, and
+        the probability of both labels. Three sources that contradict each other make three rows.
 
     Raises
     ------
@@ -89,31 +92,34 @@ def combine_labels(label_sets, *, certain=0.5, on_conflict='unknown'):
     probability = np.full(shape, np.nan)
     votes, weight = np.zeros(shape), np.ones(len(ids))
     owner = np.full(len(ids), '', dtype=object)
-    rows = []
-    for source, labels in label_sets.items():
+    # what each source is certain of, -1 where that is no class
+    decided = np.full((len(label_sets), len(ids)), -1, np.int16)
+    highest = np.zeros(decided.shape)
+    for number, (source, labels) in enumerate(label_sets.items()):
         known = np.flatnonzero(labels.known)
         here = np.array([place[labels.ids[row]] for row in known], np.intp)
+        own = labels.probability[known]
+        highest[number, here] = own.max(axis=1)
+        # in the precision of the labels: what is 0.8 there is not more than 0.8
+        sure = own.max(axis=1) > own.dtype.type(certain)
+        decided[number, here[sure]] = own[sure].argmax(axis=1)
         new = owner[here] == ''
-        for at, row in zip(here[~new].tolist(), known[~new].tolist(), strict=True):
-            first, second = probability[at], labels.probability[row]
-            one, other = int(first.argmax()), int(second.argmax())
-            if one != other and min(first[one], second[other]) > certain:
-                classes = schema.classes
-                said = owner[at], classes[one], source, classes[other]
-                rows.append((ids[at], *said, float(first[one]), float(second[other])))
         here, known = here[new], known[new]
         probability[here], weight[here] = labels.probability[known], labels.weight[known]
         if labels.votes is not None:
             votes[here] = labels.votes[known]
         owner[here] = source
-    names = ('id', 'source', 'label', 'other_source', 'other_label')
-    numbers = ('probability', 'other_probability')
-    columns = list(zip(*rows, strict=True)) if rows else [()] * (len(names) + len(numbers))
+    item, one, other = _contradictions(decided)
+    sources, classes = np.array(list(label_sets)), np.array(schema.classes)
     conflicts = Table()
-    for name, column in zip(names + numbers, columns, strict=True):
-        conflicts[name] = np.array(column, dtype=float if name in numbers else str)
+    conflicts['id'] = np.array([ids[at] for at in item.tolist()], dtype=str)
+    for begin, which in (('', one), ('other_', other)):
+        conflicts[f'{begin}source'] = sources[which]
+        conflicts[f'{begin}label'] = classes[decided[which, item]]
+    for begin, which in (('', one), ('other_', other)):
+        conflicts[f'{begin}probability'] = highest[which, item]
     if on_conflict == 'unknown':
-        contradicted = [place[name] for name in set(conflicts['id'].tolist())]
+        contradicted = np.unique(item)
         probability[contradicted] = np.nan
         votes[contradicted] = 0
         owner[contradicted] = CONFLICT
@@ -133,3 +139,17 @@ def combine_labels(label_sets, *, certain=0.5, on_conflict='unknown'):
         },
     )
     return combined, conflicts
+
+
+def _contradictions(decided):
+    """
+    Return item, first and second source of all pairs of sources that are certain of other classes.
+    """
+    found = [np.zeros((0, 3), np.intp)]
+    for one, other in itertools.combinations(range(len(decided)), 2):
+        first, second = decided[one], decided[other]
+        items = np.flatnonzero((first >= 0) & (second >= 0) & (first != second))
+        found.append(np.column_stack([items, np.full_like(items, one), np.full_like(items, other)]))
+    item, one, other = np.concatenate(found).T
+    order = np.lexsort([other, one, item])
+    return item[order], one[order], other[order]

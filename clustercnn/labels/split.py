@@ -8,6 +8,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from clustercnn._utils.validation import check_angle
+from clustercnn.labels._columns import says_nothing, text_of
 
 __all__ = ['split_by_group', 'split_by_sky']
 
@@ -99,7 +100,9 @@ def split_by_sky(
         view, so that few fields are cut.
     objects : 1D array-like, optional
         Name of the object that each position belongs to, such as a known cluster seen
-        in two fields. Cells that share an object stay together.
+        in two fields. Cells that share an object stay together. Where the name is empty,
+        masked, None, NaN, ``'nan'`` or ``'unknown'``, in any case, the position belongs to no
+        object that is known and is joined to no other by its name.
     separation : `~astropy.units.Quantity`, optional
         Positions closer than this are taken for one object, and their cells stay
         together.
@@ -132,12 +135,14 @@ def split_by_sky(
     cells = _sky_cells(positions, check_angle('cell_size', cell_size))
     first, second = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
     if objects is not None:
-        objects = np.asarray(objects)
-        if objects.shape != positions.shape:
-            msg = f"'objects' must have length {len(positions)}, got shape {objects.shape}"
+        if np.shape(objects) != positions.shape:
+            msg = f"'objects' must have length {len(positions)}, got shape {np.shape(objects)}"
             raise ValueError(msg)
-        order = np.argsort(objects, kind='stable')
-        same = objects[order][1:] == objects[order][:-1]
+        names = text_of(objects, 'objects')
+        # those without a name are not one object
+        named = np.flatnonzero(~says_nothing(names))
+        order = named[np.argsort(names[named], kind='stable')]
+        same = names[order][1:] == names[order][:-1]
         first.append(order[:-1][same])
         second.append(order[1:][same])
     if separation is not None and len(positions) > 1:

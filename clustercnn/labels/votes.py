@@ -6,8 +6,8 @@ Tables of votes, one a row, from tables as people keep them.
 import numpy as np
 from astropy.table import Table
 
-from clustercnn.core import UNKNOWN_NAME
-from clustercnn.labels.consensus import ROW_NUMBERS, _text
+from clustercnn.labels._columns import says_nothing, text_of
+from clustercnn.labels.consensus import ROW_NUMBERS
 
 __all__ = ['votes_from_columns']
 
@@ -19,14 +19,14 @@ def votes_from_columns(table, annotators, *, item='item', classes=None):
     Parameters
     ----------
     table : `~astropy.table.Table`
-        One row an item, as experts keep it.
+        One row an item, as experts keep it; text may be bytes in UTF-8.
     annotators : iterable of str
         The columns with what each of them said. Cells that are empty, masked or not a number
         are votes for nothing.
     item : str, optional
         The column that names the items; each must be there once.
     classes : iterable of str, optional
-        What may be said beside ``'unknown'``; by default anything.
+        What may be said beside ``'unknown'``, in any case; by default anything.
 
     Returns
     -------
@@ -64,12 +64,13 @@ def votes_from_columns(table, annotators, *, item='item', classes=None):
         there = ', '.join(table.colnames)
         msg = f'the table lacks the columns {", ".join(missing)}; there are {there}'
         raise KeyError(msg)
-    items = _text(table[item])
+    items = text_of(table[item], item)
     _check_items(items, item)
-    cells = np.stack([_said(table[name]) for name in annotators], axis=1)
+    cells = np.stack([text_of(table[name], name) for name in annotators], axis=1)
     if classes is not None:
-        allowed = {*map(str, classes), UNKNOWN_NAME, ''}
-        wrong = np.argwhere(~np.isin(cells, sorted(allowed)))
+        wrong = np.argwhere(
+            ~(np.isin(cells, np.array([*map(str, classes)], dtype=str)) | says_nothing(cells))
+        )
         if len(wrong):
             row, column = wrong[0]
             msg = (
@@ -100,13 +101,3 @@ def _check_items(items, column):
             f'with a column an annotator has each item once'
         )
         raise ValueError(msg)
-
-
-def _said(column):
-    """
-    Return the cells of a column as text, those that are no number empty.
-    """
-    texts = _text(column)
-    if column.dtype.kind == 'f':
-        texts = np.where(np.isnan(np.ma.filled(np.ma.asarray(column), np.nan)), '', texts)
-    return texts

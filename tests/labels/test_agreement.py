@@ -134,6 +134,60 @@ def test_unknown_votes_do_not_count():
     assert np.isnan(labels.cohen_kappa([-1, 0], [0, -1]))
 
 
+# three of eight items are known to neither
+ONE = ['a', 'a', 'b', 'b', 'a', None, None, None]
+OTHER = ['a', 'a', 'b', 'a', 'a', None, None, None]
+KAPPA = 0.545
+
+
+@pytest.mark.parametrize('silence', ['unknown', 'Unknown', 'UNKNOWN', 'nan', 'NaN', '', ' ', None])
+@pytest.mark.parametrize('kind', [list, np.array, 'bytes'])
+def test_what_says_nothing_is_no_agreement(silence, kind):
+    both = [[silence if name is None else name for name in names] for names in (ONE, OTHER)]
+    if kind == 'bytes':
+        both = [np.array([(name or '').encode() for name in names]) for names in both]
+    else:
+        both = [kind(names) for names in both]
+    assert labels.cohen_kappa(*both) == pytest.approx(KAPPA, abs=5e-4)
+    low, high = labels.agreement_interval(both, statistic='cohen')
+    assert low < KAPPA < high
+    # the same table for all measures
+    votes = Table(
+        {
+            'item': [*range(8)] * 2,
+            'annotator': ['x'] * 8 + ['y'] * 8,
+            'label': [name or '' for name in np.concatenate(both)],
+        }
+    )
+    pairs = labels.pairwise_agreement(votes)
+    assert pairs['n_items'].tolist() == [5]
+    assert pairs['kappa'][0] == pytest.approx(KAPPA, abs=5e-4)
+    found = measure_agreement(votes)
+    assert found['n_votes'] == 10
+    assert found['cohen_kappa'] == pytest.approx(KAPPA, abs=5e-4)
+
+
+def test_codes_that_are_no_numbers_are_unknown():
+    one, other = ([{'a': 0, 'b': 1, None: None}[name] for name in names] for names in (ONE, OTHER))
+    assert labels.cohen_kappa(one, other) == pytest.approx(KAPPA, abs=5e-4)
+    for hole in (np.nan, -1):
+        codes = [np.array([hole if c is None else c for c in said], float) for said in (one, other)]
+        assert labels.cohen_kappa(*codes) == pytest.approx(KAPPA, abs=5e-4)
+        # whole numbers and others are the same classes
+        assert labels.cohen_kappa(codes[0], other) == pytest.approx(KAPPA, abs=5e-4)
+
+
+def test_pairs_take_what_was_said_last():
+    said = [('x', 'cluster'), ('x', 'unknown'), ('y', 'cluster'), ('y', '')]
+    rows = [(item, person, name) for item in range(6) for person, name in said]
+    rows += [(item, 'z', 'cluster') for item in range(6)]
+    votes = Table(rows=rows, names=['item', 'annotator', 'label'])
+    pairs = labels.pairwise_agreement(votes)
+    # x has taken back every vote, y none
+    assert pairs.meta == {'n_annotators': 2, 'n_compared': 2}
+    assert list(zip(pairs['one'], pairs['other'], strict=True)) == [('y', 'z')]
+
+
 @pytest.mark.parametrize('votes', [[[1, 0], [0, 1]], [[3, 0], [2, 0]], np.zeros((0, 3))])
 def test_where_there_is_nothing_to_compare_it_is_not_a_number(votes):
     assert np.isnan(labels.krippendorff_alpha(votes))

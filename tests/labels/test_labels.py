@@ -339,8 +339,79 @@ def test_repeated_and_empty_votes_are_counted(method):
     assert result.meta['dropped'] == {
         'empty or unknown': 1,
         'repeated by the same annotator': 1,
+        'withdrawn by the same annotator': 0,
     }
     assert result.meta['n_votes'] == 4
+
+
+# what somebody said of one item, one after the other, and which votes are left
+@pytest.mark.parametrize(
+    ('said', 'votes', 'dropped'),
+    [
+        (['cluster', 'Unknown'], [0, 0, 0, 0], [1, 0, 1]),
+        (['cluster', 'point', 'unknown'], [0, 0, 0, 0], [1, 1, 1]),
+        (['cluster', 'unknown', 'point'], [0, 1, 0, 0], [1, 1, 0]),
+        (['unknown', 'point'], [0, 1, 0, 0], [1, 0, 0]),
+        # where nothing is said nothing is taken back
+        (['cluster', ''], [1, 0, 0, 0], [1, 0, 0]),
+        (['cluster', 'nan', ''], [1, 0, 0, 0], [2, 0, 0]),
+        (['cluster', 'unknown', ''], [0, 0, 0, 0], [2, 0, 1]),
+    ],
+)
+def test_the_last_vote_counts_also_if_it_is_unknown(said, votes, dropped):
+    # somebody else, and the same one on another item, have nothing to do with it
+    rows = [('a', 'u', 'cluster'), *(('b', 'u', name) for name in said), ('a', 'v', 'unknown')]
+    table = Table(rows=rows, names=['item', 'annotator', 'label'])
+    result = labels.consensus(table, method='majority')
+    assert result.votes.tolist() == [[1, 0, 0, 0], votes]
+    dropped[0] += 1
+    assert list(result.meta['dropped'].values()) == dropped
+    assert result.meta['n_votes'] + sum(dropped) == len(rows)
+
+
+def as_bytes(table):
+    """
+    Return a table whose texts are bytes, as astropy reads them from FITS files.
+    """
+    return Table({name: np.char.encode(table[name], 'utf-8') for name in table.colnames})
+
+
+@pytest.mark.parametrize('method', ['majority', 'dawid-skene'])
+def test_votes_may_be_bytes(method, tmp_path):
+    table = vote_table(annotator=['x', 'Zoë', 'x', 'Zoë', 'x', 'z'])
+    expected = labels.consensus(table, method=method)
+    as_bytes(table).write(tmp_path / 'votes.fits')
+    for votes in (as_bytes(table), Table.read(tmp_path / 'votes.fits')):
+        assert votes['label'].dtype.kind == 'S'
+        found = labels.consensus(votes, method=method)
+        assert found.ids == expected.ids == ('b', 'a', 'c')
+        assert found.schema == expected.schema
+        np.testing.assert_array_equal(found.votes, expected.votes)
+        assert found.meta['dropped'] == expected.meta['dropped']
+    # names that come from such a column, too
+    weight = {b'x': 3, 'Zoë'.encode(): 1}
+    heavy = labels.consensus(as_bytes(table), method='weighted', weight=weight)
+    np.testing.assert_allclose(heavy.probability[0], [0.25, 0.75, 0, 0])
+
+
+def test_bytes_that_are_no_text_are_named():
+    latin = np.array([b'x', b'Zo\xeb', b'x', b'y', b'x', b'z'])
+    words = r"column 'annotator' holds b'Zo\\xeb' in row 2, which is no text in UTF-8; decode"
+    with pytest.raises(ValueError, match=words):
+        labels.consensus(vote_table(annotator=latin))
+    # unless nothing is meant to be there
+    hidden = MaskedColumn(np.char.replace(latin, b'x', b'\xeb'), mask=latin == b'x')
+    votes = vote_table(label=hidden)
+    assert labels.consensus(votes[[0, 2, 3, 5]]).votes.sum() == 2
+
+
+def test_numbers_that_are_none_are_no_votes():
+    for codes in ([0.0, 1.0, np.nan, 1.0, np.nan, 0.0], np.array([0, 1, None, 1, None, 0])):
+        result = labels.consensus(vote_table(label=codes), method='majority')
+        assert result.schema.n_classes == 2
+        assert result.meta['dropped']['empty or unknown'] == 2
+    with pytest.raises(ValueError, match="row 2 of the votes has nothing in the column 'item'"):
+        labels.consensus(vote_table(item=[1.0, np.nan, 1.0, 1.0, 2.0, 2.0]))
 
 
 def test_masked_votes_are_left_out():
@@ -354,6 +425,19 @@ def test_weights_tip_the_balance():
     np.testing.assert_allclose(result.probability[0], [0.25, 0.75, 0, 0])
     nobody = labels.consensus(vote_table(), method='weighted', weight={'x': 0, 'y': 0})
     assert not nobody.known.any()
+    with pytest.raises(ValueError, match='must be finite and not negative'):
+        labels.consensus(vote_table(), method='weighted', weight={'x': -1})
+
+
+def test_a_weight_for_nobody_is_refused():
+    words = "1 names that are not among the annotators: 'typo'; there are 'x', 'y', 'z'; correct"
+    with pytest.raises(ValueError, match=words):
+        labels.consensus(vote_table(), method='weighted', weight={'x': 2, 'typo': 5})
+    many = {f'n{k}': 1 for k in range(12)}
+    with pytest.raises(ValueError, match=r"12 names .* 'n4' and 7 more; there are 'x'"):
+        labels.consensus(vote_table(), method='weighted', weight=many)
+    with pytest.raises(ValueError, match="'x'; there are none"):
+        labels.consensus(vote_table()[:0], method='weighted', weight={'x': 2})
 
 
 def test_classes_come_from_the_votes_where_they_are_not_ours():
@@ -398,6 +482,24 @@ def test_split_keeps_cells_and_objects_together(seed):
     np.testing.assert_array_equal(
         part, labels.split_by_sky(sky, cell_size=5 * u.deg, objects=objects, seed=seed)
     )
+
+
+@pytest.mark.parametrize('nameless', ['', b'', None, np.nan, 'Unknown', 'masked'], ids=repr)
+def test_objects_without_a_name_are_not_one_object(nameless):
+    # one a cell; the first two are one object, as the next two are
+    sky = SkyCoord(np.arange(0, 360, 3.0), np.zeros(120), unit='deg')
+    known = [b'A1835', b'A1835 ', b'A2', b'A2'] if nameless == b'' else ['A1', 'A1 ', 'A2', 'A2']
+    if nameless == 'masked':
+        objects = np.ma.array(known + ['X'] * 116, mask=np.arange(120) >= 4)
+    else:
+        objects = known + [nameless] * 116
+    for seed in range(5):
+        part = labels.split_by_sky(sky, objects=objects, fractions=(0.5, 0.5), seed=seed)
+        # all nameless ones together would be 116 to 4
+        assert np.bincount(part).tolist() == [60, 60]
+        assert part[0] == part[1] and part[2] == part[3]
+    with pytest.raises(ValueError, match=r"'objects' must have length 120, got shape \(4,\)"):
+        labels.split_by_sky(sky, objects=known)
 
 
 def test_close_positions_never_part():

@@ -3,6 +3,8 @@
 Which of several labels has the say, and which contradict each other.
 """
 
+import time
+
 import numpy as np
 import pytest
 
@@ -56,10 +58,73 @@ def test_contradictions_are_a_state_of_their_own():
     assert sum(labels.meta['sources'].values()) == len(labels) == 6
 
 
+def soft(*rows):
+    """
+    Return labels of the items a, b, ... with these probabilities, unknown where there are none.
+    """
+    probability = [[np.nan] * 4 if row is None else row for row in rows]
+    return LabelSet(ids=tuple('abcdefgh')[: len(rows)], probability=probability)
+
+
+def test_sources_contradict_each_other_whichever_has_the_say():
+    cluster, point, galaxy = np.eye(4)[:3]
+    unsure = [0.4, 0.3, 0.2, 0.1]
+    sources = {
+        'spectroscopy': soft(unsure, cluster, cluster, unsure, None, cluster),
+        'expert': soft(cluster, cluster, point, cluster, cluster, unsure),
+        'crowd': soft(point, point, galaxy, cluster, unsure, point),
+    }
+    labels, conflicts = combine_labels(sources)
+    pairs = [('spectroscopy', 'expert'), ('spectroscopy', 'crowd'), ('expert', 'crowd')]
+    found = list(zip(*(conflicts[name] for name in conflicts.colnames[:5]), strict=True))
+    assert found == [
+        ('a', 'expert', 'cluster', 'crowd', 'point'),
+        ('b', 'spectroscopy', 'cluster', 'crowd', 'point'),
+        ('b', 'expert', 'cluster', 'crowd', 'point'),
+        *(
+            ('c', one, said, other, too)
+            for (one, other), (said, too) in zip(
+                pairs,
+                [('cluster', 'point'), ('cluster', 'galaxy'), ('point', 'galaxy')],
+                strict=True,
+            )
+        ),
+        ('f', 'spectroscopy', 'cluster', 'crowd', 'point'),
+    ]
+    assert conflicts.colnames[5:] == ['probability', 'other_probability']
+    assert set(conflicts['probability']) == set(conflicts['other_probability']) == {1.0}
+    assert labels.source == ('conflict',) * 3 + ('spectroscopy', 'expert', 'conflict')
+    # the first source has the say where asked, certain or not
+    labels, same = combine_labels(sources, on_conflict='first')
+    assert len(same) == len(conflicts) == labels.meta['n_contradictions'] == 7
+    assert labels.source[:4] == ('spectroscopy',) * 4
+    np.testing.assert_allclose(labels.probability[0], unsure, rtol=1e-6)
+    # the same two alone
+    del sources['spectroscopy']
+    assert combine_labels(sources)[1]['id'].tolist() == ['a', 'b', 'c']
+
+
+def test_a_hundred_thousand_items_are_compared_quickly():
+    rng = np.random.default_rng(5)
+    ids = np.arange(100_000).astype(str)
+    codes = rng.integers(-1, 4, (4, len(ids)))
+    sets = {f's{k}': LabelSet.from_codes(ids, codes[k]) for k in range(4)}
+    start = time.process_time()
+    labels, conflicts = combine_labels(sets)
+    assert time.process_time() - start < 10
+    both = (codes[:, None] >= 0) & (codes[None] >= 0) & (codes[:, None] != codes[None])
+    assert len(conflicts) == both.sum() // 2
+    assert labels.meta['sources']['conflict'] == both.any(axis=(0, 1)).sum()
+
+
 def test_what_counts_as_certain_can_be_set():
     labels, conflicts = combine_labels(ALL, certain=0.8)
     assert conflicts['id'].tolist() == ['c']
     assert labels.names()[0] == 'cluster'
+    # as many as that are not more, also in single precision
+    pair = {'crowd': soft([0.2, 0.8, 0, 0]), 'expert': soft([1, 0, 0, 0])}
+    assert not len(combine_labels(pair, certain=0.8)[1])
+    assert len(combine_labels(pair, certain=0.79)[1]) == 1
 
 
 def test_another_order_is_another_rule():

@@ -72,6 +72,29 @@ def test_codes_are_classes_too():
     assert votes['label'].tolist() == ['0', '0.0', '1', '', '1', '1.0']
 
 
+def test_cells_may_be_bytes():
+    table = wide()
+    for name in ('candidate', *PEOPLE[:2]):
+        table[name] = np.char.encode(table[name], 'utf-8')
+    table['cy'] = MaskedColumn(np.char.encode(table['cy'].data.data), mask=table['cy'].mask)
+    found = labels.votes_from_columns(table, PEOPLE, item='candidate')
+    expected = labels.votes_from_columns(wide(), PEOPLE, item='candidate')
+    for name in expected.colnames:
+        assert found[name].tolist() == expected[name].tolist()
+    table['bob'] = [b'cluster', b'', b'\xff', b'']
+    with pytest.raises(ValueError, match=r"column 'bob' holds b'\\xff' in row 3, .* UTF-8"):
+        labels.votes_from_columns(table, PEOPLE, item='candidate')
+
+
+def test_cells_that_say_nothing_are_allowed_whatever_the_classes():
+    table = wide()
+    table['ann'] = ['UNKNOWN', 'point', 'NaN', 'cluster']
+    votes = labels.votes_from_columns(
+        table, PEOPLE, item='candidate', classes=['cluster', 'point', 'galaxy']
+    )
+    assert labels.consensus(votes).meta['dropped']['empty or unknown'] == 5
+
+
 @pytest.mark.parametrize(
     ('changes', 'people', 'message'),
     [

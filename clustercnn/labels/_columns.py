@@ -1,0 +1,172 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+What stands in the columns of tables that people keep: names, and which of them say nothing.
+"""
+
+import numpy as np
+
+from clustercnn.core import UNKNOWN_NAME
+
+__all__ = ['in_order', 'last_votes', 'says_nothing', 'text_of', 'word_of']
+
+# beside 'unknown'; tables of numbers write 'nan' for what is not there
+_NOTHING = ('', 'nan')
+
+
+def word_of(value):
+    """
+    Return a cell as text without blanks around, empty where it holds nothing.
+
+    Parameters
+    ----------
+    value : object
+        The cell. Bytes, as which FITS tables hold text, are taken for UTF-8.
+
+    Returns
+    -------
+    text : str
+        Empty for None, NaN and masked cells.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        If bytes are no UTF-8.
+    """
+    if value is None or value is np.ma.masked:
+        return ''
+    if isinstance(value, float | np.floating) and np.isnan(value):
+        return ''
+    return (value.decode('utf-8') if isinstance(value, bytes) else str(value)).strip()
+
+
+def text_of(column, name, place=None):
+    """
+    Return a column as text without blanks around, cells that hold nothing as the empty text.
+
+    Parameters
+    ----------
+    column : 1D array-like
+        The column, shape ``(n,)``.
+    name : str
+        What it is called in errors.
+    place : sequence of int, optional
+        Number of each row in errors; by default from 1, as people count.
+
+    Returns
+    -------
+    texts : 1D `~numpy.ndarray` of str
+        As by `word_of`.
+
+    Raises
+    ------
+    ValueError
+        If a cell holds bytes that are no UTF-8; names column and row.
+    """
+    hidden = column.mask if hasattr(column, 'filled') else False
+    values = column.data if hasattr(column, 'filled') else column
+    # a list with None or NaN among its names is no array of text
+    values = np.asarray(values, dtype=None if hasattr(values, 'dtype') else object)
+    hidden = np.broadcast_to(hidden, values.shape)
+    distinct, number = values, np.arange(len(values))
+    if values.dtype.kind in 'iuSU':
+        # there are fewer names than votes
+        distinct, number = np.unique(values, return_inverse=True)
+        number = number.reshape(-1)
+    texts = []
+    for code, value in enumerate(distinct):
+        try:
+            texts.append(word_of(value))
+        except UnicodeDecodeError as error:
+            rows = np.flatnonzero((number == code) & ~hidden)
+            if rows.size:
+                row = rows[0] + 1 if place is None else place[rows[0]]
+                msg = (
+                    f"the column '{name}' holds {value[:60]!r} in row {row}, which is no text in "
+                    f'UTF-8; decode the column by its own encoding, as with '
+                    f"numpy.char.decode(column, 'latin-1')"
+                )
+                raise ValueError(msg) from error
+            # what is masked may be anything
+            texts.append('')
+    return np.where(hidden, '', np.array(texts, dtype=str)[number])
+
+
+def says_nothing(texts):
+    """
+    Return which texts name no class and no object.
+
+    Parameters
+    ----------
+    texts : `~numpy.ndarray` of str
+        From `text_of`.
+
+    Returns
+    -------
+    silent : `~numpy.ndarray` of bool
+        Those that are empty, ``'nan'`` or ``'unknown'``, in any case.
+    """
+    distinct, number = np.unique(texts, return_inverse=True)
+    silent = [text.casefold() in (*_NOTHING, UNKNOWN_NAME) for text in distinct.tolist()]
+    return np.array(silent, bool)[number].reshape(texts.shape)
+
+
+def last_votes(item, person, texts):
+    """
+    Return the votes that count: of each person on each item the last one.
+
+    Somebody whose last vote on an item is ``'unknown'`` has none on it. A cell that holds nothing
+    takes nothing back: nobody voted there.
+
+    Parameters
+    ----------
+    item, person : 1D `~numpy.ndarray` of int
+        Their numbers, from 0, shape ``(n,)``.
+    texts : 1D `~numpy.ndarray` of str
+        What was said, from `text_of`.
+
+    Returns
+    -------
+    rows : 1D `~numpy.ndarray` of int
+        Rows of the votes that count, in order.
+    dropped : dict of str to int
+        How many others there are, by reason.
+    """
+    distinct, number = np.unique(texts, return_inverse=True)
+    number = number.reshape(-1)
+    cast = ~says_nothing(distinct)[number]
+    unsure = np.array([text.casefold() == UNKNOWN_NAME for text in distinct.tolist()], bool)[number]
+    pair = item * (int(person.max(initial=0)) + 1) + person
+    said = np.flatnonzero(cast | unsure)
+    # np.unique keeps the first, so the last comes first
+    last = said[len(said) - 1 - np.unique(pair[said][::-1], return_index=True)[1]]
+    rows = np.sort(last[cast[last]])
+    n_pairs = len(np.unique(pair[cast]))
+    dropped = {
+        'empty or unknown': int((~cast).sum()),
+        'repeated by the same annotator': int(cast.sum()) - n_pairs,
+        'withdrawn by the same annotator': n_pairs - len(rows),
+    }
+    return rows, dropped
+
+
+def in_order(names):
+    """
+    Return distinct names in the order of their first appearance, and the number of each.
+
+    Parameters
+    ----------
+    names : 1D `~numpy.ndarray` of str
+        Shape ``(n,)``.
+
+    Returns
+    -------
+    distinct : list of str
+        The names.
+    number : 1D `~numpy.ndarray` of int
+        Number of each row's name among them.
+    """
+    distinct, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(order), np.intp)
+    place[order] = np.arange(len(order))
+    return [str(name) for name in distinct[order]], place[inverse.reshape(-1)]
