@@ -521,7 +521,7 @@ def read_label_set(path, *, classes=None, schema=None, same_question=False, **op
     -------
     labels : LabelSet
         With the votes counted; of a volunteer who voted more than once on an item the last
-        vote counts. Items that got no vote for a class are unknown. The metadata say what was
+        vote counts, and if that is for no class the volunteer has none on it. Items that got no vote for a class are unknown. The metadata say what was
         left out.
 
     Raises
@@ -552,16 +552,21 @@ def read_label_set(path, *, classes=None, schema=None, same_question=False, **op
     ids = {name: number for number, name in enumerate(dict.fromkeys(every['item'].tolist()))}
     votes = every[np.asarray(every['label']) != UNKNOWN_NAME]
     schema = _schema_of(schema, votes['label'])
-    items, annotators = (votes[name].tolist() for name in ('item', 'annotator'))
-    last = {pair: row for row, pair in enumerate(zip(items, annotators, strict=True))}
+    last, with_class = {}, set()
+    columns = (every[name].tolist() for name in ('item', 'annotator', 'label'))
+    for item, annotator, label in zip(*columns, strict=True):
+        last[item, annotator] = label
+        if label != UNKNOWN_NAME:
+            with_class.add((item, annotator))
     counted = np.zeros((len(ids), schema.n_classes))
-    labels = votes['label'].tolist()
-    for row in last.values():
-        counted[ids[items[row]], schema.code(labels[row])] += 1
+    for (item, _), label in last.items():
+        if label != UNKNOWN_NAME:
+            counted[ids[item], schema.code(label)] += 1
     meta = {key: votes.meta[key] for key in ('path', 'n_rows')}
     meta['dropped'] = votes.meta['dropped'] | {
         'answers: unknown': len(every) - len(votes),
-        'answers: repeated by the same annotator': len(votes) - len(last),
+        'answers: repeated by the same annotator': len(votes) - len(with_class),
+        'answers: withdrawn by the same annotator': len(with_class) - int(counted.sum()),
     }
     return LabelSet.from_votes(list(ids), counted, schema=schema, source='crowd', meta=meta)
 

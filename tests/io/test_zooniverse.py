@@ -231,6 +231,21 @@ def test_of_a_volunteer_who_votes_twice_the_last_vote_counts(tmp_path):
     assert labels.meta['dropped'] == {
         'answers: unknown': 0,
         'answers: repeated by the same annotator': 1,
+        'answers: withdrawn by the same annotator': 0,
+    }
+
+
+def test_a_last_vote_for_no_class_takes_the_one_before_back(tmp_path):
+    answers = [('ann', 'Yes'), ('ann', 'Unknown'), ('bob', 'Unknown'), ('bob', 'Yes')]
+    rows = [_row(k, who, 1, _annotation(said)) for k, (who, said) in enumerate(answers)]
+    classes = {'yes': 'cluster', 'unknown': 'unknown'}
+    path = _write(tmp_path / 'e.csv', rows)
+    labels = LabelSet.read(path, format='zooniverse', classes=classes)
+    assert labels.votes.sum() == 1
+    assert labels.meta['dropped'] == {
+        'answers: unknown': 2,
+        'answers: repeated by the same annotator': 0,
+        'answers: withdrawn by the same annotator': 1,
     }
 
 
