@@ -14,7 +14,12 @@ from clustercnn._utils.validation import check_angle
 from clustercnn.core import XrayImage
 from clustercnn.exceptions import ImageReadError
 from clustercnn.io.images import read_map
-from clustercnn.io.missions import mission_named, mission_of, psf_fwhm_of
+from clustercnn.io.missions import (
+    has_main_instrument,
+    mission_named,
+    mission_of,
+    psf_fwhm_of,
+)
 from clustercnn.io.planes import open_hdus, read_plane
 
 __all__ = ['holds_events', 'read_events']
@@ -32,8 +37,8 @@ class _Convention:
     ----------
     energy : tuple of str
         Columns that hold the energy, the first that is there is taken.
-    electronvolt : float
-        Of one unit of that column, where it does not say.
+    electronvolt : float or None
+        Of one unit of that column, where it does not say or says channels; None: not known.
     pixel_scale : float
         Of the image in arcsec, unless another is asked for.
     bad_flags : int
@@ -43,7 +48,7 @@ class _Convention:
     """
 
     energy: tuple = ('ENERGY', 'PI')
-    electronvolt: float = 1.0
+    electronvolt: float | None = 1.0
     pixel_scale: float = 4.0
     bad_flags: int = 0
     patterns: tuple = ()
@@ -59,8 +64,10 @@ _CONVENTIONS = {
     'eROSITA': _Convention(energy=('PI',), bad_flags=0xC00FFF30, patterns=(1, 2, 3, 4)),
     'Chandra': _Convention(energy=('ENERGY',), pixel_scale=1.968, patterns=(0, 2, 3, 4, 6)),
     'ROSAT': _Convention(energy=('PI',), electronvolt=10.0, pixel_scale=15.0),
-    'Einstein Probe': _Convention(energy=('ENERGY', 'PI'), pixel_scale=9.6),
+    # of their channels nothing was found that could be cited
+    'Einstein Probe': _Convention(energy=('ENERGY', 'PI'), electronvolt=None, pixel_scale=9.6),
 }
+_UNKNOWN = _Convention(electronvolt=None)
 _KEPT = ('X', 'Y', 'PI', 'ENERGY', 'FLAG', 'PATTERN', 'PAT_TYP', 'GRADE')
 _WITHOUT_ENERGIES = ('HRI', 'HRC')
 
@@ -187,7 +194,9 @@ def read_events(
         raise ValueError(msg)
     header, columns, where = open_hdus(path, lambda hdus: _load(path, hdus, hdu))
     mission = mission_named(mission) if mission else mission_of(header)
-    convention = _CONVENTIONS.get(mission, _Convention())
+    # what is known of a mission is that of its main instrument
+    main = has_main_instrument(header)
+    convention = _CONVENTIONS.get(mission, _UNKNOWN) if main else _UNKNOWN
     if mission == 'XMM' and 'PN' in str(header.get('INSTRUME', '')).upper():
         convention = _CONVENTIONS['XMM EPN']
     summary = {'in the file': len(columns['X'])}
@@ -336,15 +345,16 @@ def _energies(path, where, header, columns, convention, mission):
         unit = str(columns[f'unit of {name}'] or '').strip()
         if unit.lower() in ('ev', 'kev'):
             return columns[name].astype(np.float64) * (1e3 if unit.lower() == 'kev' else 1.0)
-        if mission in _CONVENTIONS:
+        if convention.electronvolt is not None:
             return columns[name].astype(np.float64) * convention.electronvolt
         if unit:
             reason = f'{where}: column {name} is in {unit!r}; expected eV or keV'
         else:
-            reason = (
-                f'{where}: column {name} has no unit and the mission is not known; name the '
-                f'mission, or set TUNIT to eV or keV'
-            )
+            of = mission if mission in _CONVENTIONS else 'an unknown mission'
+            of = ' '.join(f'{of} {instrument}'.split())
+            reason = f'{where}: column {name} has no unit, and that of {of} is not known'
+            reason += '; set TUNIT to eV or keV'
+            reason += '' if mission in _CONVENTIONS else ', or name the mission'
         raise ImageReadError(path, reason)
     reason = f'{where}: has no column {" or ".join(convention.energy)}; expected energies'
     raise ImageReadError(path, reason)
@@ -400,8 +410,32 @@ def _wcs_of(header, keys):
     if not np.all(wcs.wcs.cdelt != 0):
         msg = 'a step of zero'
         raise ValueError(msg)
+    turned = _turned_by(header, keys)
+    if turned:
+        msg = f'{turned} turns or shears them; make the list again with columns along the axes'
+        raise ValueError(msg)
     wcs.wcs.set()
     return wcs
+
+
+def _turned_by(header, keys):
+    """
+    Return the keyword that turns the coordinates of two columns, if any does.
+    """
+    axes = [key.removeprefix('TCTYP') for key in keys['TYP'] if key.startswith('TCTYP')]
+    if len(axes) != 2:
+        return None
+    # FITS standard 4.0, table 22; the diagonal of a PC matrix is 1
+    identity = {f'TCROT{axis}': 0 for axis in axes}
+    for one in axes:
+        for other in axes:
+            for kind in ('TP', 'TPC'):
+                identity[f'{kind}{one}_{other}'] = float(one == other)
+            identity |= {f'TC{one}_{other}': 0} if one != other else {}
+    for key, value in identity.items():
+        if key in header and abs(float(header[key]) - value) > 1e-6:
+            return f'{key} = {header[key]}'
+    return None
 
 
 def _grid(path, where, sky, position, step):

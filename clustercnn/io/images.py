@@ -129,6 +129,8 @@ def _exposure_in_known_unit(path, where, header, data):
     unit = unit_of(header)
     if unit is not None and unit.is_equivalent(u.s):
         return (data * np.float32(unit.to(u.s))).astype(np.float32), u.s
+    if unit is not None and unit.is_equivalent(u.cm**2 * u.s):
+        return (data * np.float32(unit.to(u.cm**2 * u.s))).astype(np.float32), u.cm**2 * u.s
     if 'cm' in text:
         return data, u.cm**2 * u.s
     if unit is not None and unit != u.dimensionless_unscaled:
@@ -338,7 +340,9 @@ def read_optical(path, *, hdu=None):
     Returns
     -------
     image : `~astropy.nddata.CCDData`
-        Values that are not finite are masked; the unit is adu where none is known.
+        Values that are not finite are masked; the unit is adu where none is known. Values that
+        are stored as their asinh (``BSOFTEN`` and ``BOFFSET``, as in the stacked images of
+        Pan-STARRS1) are made linear again.
 
     Raises
     ------
@@ -365,8 +369,22 @@ def read_optical(path, *, hdu=None):
     for doubt in doubts:
         warnings.warn(f'{path}: {doubt}', DataQualityWarning, stacklevel=2)
     unit = unit_of(header) or u.adu
-    data = data.astype(np.float32)
+    data = _linear(header, data).astype(np.float32)
     mask = ~np.isfinite(data)
     if mask.all():
         raise ImageReadError(path, f'HDU {number}: every pixel is NaN; expected an image')
     return CCDData(np.where(mask, 0, data), unit=unit, wcs=wcs, mask=mask)
+
+
+def _linear(header, data):
+    """
+    Return pixels that were stored as asinh magnitudes, times -2.5, as fluxes.
+
+    Waters et al. 2020, ApJS 251, 4: ``flux = BOFFSET + 2 BSOFTEN sinh(v / a)`` with
+    ``a = 2.5 / ln(10)``.
+    """
+    try:
+        softening, offset = (float(header[key]) for key in ('BSOFTEN', 'BOFFSET'))
+    except (KeyError, TypeError, ValueError):
+        return data
+    return offset + 2 * softening * np.sinh(data.astype(np.float64) * (np.log(10) / 2.5))

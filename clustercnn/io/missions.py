@@ -12,6 +12,7 @@ import numpy as np
 __all__ = [
     'PSF_FWHM',
     'dispersion',
+    'has_main_instrument',
     'mission_named',
     'mission_of',
     'psf_fwhm_of',
@@ -80,6 +81,30 @@ def mission_named(name):
         if f' {word} ' in spaced:
             return mission
     return name
+
+
+def has_main_instrument(header):
+    """
+    Say whether an image is of the instrument that is meant where a mission is named.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header` or dict
+        ``INSTRUME`` tells.
+
+    Returns
+    -------
+    main : bool
+        False for ROSAT's HRI, Einstein Probe's WXT, and ART-XC beside eROSITA.
+
+    Examples
+    --------
+    >>> from clustercnn.io.missions import has_main_instrument
+    >>> has_main_instrument({'INSTRUME': 'ART-XC'}), has_main_instrument({})
+    (False, True)
+    """
+    instrument = _spaced(header.get('INSTRUME', ''))
+    return not any(f' {word} ' in instrument for word in _OTHER_INSTRUMENTS)
 
 
 def mission_of(header):
@@ -164,8 +189,7 @@ def psf_fwhm_of(mission, header):
         WXT and ART-XC beside eROSITA.
     """
     mission = mission_named(mission)
-    instrument = _spaced(header.get('INSTRUME', ''))
-    if any(f' {word} ' in instrument for word in _OTHER_INSTRUMENTS):
+    if not has_main_instrument(header):
         return None
     pointed = str(header.get('OBS_MODE', '')).strip().upper().startswith('POINT')
     if mission == 'eROSITA' and pointed:

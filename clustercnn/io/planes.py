@@ -397,7 +397,7 @@ def _choose(path, hdus, wanted):
             )
             raise ImageReadError(path, reason)
         wcs = _wcs_of(path, header, text, len(axes))
-        if not wcs.has_celestial:
+        if wcs is None or not wcs.has_celestial:
             no_wcs = no_wcs or (
                 f'{text}: has no celestial WCS (CTYPE1 = {header.get("CTYPE1", "absent")}, '
                 f'CTYPE2 = {header.get("CTYPE2", "absent")}); expected RA/DEC or GLON/GLAT, '
@@ -418,8 +418,18 @@ def _choose(path, hdus, wanted):
 
 
 def _wcs_of(path, header, text, n_axes):
+    """
+    Return the world coordinates, those of an alternate key where there are no others.
+    """
+    key = ' '
+    if 'CTYPE1' not in header:
+        other = [card[-1] for card in header if len(card) == 7 and card.startswith('CTYPE1')]
+        sky = [one for one in other if str(header[f'CTYPE1{one}'])[:3] in ('RA-', 'GLO', 'DEC')]
+        if other and not sky:
+            return None
+        key = sky[0] if sky else key
     try:
-        return WCS(header, naxis=2) if n_axes == 2 else WCS(header).celestial
+        return WCS(header, naxis=2, key=key) if n_axes == 2 else WCS(header, key=key).celestial
     except Exception as error:
         words = ' '.join(str(error).split())
         reason = f'{text}: its WCS cannot be used ({words[:200]}); correct the WCS keywords'
@@ -430,7 +440,7 @@ def _load(path, item, number, text, wcs):
     header = item.header.copy()
     doubts = ()
     # a wrong sum alone does not condemn a file: tools change images and leave the old sums
-    if not isinstance(item, fits.CompImageHDU) and not _has_true_sum(item):
+    if not isinstance(item, fits.CompImageHDU) and not has_true_sum(item):
         doubts = (f'HDU {number}: DATASUM does not fit the pixels: damaged, or changed since',)
     data = np.asarray(item.data)
     data = data.reshape([n for n in data.shape if n > 1])
@@ -439,7 +449,20 @@ def _load(path, item, number, text, wcs):
     return Plane(data, header, wcs, number, doubts)
 
 
-def _has_true_sum(item):
+def has_true_sum(item):
+    """
+    Say whether the pixels of an HDU are those that its ``DATASUM`` was made of.
+
+    Parameters
+    ----------
+    item : `~astropy.io.fits.PrimaryHDU` or `~astropy.io.fits.ImageHDU`
+        The HDU.
+
+    Returns
+    -------
+    true : bool
+        Also where it has no sum.
+    """
     try:
         return item.verify_datasum() != 0
     except (TypeError, ValueError, OSError):

@@ -164,7 +164,7 @@ def _read_any(path):
     return read_table(path, 'fits')
 
 
-def _summary_rows(table, by_name):
+def _summary_rows(path, table, by_name):
     """
     Keep the rows that sum over instruments and bands, where a list has others too.
     """
@@ -172,6 +172,13 @@ def _summary_rows(table, by_name):
     for name in ('ID_INST', 'ID_BAND'):
         if name in by_name:
             keep &= np.ma.filled(np.ma.asarray(table[by_name[name]]), -1) == 0
+    if len(table) and not keep.any():
+        reason = (
+            f'none of its {len(table)} rows sums over instruments and bands (ID_INST = 0 and '
+            f'ID_BAND = 0), as emldetect writes them; add these rows, or set both columns to 0 in '
+            f'the rows of the one instrument and band that shall count'
+        )
+        raise TableReadError(path, reason)
     return table[keep]
 
 
@@ -223,7 +230,7 @@ def survey_reader(survey):
     def read(path, *, keep=(), pixel_scale=4 * u.arcsec):
         table = _read_any(path)
         by_name = {name.upper(): name for name in reversed(table.colnames)}
-        table = _summary_rows(table, by_name)
+        table = _summary_rows(path, table, by_name)
         found = {}
         for ours, definition in columns.items():
             theirs = next((by_name[n] for n in definition.names if n in by_name), None)

@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 from clustercnn._utils.files import atomic_path
 from clustercnn.core import XrayImage
 from clustercnn.exceptions import ImageReadError
-from clustercnn.io.planes import open_hdus
+from clustercnn.io.planes import has_true_sum, open_hdus
 
 __all__ = ['is_ours', 'read_written', 'write_image']
 
@@ -121,6 +121,9 @@ def read_written(path):
 def _image_of(path, hdus):
     header, planes = None, {}
     for number, hdu in hdus:
+        if not has_true_sum(hdu):
+            reason = f'HDU {number}: DATASUM does not fit the content; fetch or make it again'
+            raise ImageReadError(path, reason)
         if number == 0:
             header = hdu.header
             if header.get('CCNNVERS') != _VERSION:

@@ -521,8 +521,8 @@ def read_label_set(path, *, classes=None, schema=None, same_question=False, **op
     -------
     labels : LabelSet
         With the votes counted; of a volunteer who voted more than once on an item the last
-        vote counts, and if that is for no class the volunteer has none on it. Items that got no vote for a class are unknown. The metadata say what was
-        left out.
+        vote counts, and if that is for no class the volunteer has none on it. Items that got no
+        vote for a class are unknown. The metadata say what was left out.
 
     Raises
     ------

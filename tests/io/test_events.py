@@ -193,12 +193,33 @@ def test_events_fall_onto_the_grid_of_the_exposure_map(tmp_path):
         ({'unit': 'chan', 'mission': 'NEW'}, "in 'chan'"),
         ({'unit': None, 'mission': 'NEW'}, 'no unit'),
         ({'mission': 'ROSAT', 'instrument': 'HRI'}, 'no energies'),
+        ({'unit': 'chan', 'mission': 'EP', 'instrument': 'FXT'}, "in 'chan'; expected eV or keV"),
+        ({'unit': None, 'mission': 'EP', 'instrument': 'FXT'}, 'that of Einstein Probe FXT is not'),
+        # beside eROSITA, whose channels are of 1 eV
+        ({'unit': 'chan', 'mission': 'SRG', 'instrument': 'ART-XC'}, "in 'chan'; expected eV"),
     ],
 )
 def test_what_is_missing_is_said(tmp_path, options, words):
     write_events(tmp_path / 'a.fits', **options)
     with pytest.raises(ImageReadError, match=words):
         read_events(tmp_path / 'a.fits')
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'), [('TCROT3', 30.0), ('TP2_3', 0.1), ('TC3_2', -0.1), ('TP2_2', 2.0)]
+)
+def test_columns_that_are_turned_are_refused(tmp_path, key, value):
+    write_events(tmp_path / 'a.fits')
+    fits.setval(tmp_path / 'a.fits', key, value=value, ext=1)
+    with pytest.raises(ImageReadError, match=f'{key} = .*turns or shears'):
+        read_events(tmp_path / 'a.fits')
+
+
+def test_columns_that_say_they_are_not_turned_are_read(tmp_path):
+    write_events(tmp_path / 'a.fits')
+    for key, value in (('TCROT3', 0.0), ('TP2_2', 1.0), ('TP2_3', 0.0)):
+        fits.setval(tmp_path / 'a.fits', key, value=value, ext=1)
+    assert read_events(tmp_path / 'a.fits').n_counts > 0
 
 
 def test_nothing_left_and_wrong_bands(tmp_path):

@@ -395,6 +395,8 @@ def write_map(path, data, *, unit=None, wcs=None):
         ('sec', 1e4, u.s, 1),
         ('ks', 10.0, u.s, 1000),
         ('cm2 s', 1e5, u.cm**2 * u.s, 1),
+        ('cm**2 ks', 50.0, u.cm**2 * u.s, 1e3),
+        ('m2 s', 50.0, u.cm**2 * u.s, 1e4),
         ('cm**2 s', 1e5, u.cm**2 * u.s, 1),
         ('s cm**2 count/photon', 1e5, u.cm**2 * u.s, 1),
         (None, 5e7, u.cm**2 * u.s, 1),

@@ -174,3 +174,14 @@ def test_wrong_lists_are_refused_with_a_hint(tmp_path):
         CandidateCatalog.read(tmp_path / 'a.fits', format='esass', keep=['nope'])
     with pytest.raises(OSError, match='no such file'):
         CandidateCatalog.read(tmp_path / 'none.fits', format='esass')
+
+
+def test_a_list_of_emldetect_without_summary_rows_is_refused(tmp_path):
+    table = Table({'RA': [150.0, 151.0], 'DEC': [2.0, 2.1], 'RADEC_ERR': [1.0, 1.0]})
+    table['ID_INST'], table['ID_BAND'] = [2, 2], [1, 1]
+    table.write(tmp_path / 'a.fits')
+    with pytest.raises(TableReadError, match='none of its 2 rows sums over instruments'):
+        CandidateCatalog.read(tmp_path / 'a.fits', format='emldetect')
+    table['ID_INST'], table['ID_BAND'] = [0, 2], [0, 1]
+    table.write(tmp_path / 'b.fits')
+    assert len(CandidateCatalog.read(tmp_path / 'b.fits', format='emldetect')) == 1

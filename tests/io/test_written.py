@@ -72,3 +72,16 @@ def test_a_truncated_one_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-4000])
     with pytest.raises(ImageReadError, match='truncated|damaged'):
         XrayImage.read(path)
+
+
+@pytest.mark.parametrize('number', [0, 1])
+def test_damage_is_found(tmp_path, number):
+    path = tmp_path / 'image.fits'
+    tiny_image().write(path)
+    with fits.open(path) as hdus:
+        start = hdus[number].fileinfo()['datLoc']
+    content = bytearray(path.read_bytes())
+    content[start + 40 : start + 44] = np.array(3e4, '>f4').tobytes()
+    path.write_bytes(content)
+    with pytest.raises(ImageReadError, match=f'HDU {number}: DATASUM does not fit'):
+        read_image(path)
