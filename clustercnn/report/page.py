@@ -385,14 +385,26 @@ def _gallery(catalog, ranks, stack, rows, shown):
         for number in range(shown)
     ]
     more = f'The first {shown} of {len(catalog)}. ' if shown < len(catalog) else ''
-    first = next(iter(stack.bands.values()))
-    width = first.shape[2] * first.pixel_scale.to_value(u.arcmin)
     return (
         f'<h2 id="cutouts">Cutouts</h2><p class="soft">{more}North is up, east is left, '
-        f'{width:.1f}&prime; across. X-ray counts are smoothed; their contours on the other band '
+        f'{_widths(stack)}. X-ray counts are smoothed; their contours on the other band '
         'rise from 3 times the noise of the background, by factors of 2. Grey is masked or off '
         f'the image.</p><div class="gallery">{"".join(cards)}</div>'
     )
+
+
+def _width(band):
+    return band.shape[2] * band.pixel_scale.to_value(u.arcmin)
+
+
+def _widths(stack):
+    """
+    Return how wide the stamps are, band by band where they differ.
+    """
+    widths = {band.name: f'{_width(band):.1f}&prime; across' for band in stack.bands.values()}
+    if len(set(widths.values())) == 1:
+        return next(iter(widths.values()))
+    return ', '.join(f'{html.escape(name)} {width}' for name, width in widths.items())
 
 
 def _card(catalog, number, rank, stack, row):
@@ -445,8 +457,7 @@ def _stamps(name, stack, row):
         if band.mask[row].all():
             stamps.append(f'<div class="absent">no {label} image here</div>')
             continue
-        width = nx * band.pixel_scale.to_value(u.arcmin)
-        about = f'{name} in the band {band.name}, {width:.1f} arcmin across, north up'
+        about = f'{name} in the band {band.name}, {_width(band):.1f} arcmin across, north up'
         if band.name == 'xray':
             uri, drawing, color = xray_picture(band.data[row], band.mask[row]), '', '#ffffff'
         else:

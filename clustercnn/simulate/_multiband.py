@@ -9,6 +9,7 @@ import numpy as np
 from astropy.nddata import CCDData
 
 from clustercnn.core import pixel_scale_of
+from clustercnn.simulate._added_light import add_light
 from clustercnn.simulate._colours import BANDS, draw_magnitudes, nearby_galaxy_magnitudes
 from clustercnn.simulate._plate import coadded_frame
 from clustercnn.simulate._sky_catalog import SkyCatalog
@@ -17,7 +18,6 @@ from clustercnn.simulate._wcs import check_frame, place_on, tangent_header
 from clustercnn.simulate.optical import (
     STAR_SHAPE,
     add_counterparts,
-    add_light,
     draw_sky,
     fill_catalog,
     galaxy_number_counts,

@@ -6,7 +6,7 @@ emulsion, grain, scratches, trails. Intensities are in units of the night sky.
 """
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, special
 
 __all__ = [
     'add_bright_stars',
@@ -264,7 +264,7 @@ def add_to_plate(scan, light, sky, scale, ceiling):
     Returns
     -------
     scan : (n,) `~numpy.ndarray`
-        Whole numbers, not below what they were.
+        Not below what they were; whole numbers if they were.
 
     Examples
     --------
@@ -276,9 +276,14 @@ def add_to_plate(scan, light, sky, scale, ceiling):
     half = ceiling / sky - 1
     contrast = scale / (ceiling * half / (1 + half) ** 2)
     share = np.clip(scan / ceiling, 1e-3, 1 - 1e-6)
-    intensity = (half * share / (1 - share)) ** (1 / contrast)
-    power = (intensity + light) ** contrast
-    return np.maximum(scan, np.rint(ceiling * power / (power + half)))
+    # in logarithms: powers of a faint sky below a bright ceiling overflow
+    intensity = np.log(half * share / (1 - share)) / contrast
+    with np.errstate(divide='ignore'):
+        power = contrast * np.logaddexp(intensity, np.log(light))
+    exposed = ceiling * special.expit(power - np.log(half))
+    if (scan == np.rint(scan)).all():
+        exposed = np.rint(exposed)
+    return np.maximum(scan, exposed)
 
 
 def add_to_ccd(frame, light, sky, scale, ceiling):

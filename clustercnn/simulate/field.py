@@ -102,7 +102,9 @@ class SimulatedField:
         One row a source: id, parent (id of the cluster it belongs to or falls
         into, or of the source that makes the streak; 0 for none), ra, dec, class,
         subclass, flux, n_expected, n_counts, n_lost (photons that piled up on others
-        and make no event of their own), core_radius, and more.
+        and make no event of their own), core_radius, and more. ``angle`` is the direction of the
+        major axis, for streaks and hot columns that in which they run, from west to north.
+        ``n_expected`` of groups is at most 300,000, whatever their flux.
     origin : `PhotonOrigin`
         Source of every photon.
     background : (ny, nx) `~numpy.ndarray` of float32

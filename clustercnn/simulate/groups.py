@@ -28,7 +28,10 @@ def draw_groups(sources, *, field_side, counts_per_flux, config, rng, target=Fal
     the logarithm; core radii of 0.02 to 0.12 r500 and slopes of 0.4 to 0.6, as of the groups
     of Osmond & Ponman (2004, MNRAS 350, 1511). The gas is uneven
     (`clustercnn.simulate._pictures.uneven_gas`); some members are galaxies with gas of their own,
-    some groups have a nucleus. Fluxes are those inside the smaller of r500 and 0.7 field sides.
+    some groups have a nucleus. All photons fall inside the smaller of r500 and 0.7 field sides.
+    Flux, luminosity and mass of the truth belong together. Of a group too bright for the memory
+    300,000 counts are drawn, which is what its ``n_expected`` says, and so much fainter are its
+    members and its nucleus, in their fluxes too.
 
     Parameters
     ----------
@@ -51,15 +54,17 @@ def draw_groups(sources, *, field_side, counts_per_flux, config, rng, target=Fal
         redshift = float(np.cbrt(rng.uniform(low**3, high**3)))
         luminosity = float(np.exp(rng.uniform(*np.log(_LUMINOSITIES))))
         distance = float(cosmology.luminosity_distance(redshift)) * 3.0857e24
-        # so many photons that one field does not fill the memory
-        flux = min(luminosity / (4 * np.pi * distance**2), _MOST_COUNTS / counts_per_flux)
+        flux = luminosity / (4 * np.pi * distance**2)
+        # of so many photons, at most, that one field does not fill the memory; the flux stays, as
+        # the mass and the galaxies that follow from the luminosity do
+        drawn = min(flux, _MOST_COUNTS / counts_per_flux)
         mass = float(mass_from_luminosity(luminosity, redshift))
         outer = float(cosmology.angular_size(radius_500(mass, redshift), redshift))
         half_side = min(outer, 0.7 * field_side)
         core = outer * 10 ** rng.uniform(-1.7, -0.9)
         axis_ratio, angle = rng.uniform(0.6, 1.0), rng.uniform(0, 2 * np.pi)
         x, y = rng.uniform(-0.5, 0.5, 2) * (180.0 if target else field_side)
-        counts = flux * counts_per_flux
+        counts = drawn * counts_per_flux
         number = sources.add(
             'cluster',
             'group',
@@ -86,7 +91,7 @@ def draw_groups(sources, *, field_side, counts_per_flux, config, rng, target=Fal
         sources.add_pictured(
             number, PICTURE, (x, y), counts, picture, half_side=half_side, angle=angle
         )
-        _add_members(sources, number, (x, y), redshift, flux, outer, counts_per_flux, rng)
+        _add_members(sources, number, (x, y), redshift, drawn, outer, counts_per_flux, rng)
 
 
 def _add_members(sources, parent, place, redshift, flux, outer, counts_per_flux, rng):

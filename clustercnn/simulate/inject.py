@@ -5,6 +5,7 @@ Simulated sources added to the images a user has, with truth.
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping
 
 import astropy.units as u
@@ -14,9 +15,17 @@ from astropy.table import QTable
 
 from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.summary import html_summary, text_summary
-from clustercnn._utils.validation import check_positive
+from clustercnn._utils.validation import check_one_of, check_positive
 from clustercnn.core import XrayImage
+from clustercnn.exceptions import DataQualityWarning
 from clustercnn.simulate import _cosmology as cosmology
+from clustercnn.simulate._added_light import kind_of_frame, why_not_a_plate
+from clustercnn.simulate._instrument import (
+    mission_of_image,
+    point_spread_of,
+    rate_of,
+    why_no_rate,
+)
 from clustercnn.simulate._matching import match_detections
 from clustercnn.simulate._multiband import inject_optical_bands
 from clustercnn.simulate._photons import POINT
@@ -32,14 +41,11 @@ from clustercnn.simulate.clusters import (
 )
 from clustercnn.simulate.config import SimulationConfig
 from clustercnn.simulate.field import PhotonOrigin
-from clustercnn.simulate.missions import MISSIONS, PointSpread, get_mission
 from clustercnn.simulate.optical import inject_optical
 from clustercnn.simulate.xray import Observation, Streams, observe
 
 __all__ = ['Injection', 'inject']
 
-# the King profile of an image of which only the width is known
-_PLAIN_KING = {'slope': 1.5, 'max_radius': 300.0}
 _CORE_OVER_R500 = 0.15
 # what a table may say of a source, and the unit of it
 _COLUMNS = {
@@ -191,6 +197,7 @@ def inject(
     seed,
     config=None,
     optical=None,
+    optical_kind=None,
     mission=None,
     psf=None,
     counts_per_flux=None,
@@ -228,16 +235,24 @@ def inject(
         With a celestial WCS; of several bands a mapping from the names of
         ``config.optical_bands``, which say how deep they are. Members of clusters that have a
         redshift, counterparts of point sources that have a magnitude, and nearby galaxies are
-        drawn into copies.
+        drawn into copies; integers are rounded, and end at the limits of their type.
+    optical_kind : {'plate', 'ccd'}, optional
+        Whether the one optical image is the scan of a plate, which saturates, or a CCD frame,
+        whose values are linear in the light; several bands are always CCD frames. By default an
+        image with values below 0, in a unit of flux, of electrons or of a rate, or with a zero
+        point of magnitudes in its header is a CCD frame, and any other one what ``config`` says.
     mission : str or `Mission`, optional
         Gives the point spread and the rate; by default the mission of the image, for
-        eROSITA its survey (name ``'erosita-pointed'`` for a pointing).
+        eROSITA its survey (name ``'erosita-pointed'`` for a pointing). The figures are those of
+        its main instrument: none are taken for ROSAT's HRI, Einstein Probe's WXT and ART-XC,
+        unless a `Mission` of your own has them.
     psf : `PointSpread` or `~astropy.units.Quantity`, optional
         Point spread, or its full width at half maximum on axis. By default that of the mission,
         as wide as the image says.
     counts_per_flux : float, optional
         Counts for 1 erg/s/cm2 where the exposure is largest. By default the rate of the
-        cameras named by the image, or of all cameras of the mission, times the largest exposure.
+        cameras named by the image, or of all cameras of the mission, times the largest exposure;
+        a seventh of it for one telescope module of eROSITA. Chandra's HRC has none.
     axis : 2-tuple of float, optional
         Column and row of the optical axis. By default where the exposure map says that it is,
         or the middle of the image.
@@ -251,7 +266,13 @@ def inject(
     ------
     TypeError, ValueError
         If a value of the table is missing or impossible (says which), if fluxes cannot be
-        turned into counts, or if an optical image has no WCS.
+        turned into counts, or if an optical image has no WCS or cannot be the plate that
+        ``optical_kind`` says it is.
+
+    Warns
+    -----
+    DataQualityWarning
+        If a ``config`` is given that says plate, and the optical image can be none.
 
     Examples
     --------
@@ -270,23 +291,34 @@ def inject(
     True
     """
     seed = int(seed)
+    optical_kind = check_one_of('optical_kind', optical_kind, ('plate', 'ccd', None))
+    if optical_kind == 'plate' and isinstance(optical, Mapping):
+        msg = (
+            "optical_kind='plate' is for one optical image: those of several bands are CCD "
+            'frames; leave it out, or give the scan of the plate alone'
+        )
+        raise ValueError(msg)
+    if isinstance(optical, CCDData):
+        optical_kind = _kind_of(optical, optical_kind, config)
     config = SimulationConfig() if config is None else config
     streams = np.random.SeedSequence([seed, 31]).spawn(3)
     sky, photons, light = (np.random.default_rng(stream) for stream in streams)
-    mission = _mission_of(image, mission)
+    mission = mission_of_image(image, mission)
     observation = _observation_of(image, mission, psf, config, axis)
     center = image.pixel_to_sky(*observation.center)
     position = float(center.ra.deg), float(center.dec.deg)
     rate = counts_per_flux
     if rate is None:
-        rate = _rate_of(image, mission, config)
+        rate = rate_of(image, mission, config)
     else:
         rate = check_positive('counts_per_flux', counts_per_flux)
     listed = SourceList()
     if sources is None:
+        if rate is None:
+            raise ValueError(why_no_rate(image, mission))
         _draw_population(listed, image, observation, position, rate, config, sky)
     else:
-        _read_table(listed, sources, position, rate)
+        _read_table(listed, sources, position, rate, why_no_rate(image, mission))
     rows = listed.sources()
     placed = _OnImage(listed, image, position, observation)
     counts, packed, n_lost = observe(placed, observation, Streams(photons=photons))
@@ -309,7 +341,7 @@ def inject(
         optical = inject_optical(
             optical,
             rows,
-            config=config.replace(optical=config.optical or 'ccd'),
+            config=config.replace(optical=optical_kind, optical_bands=None),
             position=position,
             rng=light,
         )
@@ -323,6 +355,22 @@ def inject(
         seed=seed,
         psf_half_energy_width=round(observation.psf.half_energy_width, 6),
     )
+
+
+def _kind_of(frame, asked, config):
+    """
+    Return what an optical image is, and warn where the settings that are given say another thing.
+    """
+    default = (SimulationConfig() if config is None else config).optical
+    kind = kind_of_frame(frame, asked=asked, default=default)
+    if config is not None and asked is None and default == 'plate' and kind == 'ccd':
+        msg = (
+            "'optical' is taken as a CCD frame, not as the plate that 'config' has (the default): "
+            f"{why_not_a_plate(frame)}; set optical='ccd' there with the depth and seeing of the "
+            'image'
+        )
+        warnings.warn(msg, DataQualityWarning, stacklevel=3)
+    return kind
 
 
 class _OnImage:
@@ -343,16 +391,6 @@ class _OnImage:
         # some projections have no pixel for what is far away
         there = np.isfinite(self._rows['x']) & np.isfinite(self._rows['y'])
         return self._rows[there]
-
-
-def _mission_of(image, mission):
-    if mission is not None:
-        return get_mission(mission)
-    name = image.mission.lower()
-    for known in MISSIONS.values():
-        if name in {known.name, known.telescope.lower(), f'{known.telescope.lower()}-newton'}:
-            return known
-    return None
 
 
 def _observation_of(image, mission, psf, config, axis):
@@ -378,7 +416,7 @@ def _observation_of(image, mission, psf, config, axis):
         roll=0.0,
         out_of_time=0.0,
         chips=(),
-        psf=_point_spread_of(image, mission, psf)
+        psf=point_spread_of(image, mission, psf)
         .scaled(config.psf_factor)
         .sloped(config.psf_slope_factor),
         instrument=image.instrument,
@@ -417,48 +455,7 @@ def _axis_of(exposure):
     return tuple(float(p) for p in place) if inside else middle
 
 
-def _point_spread_of(image, mission, psf):
-    if isinstance(psf, PointSpread):
-        return psf
-    width = image.psf_fwhm if psf is None else psf
-    if width is not None:
-        width = u.Quantity(width, u.arcsec).value
-        if not (np.isscalar(width) or width.ndim == 0) or not (math.isfinite(width) and width > 0):
-            msg = f"'psf' must be a PointSpread or one angle above 0, got {psf!r}"
-            raise ValueError(msg)
-    if mission is not None:
-        return mission.psf if width is None else mission.psf.scaled(width / mission.psf.fwhm)
-    if width is None:
-        msg = (
-            "the image does not state the width of its point spread; give 'psf', a PointSpread or "
-            'its full width at half maximum, or the mission'
-        )
-        raise ValueError(msg)
-    plain = PointSpread(core_radius=1.0, **_PLAIN_KING)
-    return plain.scaled(width / plain.fwhm)
-
-
-def _rate_of(image, mission, config):
-    """
-    Return counts for 1 erg/s/cm2 at the largest exposure, or None where they are not known.
-    """
-    if mission is None or image.exposure is None or image.exposure_unit != u.s:
-        return None
-    name = image.instrument.lower().replace('epn', 'pn').replace('emos', 'mos')
-    named = [camera for camera in mission.cameras if camera.name in name.split('+')]
-    rate = sum(camera.rate for camera in named or mission.cameras)
-    return rate * config.rate_factor * float(image.exposure.max())
-
-
-_NO_RATE = (
-    'fluxes cannot be turned into counts: the mission or the exposure in s is not known; '
-    "give 'counts_per_flux', counts for 1 erg/s/cm2 where the exposure is largest"
-)
-
-
 def _draw_population(listed, image, observation, position, rate, config, rng):
-    if rate is None:
-        raise ValueError(_NO_RATE)
     (ny, nx), (x, y) = image.shape, observation.center
     # a square about the axis that holds the whole image and what scatters into it
     half_side = max(x, nx - 1 - x, y, ny - 1 - y) * observation.pixel + 90.0
@@ -508,7 +505,7 @@ def _column(table, name, *, needed=False):
     return values
 
 
-def _read_table(listed, table, position, rate):
+def _read_table(listed, table, position, rate, no_rate):
     """
     Add the rows of a table to a list of sources.
     """
@@ -520,7 +517,7 @@ def _read_table(listed, table, position, rate):
     values = {name: _column(table, name) for name in _COLUMNS}
     flux, counts = values['flux'], values.pop('counts')
     if rate is None and (np.isfinite(flux) & np.isnan(counts)).any():
-        raise ValueError(_NO_RATE)
+        raise ValueError(no_rate)
     counts = np.where(np.isnan(counts), flux * (0.0 if rate is None else rate), counts)
     values['flux'] = np.where(np.isnan(flux) & (rate is not None), counts / (rate or 1.0), flux)
     unknown = np.flatnonzero(np.isnan(counts))

@@ -10,12 +10,11 @@ from astropy.nddata import CCDData
 
 from clustercnn.core import pixel_scale_of
 from clustercnn.simulate import _cosmology as cosmology
+from clustercnn.simulate._added_light import add_light
 from clustercnn.simulate._colours import POPULATIONS
 from clustercnn.simulate._plate import (
     add_bright_stars,
     add_large_galaxy,
-    add_to_ccd,
-    add_to_plate,
     ccd_frame,
     plate_scan,
 )
@@ -510,7 +509,8 @@ def inject_optical(frame, sources, *, config, position, rng):
     noise that ``config.optical_depth`` has at ``config.optical_seeing``. On a plate the
     light is added to the intensity that the characteristic curve of
     `~clustercnn.simulate._plate.plate_scan`, through the sky level and below the largest
-    value, gives for each pixel; its steepness follows from the noise.
+    value, gives for each pixel; its steepness follows from the noise. On a CCD it is added to the
+    values.
 
     Parameters
     ----------
@@ -542,40 +542,3 @@ def inject_optical(frame, sources, *, config, position, rng):
 
     draw_sky(light, catalog, large_galaxies(sources, rng), place=place, rng=rng, **look)
     return add_light(frame, light, look['noise'], config.optical)
-
-
-def add_light(frame, light, noise, kind):
-    """
-    Return a frame with light added, in the terms of its noise.
-
-    Parameters
-    ----------
-    frame : `~astropy.nddata.CCDData`
-        Left as it is.
-    light : (ny, nx) `~numpy.ndarray`
-        To add, in units of the sky.
-    noise : float
-        Noise a pixel that the spread of the frame about its median stands for, in the same units.
-    kind : {'plate', 'ccd'}
-        What the frame is.
-
-    Returns
-    -------
-    frame : `~astropy.nddata.CCDData`
-        A copy; pixels without light, masked ones and those that are not finite are as they were.
-    """
-    data = np.asarray(frame.data, dtype=float)
-    good = np.isfinite(data)
-    if frame.mask is not None:
-        good &= ~np.asarray(frame.mask)
-    sky = float(np.median(data[good]))
-    # from the darker half, which stars do not reach
-    spread = 1.4826 * float(np.median(sky - data[good & (data <= sky)]))
-    touched = good & (light > 0)
-    if spread > 0 and touched.any():
-        ceiling = float(data[good].max())
-        add = add_to_plate if kind == 'plate' and ceiling > sky > 0 else add_to_ccd
-        data[touched] = add(data[touched], light[touched], sky, spread / noise, ceiling)
-    new = frame.copy()
-    new.data = data.astype(frame.data.dtype)
-    return new

@@ -334,6 +334,9 @@ def draw_artefacts(sources, *, half_side, pixel, roll, area, config, rng):
     """
     Add hot pixels, hot columns and arcs of stray light.
 
+    The angle of a hot column is that in which it runs, from west to north, as that of the major
+    axis of a cluster; the counts of a hot pixel are those of its neighbour too, where it has one.
+
     Parameters
     ----------
     sources : `~clustercnn.simulate._sources.SourceList`
@@ -343,7 +346,7 @@ def draw_artefacts(sources, *, half_side, pixel, roll, area, config, rng):
     pixel : float
         Pixel size in arcsec.
     roll : float
-        Angle of the detector columns in rad.
+        Angle of the detector rows in rad, from west to north; columns are at right angles to it.
     area : float
         In deg2, for the mean number.
     config : `~clustercnn.simulate.SimulationConfig`
@@ -355,14 +358,16 @@ def draw_artefacts(sources, *, half_side, pixel, roll, area, config, rng):
     for _ in range(rng.poisson(0.5 * rate)):
         x, y = rng.uniform(-0.65, 0.65, 2) * half_side
         counts = 10 ** rng.uniform(0.9, 2.3)
-        number = sources.add('other', 'hot pixel', x=x, y=y, n_expected=counts)
+        beside = counts * rng.random() if rng.random() < 0.3 else 0.0
+        number = sources.add('other', 'hot pixel', x=x, y=y, n_expected=counts + beside)
         sources.add_components(number, RAW, x, y, counts)
-        if rng.random() < 0.3:
-            sources.add_components(number, RAW, x + pixel, y, counts * rng.random())
+        if beside > 0:
+            sources.add_components(number, RAW, x + pixel, y, beside)
     for _ in range(rng.poisson(0.15 * rate)):
         x, y = rng.uniform(-0.6, 0.6, 2) * half_side
         counts = 10 ** rng.uniform(1.5, 2.6)
-        number = sources.add('other', 'hot column', x=x, y=y, n_expected=counts, angle=roll)
+        along = roll + np.pi / 2
+        number = sources.add('other', 'hot column', x=x, y=y, n_expected=counts, angle=along)
         sources.add_components(
             number,
             LINE,
@@ -371,7 +376,7 @@ def draw_artefacts(sources, *, half_side, pixel, roll, area, config, rng):
             counts,
             a=rng.uniform(40, 400),
             b=0.6 * pixel,
-            angle=roll + np.pi / 2,
+            angle=along,
         )
     for _ in range(rng.poisson(0.15 * rate)):
         # rays reflected once, from a bright source half a degree or more outside the field
@@ -406,7 +411,8 @@ def draw_streaks(sources, *, out_of_time, chips, roll, rng):
 
     Events that arrive during the readout are spread over the column of the
     chip on which the source lies; streaks of fewer than 25 photons are left
-    to the background.
+    to the background. The angle of a streak is that in which it runs, from west to north, as
+    that of the major axis of a cluster.
 
     Parameters
     ----------
@@ -443,7 +449,7 @@ def draw_streaks(sources, *, out_of_time, chips, roll, rng):
                     y=centre[1],
                     parent=i + 1,
                     n_expected=expected[i],
-                    angle=roll,
+                    angle=roll + np.pi / 2,
                 )
                 # as wide as the source: the streak is the source smeared along the column
                 extent = np.nan_to_num(rows['core_radius'][i])

@@ -17,6 +17,7 @@ import pytest
 from astropy.nddata import CCDData
 
 from clustercnn import CandidateCatalog, CutoutMaker
+from clustercnn.core import BandStack, CutoutStack
 from clustercnn.report import write_report
 from clustercnn.report._pictures import (
     contour_paths,
@@ -25,7 +26,7 @@ from clustercnn.report._pictures import (
     smooth,
     xray_picture,
 )
-from clustercnn.testing import tiny_catalog, tiny_image, tiny_prediction, tiny_wcs
+from clustercnn.testing import tiny_catalog, tiny_image, tiny_prediction, tiny_stack, tiny_wcs
 
 HOSTILE = '<script>alert("x")</script>&\'"'
 VOID = {'meta', 'img', 'br'}
@@ -135,6 +136,22 @@ def test_page_loads_nothing_and_runs_only_its_own_script(tmp_path):
     assert all(target.startswith(('#', 'https://')) for target in targets)
     anchors = {attributes['id'] for _, attributes in page.tags if 'id' in attributes}
     assert {target[1:] for target in targets if target.startswith('#')} <= anchors
+
+
+def test_page_says_how_wide_the_stamps_of_each_band_are(tmp_path):
+    stack = tiny_stack()
+    text, _ = written(tmp_path, stack=stack)
+    assert 'east is left, 1.1&prime; across. X-ray counts' in text
+    xray, other = stack.bands.values()
+    wide = BandStack(name='g', data=other.data, pixel_scale=5 * u.arcsec, unit=other.unit)
+    both = CutoutStack(ids=stack.ids, bands=[xray, wide], positions=stack.positions)
+    (tmp_path / 'report.html').unlink()
+    text, page = written(tmp_path, stack=both)
+    said = 'east is left, xray 1.1&prime; across, g 2.7&prime; across. X-ray counts'
+    assert said in text
+    # and each stamp says the same to those who do not see it
+    assert sum('1.1 arcmin across' in one['alt'] for one in page.all('img')) == len(stack)
+    assert sum('2.7 arcmin across' in one['alt'] for one in page.all('img')) == len(stack)
 
 
 def test_every_candidate_is_in_the_table_with_its_numbers(tmp_path):

@@ -20,6 +20,8 @@ from clustercnn.simulate import (
     SimulationConfig,
     simulate_field,
 )
+from clustercnn.simulate._sources import SUBCLASS_NAMES, SourceList
+from clustercnn.simulate.populations import draw_artefacts
 
 DIGEST = """
 import hashlib
@@ -128,6 +130,50 @@ def test_merging_clusters_are_two_sources():
     )
     ratio = (apart / larger['radius_500']).to_value(u.one)
     assert 0.24 < ratio.min() < ratio.max() < 0.91
+
+
+def _direction(counts):
+    # of the major axis, from west, which is the x axis, to north
+    y, x = np.nonzero(counts)
+    (a, b), (_, c) = np.cov(np.stack([x, y]), fweights=counts[y, x].astype(int))
+    return np.rad2deg(0.5 * np.arctan2(2 * b, a - c))
+
+
+def test_streaks_and_hot_columns_run_along_their_angle():
+    config = SimulationConfig(
+        optical=None, target='point', artefact_rate=8, exposure=30 * u.ks, roll=25 * u.deg
+    )
+    seen = set()
+    for seed in range(4):
+        field = simulate_field(seed=seed, config=config)
+        for row in field.truth[field.truth['n_counts'] > 60]:
+            if row['subclass'] in {'streak', 'hot column'}:
+                found = _direction(field.origin.image([row['id']], field.xray.shape))
+                apart = (found - row['angle'].to_value(u.deg) + 90) % 180 - 90
+                assert abs(apart) < 10, row['subclass']
+                seen.add(row['subclass'])
+    assert seen == {'streak', 'hot column'}
+
+
+def test_expected_counts_of_artefacts_are_those_that_are_drawn():
+    sources = SourceList()
+    draw_artefacts(
+        sources,
+        half_side=900.0,
+        pixel=4.0,
+        roll=0.3,
+        area=0.25,
+        config=SimulationConfig(artefact_rate=100.0),
+        rng=np.random.default_rng(1),
+    )
+    rows, parts = sources.sources(), sources.components()
+    drawn = np.bincount(parts['source'], parts['n_expected'])[1:]
+    n_parts = np.bincount(parts['source'])[1:]
+    pixels = rows['subclass'] == SUBCLASS_NAMES.index('hot pixel')
+    # three in ten have a neighbour
+    assert 0.15 < (n_parts[pixels] == 2).mean() < 0.45
+    known = np.isfinite(rows['n_expected'])
+    np.testing.assert_allclose(rows['n_expected'][known], drawn[known])
 
 
 def test_positions_and_pixels_agree(field):

@@ -11,8 +11,11 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from clustercnn import WaveletFinder, XrayImage
+from clustercnn.exceptions import DataQualityWarning
 from clustercnn.io import read_image
 from clustercnn.simulate import PointSpread, SimulationConfig, get_mission, inject, simulate_field
+from clustercnn.simulate._added_light import add_light
+from clustercnn.simulate._plate import add_to_plate
 from clustercnn.simulate.inject import _axis_of
 from clustercnn.testing import tiny_image
 
@@ -232,6 +235,110 @@ def test_star_in_an_optical_image_of_any_orientation():
     assert _centroid(change) == pytest.approx((150.3, 60.8), abs=0.1)
 
 
+def _star(frame, magnitude=12.0, at=(30.0, 32.0)):
+    place = frame.wcs.pixel_to_world(*at)
+    return Table(
+        {'ra': [place.ra.deg], 'dec': [place.dec.deg], 'counts': [50], 'magnitude': [magnitude]}
+    )
+
+
+def _frame(level, spread, *, unit='adu', dtype=np.float32, **options):
+    data = np.random.default_rng(1).normal(level, spread, (64, 64)).astype(dtype)
+    return CCDData(data, unit=unit, wcs=_wcs(shape=(64, 64), pixel=1.0), **options)
+
+
+@pytest.mark.parametrize(
+    ('frame', 'reason'),
+    [
+        # a sky that was taken away and has left a little
+        (_frame(0.001, 1.0, unit='nmgy'), 'its unit is nmgy'),
+        (_frame(0.001, 1.0), 'of its pixels are below 0, the first one x = '),
+        (_frame(20.0, 1.0, unit='uJy'), 'its unit is uJy'),
+        (_frame(500.0, 10.0, unit='electron / s'), 'its unit is electron / s'),
+        (_frame(500.0, 10.0, meta={'MAGZERO': 25.0}), 'MAGZERO of its header'),
+    ],
+)
+def test_what_is_no_plate_is_a_linear_frame(frame, reason):
+    image, sources = _empty((101, 101)), _star(frame)
+    given = {'seed': 1, 'optical': frame}
+    by_default = inject(image, sources, **given).optical.data
+    linear = inject(image, sources, **given, config=SimulationConfig(optical='ccd')).optical.data
+    np.testing.assert_array_equal(by_default, linear)
+    assert np.isfinite(by_default).all()
+    # it does not end where the image did
+    assert by_default.max() > 2 * frame.data.max()
+    with pytest.warns(DataQualityWarning, match=reason):
+        same = inject(image, sources, **given, config=SimulationConfig(target='cluster'))
+    np.testing.assert_array_equal(same.optical.data, linear)
+    with pytest.raises(ValueError, match=f"as 'optical_kind' says: .*{reason}.*optical_kind='ccd'"):
+        inject(image, sources, **given, optical_kind='plate')
+
+
+def test_what_the_user_says_an_image_is():
+    frame = _frame(3600.0, 60.0, dtype=np.int16)
+    frame.data[0, 0] = 13000
+    image, sources = _empty((101, 101)), _star(frame)
+    given = {'seed': 1, 'optical': frame}
+    plate = inject(image, sources, **given).optical.data
+    assert frame.data.max() * 0.99 < plate.max() <= frame.data.max()
+    settings = SimulationConfig(optical='ccd')
+    asked = inject(image, sources, **given, config=settings, optical_kind='plate').optical.data
+    np.testing.assert_array_equal(asked, plate)
+    linear = inject(image, sources, **given, optical_kind='ccd').optical.data
+    assert linear.max() > frame.data.max()
+    with pytest.raises(ValueError, match='optical_kind'):
+        inject(image, sources, **given, optical_kind='film')
+    with pytest.raises(ValueError, match='those of several bands are CCD'):
+        inject(image, sources, seed=1, optical={'g': frame}, optical_kind='plate')
+    flat = CCDData(np.full((64, 64), 7.0), unit='adu', wcs=frame.wcs)
+    with pytest.raises(ValueError, match='its median, 7, is not between 0 and its largest value'):
+        inject(image, sources, seed=1, optical=flat, optical_kind='plate')
+
+
+def test_plate_of_any_range_stays_finite():
+    # the powers of the characteristic curve are beyond doubles here
+    new = add_to_plate(np.array([0.01, 3.5, 90.0]), np.array([5.0, 1e5, 0.1]), 0.01, 3.0, 90.0)
+    assert np.isfinite(new).all()
+    assert (new <= 90).all()
+    # fractions stay fractions
+    density = add_to_plate(np.array([0.3, 0.35]), np.array([0.1, 0.2]), 0.3, 0.3, 2.5)
+    assert ((density > 0.31) & (density < 0.5)).all()
+
+
+def test_frame_of_masked_pixels_stays_as_it_is():
+    frame = _frame(500.0, 10.0)
+    frame.mask = np.ones((64, 64), bool)
+    new = inject(_empty((101, 101)), _star(frame), seed=1, optical=frame).optical
+    np.testing.assert_array_equal(new.data, frame.data)
+
+
+@pytest.mark.parametrize('dtype', ['i2', '>i2', 'u2', 'i4', 'u1'])
+def test_integers_end_at_the_limits_of_their_type(dtype):
+    level, spread = (100, 5) if dtype == 'u1' else (1000, 10)
+    frame = _frame(level, spread, dtype=dtype)
+    config = SimulationConfig(optical='ccd')
+    given = {'seed': 1, 'config': config}
+    image, sources = _empty((101, 101)), _star(frame, 9.0)
+    new = inject(image, sources, optical=frame, **given).optical.data
+    exact = CCDData(frame.data.astype(float), unit='adu', wcs=frame.wcs)
+    exact = inject(image, sources, optical=exact, **given).optical.data
+    limits = np.iinfo(np.dtype(dtype))
+    assert new.dtype == frame.data.dtype
+    assert exact.max() > 66_000
+    np.testing.assert_array_equal(new, np.rint(exact).clip(limits.min, limits.max))
+    assert (new >= frame.data).all()
+
+
+def test_integers_of_64_bits_are_kept():
+    data = 1024 * np.arange(64, dtype=np.int64).reshape(8, 8) + 2**60 + 1
+    light = np.zeros((8, 8))
+    light[4, 4] = 1e300
+    new = add_light(CCDData(data, unit='adu'), light, 1e-3, 'ccd').data
+    # a double has no such number, and one that was touched is as large as there is
+    assert new[0, 1] == 2**60 + 1025
+    assert new[4, 4] > 2**62
+
+
 def _bad(column, value):
     table = Table({'ra': [150.0, 150.0], 'dec': [2.0, 2.0], 'counts': [10.0, 10.0]})
     table[column] = [table[column][0] if column in table.colnames else np.nan, value]
@@ -268,6 +375,65 @@ def test_fluxes_need_a_rate():
     assert truth['n_expected'][0] == pytest.approx(100)
     with pytest.raises(ValueError, match='does not state the width of its point spread'):
         inject(image.replace(psf_fwhm=None), sources, seed=1, counts_per_flux=1e15)
+
+
+def _expected(mission, instrument, /, **options):
+    image = _empty((50, 50)).replace(mission=mission, instrument=instrument)
+    return inject(image, _at(image, 25, 25, flux=[1e-13]), seed=1, **options).truth
+
+
+@pytest.mark.parametrize(
+    ('mission', 'instrument', 'name', 'rate'),
+    [
+        ('Einstein Probe', '', 'ep', 3.4e11),
+        ('Einstein Probe', 'FXTA', 'ep', 1.7e11),
+        ('EP', 'FXTB', 'ep', 1.7e11),
+        ('XMM-Newton', 'EMOS1+EMOS2', 'xmm', 4.2e11),
+        ('ROSAT', 'PSPCB', 'rosat', 8.3e10),
+        ('Chandra', 'ACIS', 'chandra', 1.6e11),
+        ('eROSITA', 'TM0', 'erosita', 1.19e12),
+        ('SRG/eROSITA', '', 'erosita', 1.19e12),
+        ('eROSITA', 'TM1', 'erosita', 1.7e11),
+        ('eROSITA', 'TM3+TM4', 'erosita', 3.4e11),
+        ('eROSITA', 'TM8', 'erosita', 8.5e11),
+        ('erosita-pointed', 'TM5', 'erosita-pointed', 1.7e11),
+    ],
+)
+def test_rate_is_that_of_the_instrument(mission, instrument, name, rate):
+    truth = _expected(mission, instrument)
+    assert truth.meta['mission'] == name
+    assert truth['n_expected'][0] == pytest.approx(1e-13 * 1e4 * rate)
+
+
+@pytest.mark.parametrize(
+    ('mission', 'instrument', 'name'),
+    [('ROSAT', 'HRI', 'rosat'), ('Einstein Probe', 'WXT', 'ep'), ('SRG', 'ART-XC', 'erosita')],
+)
+def test_other_instruments_of_a_mission_have_no_figures(mission, instrument, name):
+    known = {'counts_per_flux': 1e15, 'psf': 5 * u.arcsec}
+    told = f'the rate of {mission} {instrument} is not known; give .counts_per_flux'
+    for options in ({}, {'mission': name}):
+        with pytest.raises(ValueError, match=told):
+            _expected(mission, instrument, psf=5 * u.arcsec, **options)
+        assert _expected(mission, instrument, **known, **options).meta['mission'] == 'generic'
+        image = _empty((50, 50)).replace(mission=mission, instrument=instrument, psf_fwhm=None)
+        with pytest.raises(ValueError, match=f'and for {mission} {instrument} none is known') as no:
+            inject(image, seed=1, counts_per_flux=1e15, **options)
+        assert 'or the mission' not in str(no.value)
+    # a table of the user's own is taken
+    own = get_mission(name)
+    assert _expected(mission, instrument, mission=own).meta['mission'] == name
+
+
+def test_why_a_flux_has_no_counts():
+    with pytest.raises(ValueError, match="the mission, 'Suzaku', is not one whose rate is known"):
+        _expected('Suzaku', 'XIS0', psf=100 * u.arcsec)
+    # behind the same mirrors, so the point spread is known
+    with pytest.raises(ValueError, match='the rate of Chandra HRC-I is not known'):
+        _expected('Chandra', 'HRC-I')
+    image = _empty((50, 50)).replace(exposure=None)
+    with pytest.raises(ValueError, match='the image has no exposure map in s'):
+        inject(image, _at(image, 25, 25, flux=[1e-13]), seed=1)
 
 
 def test_units_of_columns():

@@ -30,7 +30,7 @@ from clustercnn.simulate._photons import (
 from clustercnn.simulate._sky import FieldStreams, draw_sky
 from clustercnn.simulate._sources import SUBCLASS_NAMES, SourceList
 from clustercnn.simulate._wcs import galactic_latitude
-from clustercnn.simulate.clusters import luminosity_function
+from clustercnn.simulate.clusters import luminosity_function, mass_from_luminosity
 from clustercnn.simulate.galactic import (
     _CROSS_SECTION,
     HAZE,
@@ -212,6 +212,22 @@ def test_groups_have_members_and_are_nearby():
         nuclei += (own['class'] == 'point').sum()
     assert 4 < members < 25
     assert 0 < nuclei < 8
+
+
+def test_truth_of_bright_groups_belongs_together():
+    capped = 0
+    for seed in range(10):
+        row = _truth('group', seed=seed, position=None)[1][0]
+        distance = cosmology.luminosity_distance(row['redshift']) * u.Mpc
+        flux = row['luminosity'] / (4 * np.pi * distance**2)
+        assert row['flux'].to_value(flux.unit) == pytest.approx(flux.value, rel=1e-4)
+        mass = mass_from_luminosity(row['luminosity'].value, row['redshift'])
+        assert row['mass'].value == pytest.approx(mass)
+        # no more photons than fit, and the truth says how many
+        assert row['n_expected'] <= 300_000
+        assert row['n_counts'] <= row['n_expected'] + 5 * np.sqrt(row['n_expected'])
+        capped += row['n_expected'] == 300_000
+    assert capped > 0
 
 
 def test_groups_have_the_density_of_the_luminosity_function():
