@@ -9,7 +9,7 @@ Run it as::
 It simulates the training sky, trains, calibrates on fields kept apart, and writes
 ``default.safetensors`` and its card ``default.md``. Samples and unfinished trainings are kept in
 FOLDER, so that an interrupted run goes on where it stopped. Cutouts are read from there batch by
-batch: they need some 6 GB of disk, not of memory.
+batch: they need some 15 GB of disk, not of memory.
 """
 
 import argparse

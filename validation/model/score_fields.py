@@ -2,7 +2,7 @@
 """
 Score the shipped model on fresh simulated fields and on real ones::
 
-    python validation/model/score_fields.py [--fields 20] [--data FOLDER]
+    python validation/model/score_fields.py [--fields 40] [--data FOLDER]
 
 Writes ``results/simulated_fields.json`` and ``results/real_fields.json``. The seeds of the
 simulated fields were never used in training or calibration.
@@ -194,7 +194,7 @@ def main():
     Run the command.
     """
     parser = argparse.ArgumentParser(description=__doc__.split('::')[0])
-    parser.add_argument('--fields', type=int, default=20)
+    parser.add_argument('--fields', type=int, default=40)
     parser.add_argument('--data', type=Path, default=os.environ.get('CLUSTERCNN_SHARED_DATA'))
     options = parser.parse_args()
     (HERE / 'results').mkdir(exist_ok=True)

@@ -2,7 +2,7 @@
 """
 Score the shipped model on *simulated* skies that differ from those it was trained on::
 
-    python validation/model/score_shifts.py [--fields 12] [--workers 2]
+    python validation/model/score_shifts.py [--fields 24] [--workers 2]
 
 Writes ``results/shifts.json``: for each shift of the XMM-Newton sky, and for all at once, the
 area under the curve and the calibration error; then, over all of them, what the images, the
@@ -174,7 +174,7 @@ def main():
     Run the command.
     """
     parser = argparse.ArgumentParser(description=__doc__.split('::')[0])
-    parser.add_argument('--fields', type=int, default=12, help='fields a shift')
+    parser.add_argument('--fields', type=int, default=24, help='fields a shift')
     parser.add_argument('--workers', type=int, default=2)
     options = parser.parse_args()
     tasks = [
