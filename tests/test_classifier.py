@@ -75,7 +75,7 @@ def test_it_learns_and_says_so(prediction, fitted, fresh):
 def test_metadata_states_prior_data_and_split(fitted):
     meta = fitted.metadata
     assert meta['counts'] == {'cutouts': N, 'used': N, 'unlabelled': 0, 'unknown': 0}
-    assert meta['validation'] == {'split': 'random', 'n': 16, 'fraction': 0.15}
+    assert meta['validation'] == {'split': 'random', 'n': 16, 'fraction': 0.25}
     assert sum(meta['class_prior']) == pytest.approx(1)
     assert meta['class_prior'][2:] == [0, 0]
     assert len(meta['data_digest']) == 64

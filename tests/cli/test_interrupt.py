@@ -55,9 +55,12 @@ def test_another_error_is_none(how, monkeypatch, capsys):
 
 # what ends the interpreter badly stands for threads of compiled code that are still at work
 PROGRAM = """
-import atexit, gc, os, sys, time
+import atexit, gc, os, signal, sys, time
 from clustercnn.cli import info, main
 from clustercnn._utils.files import atomic_path
+
+# programs that are started in the background ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def interrupt():
     if 'lost' not in sys.argv[0]:
