@@ -92,11 +92,12 @@ class SegmentationFinder(FinderSettings):
             )
             peak = ndimage.maximum(sigma, segments.data, segments.labels)
             # a small segment may lie between its photons; its most significant pixel is near them
-            empty = ~(np.isfinite(x) & np.isfinite(y))
-            if empty.any():
-                labels = segments.labels[empty]
-                places = ndimage.maximum_position(sigma, segments.data, labels)
-                y[empty], x[empty] = np.array(places, float).T
+            for number in np.flatnonzero(~(np.isfinite(x) & np.isfinite(y))):
+                rows, columns = place = segments.slices[number]
+                own = segments.data[place] == segments.labels[number]
+                at = np.argmax(np.where(own, sigma[place], -np.inf))
+                row, column = np.unravel_index(at, own.shape)
+                x[number], y[number] = columns.start + column, rows.start + row
             peak = np.asarray(peak)
             # planes of a mosaic are large
             del found
