@@ -198,9 +198,9 @@ def check_positive(name, value, *, optional=False):
     return number
 
 
-def check_whole(name, value, *, lowest=1):
+def check_whole(name, value):
     """
-    Return a whole number that is not too small.
+    Return a whole number of at least 1.
 
     Parameters
     ----------
@@ -208,8 +208,6 @@ def check_whole(name, value, *, lowest=1):
         Of the argument.
     value : int
         The number; floats without a fraction are taken.
-    lowest : int, optional
-        The smallest that is allowed.
 
     Returns
     -------
@@ -222,11 +220,11 @@ def check_whole(name, value, *, lowest=1):
         If it is none.
     """
     try:
-        whole = not isinstance(value, bool) and int(value) == value and value >= lowest
+        whole = not isinstance(value, bool) and int(value) == value and value >= 1
     except (TypeError, ValueError, OverflowError):
         whole = False
     if not whole:
-        msg = f"'{name}' must be a whole number of at least {lowest}, got {value!r}"
+        msg = f"'{name}' must be a whole number of at least 1, got {value!r}"
         raise ValueError(msg)
     return int(value)
 

@@ -25,7 +25,7 @@ from clustercnn._utils.validation import (
 from clustercnn.core.connect import make_reader, make_writer
 from clustercnn.core.flags import decode_flags
 
-__all__ = ['XrayImage', 'pixel_scale_of']
+__all__ = ['XrayImage', 'block_sums', 'pixel_scale_of']
 
 
 def pixel_scale_of(wcs):
@@ -61,13 +61,13 @@ def block_sums(plane, factor):
     ----------
     plane : 2D `~numpy.ndarray`
         Any numbers, shape ``(ny, nx)``.
-    factor : int
-        Pixels along each side of a block.
+    factor : int or 2-tuple of int
+        Pixels along each side of a block, rows first.
 
     Returns
     -------
     sums : 2D `~numpy.ndarray`
-        Float32, shape ``(ceil(ny / factor), ceil(nx / factor))``.
+        Float64, shape ``(ceil(ny / factor), ceil(nx / factor))``.
 
     Examples
     --------
@@ -75,11 +75,12 @@ def block_sums(plane, factor):
     >>> from clustercnn.core.image import block_sums
     >>> block_sums(np.ones((4, 5)), 2)
     array([[4., 4., 2.],
-           [4., 4., 2.]], dtype=float32)
+           [4., 4., 2.]])
     """
-    rows, columns = (np.arange(0, size, factor) for size in plane.shape)
+    steps = np.broadcast_to(factor, 2)
+    rows, columns = (np.arange(0, *one) for one in zip(plane.shape, steps, strict=True))
     sums = np.add.reduceat(plane, rows, axis=0, dtype=np.float64)
-    return np.add.reduceat(sums, columns, axis=1).astype(np.float32)
+    return np.add.reduceat(sums, columns, axis=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)

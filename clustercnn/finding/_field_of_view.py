@@ -8,6 +8,7 @@ import math
 import numpy as np
 from scipy import ndimage
 
+from clustercnn.core.image import block_sums
 from clustercnn.finding._planes import valid_counts
 
 __all__ = ['without_dark_frame']
@@ -72,7 +73,7 @@ def _exposed_part(counts, valid):
     # a grid of a sixth of the circle is fine enough
     step = max(1, int(reach / 6), min(counts.shape) // _FINEST_GRID)
     reach = max(reach / step, 2.0)
-    made, known = (_in_blocks(plane, (step, step)) for plane in (counts, valid))
+    made, known = (block_sums(plane, step) for plane in (counts, valid))
     # masked pixels inside are no edge
     empty = ndimage.distance_transform_edt((made <= 0) & (known > 0)) > reach
     if not empty.any():
@@ -97,19 +98,8 @@ def _typical_density(counts, valid):
     are too few.
     """
     step = [max(1, -(-size // _N_BLOCKS)) for size in counts.shape]
-    made, area = (_in_blocks(plane, step) for plane in (counts, valid))
+    made, area = (block_sums(plane, step) for plane in (counts, valid))
     some = (made > 0) & (area > 0)
     if some.sum() < max(_LEAST_BLOCKS * (area > 0).sum(), 1):
         return 0.0
     return float(np.quantile(made[some] / area[some], 0.25))
-
-
-def _in_blocks(plane, step):
-    """
-    Return the sums over blocks of pixels, the last ones of which may reach beyond the image.
-    """
-    shape = [-(-size // one) for size, one in zip(plane.shape, step, strict=True)]
-    padded = np.zeros([n * one for n, one in zip(shape, step, strict=True)], plane.dtype)
-    padded[: plane.shape[0], : plane.shape[1]] = plane
-    blocks = padded.reshape(shape[0], step[0], shape[1], step[1])
-    return blocks.sum(axis=(1, 3), dtype=np.float64)

@@ -431,7 +431,8 @@ def _turned_by(header, keys):
         for other in axes:
             for kind in ('TP', 'TPC'):
                 identity[f'{kind}{one}_{other}'] = float(one == other)
-            identity |= {f'TC{one}_{other}': 0} if one != other else {}
+            if one != other:
+                identity |= {f'{kind}{one}_{other}': 0 for kind in ('TC', 'TCD')}
     for key, value in identity.items():
         if key in header and abs(float(header[key]) - value) > 1e-6:
             return f'{key} = {header[key]}'

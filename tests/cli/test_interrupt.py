@@ -3,7 +3,6 @@
 An interrupt ends a command with status 130, whatever compiled code makes of it.
 """
 
-import os
 import subprocess
 import sys
 
@@ -86,7 +85,6 @@ sys.exit(main())
 """
 
 
-@pytest.mark.skipif(os.name != 'posix', reason='the status is that of a signal')
 @pytest.mark.parametrize('how', ['plain', 'lost'])
 def test_the_program_leaves_without_taking_the_interpreter_apart(how, tmp_path):
     # an interrupt in the midst of garbage collection is lost

@@ -206,7 +206,8 @@ def test_what_is_missing_is_said(tmp_path, options, words):
 
 
 @pytest.mark.parametrize(
-    ('key', 'value'), [('TCROT3', 30.0), ('TP2_3', 0.1), ('TC3_2', -0.1), ('TP2_2', 2.0)]
+    ('key', 'value'),
+    [('TCROT3', 30.0), ('TP2_3', 0.1), ('TC3_2', -0.1), ('TCD2_3', 0.1), ('TP2_2', 2.0)],
 )
 def test_columns_that_are_turned_are_refused(tmp_path, key, value):
     write_events(tmp_path / 'a.fits')
