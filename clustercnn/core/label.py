@@ -16,11 +16,36 @@ from clustercnn.core.candidate import _rows_of
 from clustercnn.core.connect import make_reader, make_writer
 from clustercnn.core.cutout import _restore
 
-__all__ = ['UNKNOWN', 'UNKNOWN_NAME', 'LabelSchema', 'LabelSet']
+__all__ = ['UNKNOWN', 'UNKNOWN_NAME', 'LabelSchema', 'LabelSet', 'names_nothing']
 
 # a state of its own, never a class: a masked boolean comes back from FITS as True
 UNKNOWN = -1
 UNKNOWN_NAME = 'unknown'
+# tables of numbers write 'nan' for what is not there
+_NO_NAMES = ('', 'nan', UNKNOWN_NAME)
+
+
+def names_nothing(text):
+    """
+    Say whether a text of a table names no class and no object.
+
+    Parameters
+    ----------
+    text : str
+        The text, without blanks around.
+
+    Returns
+    -------
+    nothing : bool
+        True for the empty text, ``'nan'`` and ``'unknown'``, in any case.
+
+    Examples
+    --------
+    >>> from clustercnn.core.label import names_nothing
+    >>> names_nothing('Unknown'), names_nothing('cluster')
+    (True, False)
+    """
+    return text.casefold() in _NO_NAMES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import special, stats
 
 from clustercnn._utils.validation import check_one_of
-from clustercnn.core.label import UNKNOWN_NAME
+from clustercnn.core.label import names_nothing
 from clustercnn.evaluation.joining import scores_and_truth
 
 __all__ = [
@@ -459,8 +459,8 @@ def accuracy(predicted, true, *, weight=None):
     Parameters
     ----------
     predicted, true : 1D array-like
-        Codes or names of classes; negative or NaN codes of ``true``, and the name 'unknown', are
-        left out.
+        Codes or names of classes; negative or NaN codes of ``true``, and the names 'unknown' and
+        'nan', in any case, and the empty one, are left out.
     weight : 1D array-like, optional
         Weights.
 
@@ -483,7 +483,7 @@ def accuracy(predicted, true, *, weight=None):
     if true.dtype.kind in 'iuf':
         weight = np.where(true >= 0, weight, 0.0)
     elif true.dtype.kind in 'UO':
-        weight = np.where(true == UNKNOWN_NAME, 0.0, weight)
+        weight = np.where([names_nothing(str(name)) for name in true], 0.0, weight)
     total = weight.sum()
     return float((weight * (predicted == true)).sum() / total) if total > 0 else float('nan')
 

@@ -529,7 +529,7 @@ def tail_likelihood(gain, n_parameters):
     tail = special.gammaincc(a, half)
     exact = -np.log(np.maximum(tail, 1e-300))
     # the first terms of the asymptotic series of the incomplete gamma function (NIST Digital
-    # Library of Mathematical Functions, 8.11.2); the next is below 1e-8 there
+    # Library of Mathematical Functions, 8.11.2); the next is of some 1e-8 there
     far = np.maximum(half, 100.0)
     series = 1 + (a - 1) / far * (1 + (a - 2) / far)
     beyond = far - (a - 1) * np.log(far) + special.gammaln(a) - np.log(series)

@@ -75,7 +75,7 @@ def shape_of_shear(shear, variance):
     Returns
     -------
     shape : Shape
-        Without the ellipticity that noise makes (Wardle & Kronberg 1974, ApJ 194, 249, eq. A3).
+        Without the ellipticity that noise makes (Wardle & Kronberg 1974, ApJ 194, 249).
     """
     squared = float(shear @ shear) - variance
     if squared <= 0:

@@ -15,13 +15,13 @@ from astropy.io import fits
 from astropy.table import Table
 
 from clustercnn.core import (
-    UNKNOWN_NAME,
     CandidateCatalog,
     CutoutStack,
     LabelSet,
     MultiBandCutout,
     pixel_scale_of,
 )
+from clustercnn.core.label import names_nothing
 from clustercnn.exceptions import ClusterCNNError, FluxImageError, ImageReadError, ModelFileError
 from clustercnn.io.events import read_events
 from clustercnn.io.images import read_image, read_map
@@ -208,7 +208,7 @@ def _of_votes(path):
         if column != 'label' and '' in texts[column]:
             row = texts[column].index('') + 1
             problems.append(f"{path}: row {row} has nothing in the column '{column}'; fill it in")
-    n_silent = sum(text.casefold() in ('', 'nan', UNKNOWN_NAME) for text in texts['label'])
+    n_silent = sum(map(names_nothing, texts['label']))
     facts = {'items': len(set(texts['item'])), 'annotators': len(set(texts['annotator']))}
     facts |= {'votes': len(table) - n_silent}
     facts |= {'empty or unknown': n_silent} if n_silent else {}

@@ -6,11 +6,9 @@ What stands in the columns of tables that people keep: names, and which of them 
 import numpy as np
 
 from clustercnn.core import UNKNOWN_NAME
+from clustercnn.core.label import names_nothing
 
 __all__ = ['in_order', 'last_votes', 'says_nothing', 'text_of', 'word_of']
-
-# beside 'unknown'; tables of numbers write 'nan' for what is not there
-_NOTHING = ('', 'nan')
 
 
 def word_of(value):
@@ -103,10 +101,10 @@ def says_nothing(texts):
     Returns
     -------
     silent : `~numpy.ndarray` of bool
-        Those that are empty, ``'nan'`` or ``'unknown'``, in any case.
+        As `~clustercnn.core.label.names_nothing` says of each.
     """
     distinct, number = np.unique(texts, return_inverse=True)
-    silent = [text.casefold() in (*_NOTHING, UNKNOWN_NAME) for text in distinct.tolist()]
+    silent = [names_nothing(text) for text in distinct.tolist()]
     return np.array(silent, bool)[number].reshape(texts.shape)
 
 

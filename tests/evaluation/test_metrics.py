@@ -343,7 +343,8 @@ def test_what_weighs_nothing_is_not_there():
 
 
 def test_accuracy_leaves_out_what_is_not_known():
-    assert evaluation.accuracy(['a', 'b'], ['a', 'unknown']) == 1
+    for nothing in ('unknown', 'Unknown', 'nan', ''):
+        assert evaluation.accuracy(['a', 'b'], ['a', nothing]) == 1
     assert evaluation.accuracy([0.0, 1.0], [0.0, np.nan]) == 1
     assert evaluation.accuracy([True, False], [True, True]) == 0.5
 
