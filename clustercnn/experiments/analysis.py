@@ -16,7 +16,7 @@ from clustercnn.evaluation import (
     wilson_interval,
 )
 from clustercnn.evaluation.metrics import resampled_weights
-from clustercnn.experiments.config import OWN, PAPER
+from clustercnn.experiments.config import OWN, PAPER, SINGLE
 
 __all__ = ['COUNT_EDGES', 'REDSHIFT_EDGES', 'ROC_GRID', 'analyse']
 
@@ -323,10 +323,11 @@ def _pairs(curves):
     Return the pairs of curves that are compared, those of the claim first.
     """
     wanted = [
-        (OWN, PAPER), ('fusion-E', 'CN-E'), ('fusion-Z', 'CN-Z'), ('fusion-E+Z', 'fusion-E'),
+        (OWN, PAPER), (SINGLE, PAPER), (OWN, SINGLE),
+        ('fusion-E', 'CN-E'), ('fusion-Z', 'CN-Z'), ('fusion-E+Z', 'fusion-E'),
         ('fusion-E', 'fusion-E, pictures only'), ('fusion-E, pictures only', 'CN-E'),
         ('MN-E', 'CN-E'), ('MN-Z', 'CN-Z'), ('CN-Z', 'CN-E'), ('MN-Z', 'MN-E'),
-        ('fusion', 'CN'), ('MN', 'CN'),
+        ('fusion, ensemble', 'CN'), ('fusion', 'CN'), ('MN', 'CN'),
     ]  # fmt: skip
     for name in list(curves):
         wanted += [(name, f'{name}, {words}') for words in ('X-rays only', 'optical only')]

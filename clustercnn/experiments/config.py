@@ -10,16 +10,30 @@ import numpy as np
 
 from clustercnn._utils.validation import check_one_of
 
-__all__ = ['OWN', 'PAPER', 'PUBLISHED', 'XRAY_PICTURE', 'Curve', 'Kosiba2020Config', 'run_seed']
+__all__ = [
+    'OWN',
+    'PAPER',
+    'PUBLISHED',
+    'SINGLE',
+    'XRAY_PICTURE',
+    'Curve',
+    'Kosiba2020Config',
+    'run_seed',
+]
 
 PAPER = 'CN-E'
 """
 The paper's own network on the labels of experts: what the others are compared with.
 """
 
-OWN = 'fusion-E+Z'
+SINGLE = 'fusion-E+Z'
 """
-The package's own, named before anything was measured, so that no test set chooses it.
+The package's own network, named before anything was measured, so that no test set chooses it.
+"""
+
+OWN = 'fusion-E+Z, ensemble'
+"""
+An ensemble of them, as the model that comes with the package is one.
 """
 
 PUBLISHED = 'published'
@@ -54,6 +68,8 @@ class Curve:
         ``'E'``, ``'Z'``, ``'E+Z'`` or ``'published'``.
     n_runs : int
         Trainings.
+    n_members : int
+        Networks that a training makes, the mean of which counts.
     bands : tuple of str
         Bands it sees.
     features : bool
@@ -72,6 +88,7 @@ class Curve:
     network: str
     labels: str
     n_runs: int
+    n_members: int = 1
     bands: tuple = ('xray', 'optical')
     features: bool = True
     main: bool = True
@@ -128,6 +145,8 @@ class Kosiba2020Config:
         Trainings of each main curve.
     n_side_runs : int
         Trainings of each curve of the side tables, which are left out at 0.
+    n_members : int
+        Networks of the ensemble of the package's own, which is left out at 1.
     fields_a_chunk : int
         Simulated fields that are made and kept together.
     binning : int
@@ -145,7 +164,7 @@ class Kosiba2020Config:
     >>> config.n_expert, config.n_crowd, config.n_both, config.n_training
     (1707, 1600, 404, 2733)
     >>> [curve.name for curve in config.curves() if curve.main]
-    ['CN-E', 'MN-E', 'CN-Z', 'MN-Z', 'fusion-E', 'fusion-Z', 'fusion-E+Z']
+    ['CN-E', 'MN-E', 'CN-Z', 'MN-Z', 'fusion-E', 'fusion-Z', 'fusion-E+Z', 'fusion-E+Z, ensemble']
     """
 
     seed: int = 0
@@ -176,6 +195,7 @@ class Kosiba2020Config:
     batch_size: int | None = None
     n_runs: int = 10
     n_side_runs: int = 2
+    n_members: int = 3
     fields_a_chunk: int = 8
     binning: int = 4
 
@@ -249,6 +269,7 @@ class Kosiba2020Config:
             'batch_size': 32,
             'n_runs': 2,
             'n_side_runs': 1,
+            'n_members': 2,
             'fields_a_chunk': 4,
         }
         return cls(**{**small, **changes})
@@ -355,11 +376,17 @@ class Kosiba2020Config:
                 for network, labels in plan
                 if network in self.networks
             ]
+        if self.n_members > 1:
+            main += [
+                dataclasses.replace(curve, name=f'{curve.name}, ensemble', n_members=self.n_members)
+                for curve in main
+                if curve.name in (SINGLE, 'fusion')
+            ]
         if not self.n_side_runs:
             return tuple(main)
         side = []
         for curve in main:
-            if curve.labels not in ('E', PUBLISHED):
+            if curve.labels not in ('E', PUBLISHED) or curve.n_members > 1:
                 continue
             for band, words in zip(curve.bands, ('X-rays only', 'optical only'), strict=True):
                 side.append(
@@ -409,7 +436,7 @@ class Kosiba2020Config:
         >>> config.cost(curves['CN-E'], 3000) > config.cost(curves['CN-E'], 1500)
         True
         """
-        return 5 + self.n_epochs * n_items / _SPEED[curve.network]
+        return 5 + curve.n_members * self.n_epochs * n_items / _SPEED[curve.network]
 
     def to_dict(self):
         """

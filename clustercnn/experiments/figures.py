@@ -5,6 +5,8 @@ Figures of the experiment, drawn from its results alone; each says whether they 
 
 import numpy as np
 
+from clustercnn.experiments.config import OWN
+
 __all__ = [
     'FIGURES',
     'draw_accuracy',
@@ -17,6 +19,7 @@ __all__ = [
 _COLOURS = {
     'CN-E': '#1f3b6f', 'CN-Z': '#6f9bd8', 'MN-E': '#8a4b08', 'MN-Z': '#e0a050',
     'fusion-E': '#1b7837', 'fusion-Z': '#7fbf7b', 'fusion-E+Z': '#a50f15',
+    'fusion-E+Z, ensemble': '#000000', 'fusion, ensemble': '#a50f15',
     'CN': '#1f3b6f', 'MN': '#8a4b08', 'fusion': '#1b7837',
 }  # fmt: skip
 _STYLES = {'Z': '--', 'E+Z': '-.'}
@@ -259,7 +262,7 @@ def draw_confusion(results):
     chosen = [
         curve
         for curve in _main(results)
-        if curve['name'] in ('CN-E', 'MN-E', 'fusion-E+Z', 'CN', 'MN', 'fusion')
+        if curve['name'] in ('CN-E', 'MN-E', OWN, 'CN', 'MN', 'fusion, ensemble')
     ]
     key, classes = results['largest'], results['classes']
     title = f'Confusion by class, {key} sample, mean of runs'

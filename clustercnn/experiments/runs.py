@@ -96,6 +96,7 @@ def _train_once(curve, run, sample, config):
         seed=seed,
         n_epochs=config.n_epochs,
         batch_size=config.batch_size,
+        ensemble=curve.n_members,
         network_options=config.network_options(curve.network),
     )
     started, processor = time.perf_counter(), time.process_time()
@@ -122,7 +123,7 @@ def _train_once(curve, run, sample, config):
         'n_training': classifier.metadata['counts']['used'] - n_validation,
         'n_validation': n_validation,
         'n_parameters': classifier.n_parameters,
-        'best_epoch': classifier.metadata['best_epoch'][0],
+        'best_epoch': list(classifier.metadata['best_epoch']),
         'temperature': round(float(classifier.metadata['temperature']), 6),
         'tests': found,
         'device': jax_backend(),

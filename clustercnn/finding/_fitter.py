@@ -116,6 +116,8 @@ class SourceFit:
         What ``extent_gain`` loses against a point source with the true shape of the PSF.
     merged, merged_err : float
         Counts of sources that were taken for part of this one, not among ``counts``.
+    spread : float
+        How far apart its parts are, root mean square in pixels, where they lie on its flanks.
     """
 
     x: float
@@ -140,6 +142,7 @@ class SourceFit:
     extent_loss: float = 0.0
     merged: float = 0.0
     merged_err: float = 0.0
+    spread: float = 0.0
 
     def keeping(self, before):
         """
@@ -350,9 +353,9 @@ class SourceFitter:
         Returns
         -------
         shape : Shape
-            NaN of a point source.
+            NaN of a point source, and of one that several models describe together.
         """
-        if fit.radius <= 0:
+        if fit.radius <= 0 or fit.spread > 0:
             return Shape()
         bank, radii, fwhm = self._bank(fit.psf_step)
         half = min(math.ceil(4 * fwhm + 3 * radii[fit.model]), self.half)

@@ -3,8 +3,6 @@
 From positions to candidates: likelihoods, extent, counts, flags.
 """
 
-import dataclasses
-
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -12,6 +10,7 @@ from scipy.spatial import cKDTree
 from clustercnn.core import CandidateCatalog, CandidateFlag
 from clustercnn.core.columns import FINDER_COLUMNS
 from clustercnn.finding._fitter import closest_distance
+from clustercnn.finding._objects import cores_of, flanks_of, merged, parts_of, without_cores
 from clustercnn.finding._planes import Expected, valid_counts
 from clustercnn.finding._profiles import tail_likelihood
 from clustercnn.finding._psf_image import source_fitter
@@ -24,10 +23,9 @@ _MOST_ROUNDS = 6
 _REACH = 2.0
 # point sources with less can hide nothing that could be told
 _BRIGHT_GAIN = 80.0
-# how well a beta model describes a source, relative to its brightness
-_MODEL_DOUBT = 0.2
 _IN_CORE = 'detections that are the core of an extended source'
 _IS_PART = 'detections that are part of a brighter extended source'
+_ON_FLANK = 'detections on the flank of a brighter extended source, without a peak of their own'
 
 
 def characterise(
@@ -129,15 +127,18 @@ def characterise(
         _fit_together(fitter, fits, counts, rest)
     fits, parents, reasons = _keep_distinct(fitter, fits, counts, rest)
     significance = significance[parents]
-    fits, significance = _merged(fits, significance, _cores_of(fits), _IN_CORE, reasons)
+    fits, significance = merged(fits, significance, cores_of(fits), _IN_CORE, reasons)
     fits, parents = _resolve(fitter, fits, counts, rest)
     significance = significance[parents]
     fits, parents, more = _keep_distinct(fitter, fits, counts, rest)
     significance = significance[parents]
     reasons = {name: reasons.get(name, 0) + more.get(name, 0) for name in {**reasons, **more}}
     # fitted again, two may have come closer
-    fits, significance = _merged(fits, significance, _cores_of(fits), _IN_CORE, reasons)
-    fits, significance = _merged(fits, significance, _parts_of(fits), _IS_PART, reasons)
+    fits, significance = merged(fits, significance, cores_of(fits), _IN_CORE, reasons)
+    fits, significance = merged(fits, significance, parts_of(fits), _IS_PART, reasons)
+    on_flanks = flanks_of(fits, fitter, counts, rest.background)
+    fits, significance = without_cores(fits, significance, on_flanks, fitter, counts, rest)
+    fits, significance = merged(fits, significance, on_flanks, _ON_FLANK, reasons, centred=True)
     # a source is as significant as the best of what it is made of
     order = np.argsort(-significance, kind='stable')
     fits, significance = [fits[number] for number in order], significance[order]
@@ -341,102 +342,6 @@ def _keep_distinct(fitter, fits, counts, rest):
         fits = [fits[number] for number in kept]
         _fit_together(fitter, fits, counts, rest)
     return fits, kept, reasons
-
-
-def _total(fit):
-    """
-    Return the counts of a source with those of what was taken for part of it.
-    """
-    return fit.counts + fit.merged
-
-
-def _cores_of(fits):
-    """
-    Return which extended sources lie in the core of which others, by their numbers.
-
-    The bright core of a cluster is fitted on its own where one beta model is not enough, or
-    its halo is. Of two of about the same size each must lie within the core of the other: they
-    have but one peak together then. A point source in a cluster stays a source.
-    """
-    core_of, hosting = {}, set()
-    place = np.array([(fit.x, fit.y) for fit in fits]).reshape(-1, 2)
-    radius = np.array([fit.radius for fit in fits])
-    for number in sorted(range(len(fits)), key=lambda number: fits[number].radius):
-        fit = fits[number]
-        if fit.radius <= 0:
-            continue
-        distance = np.hypot(*(place - place[number]).T)
-        wide = radius > 1.5 * fit.radius
-        reach = np.maximum(np.where(wide, radius, fit.radius), fit.fwhm)
-        # no chains of clusters in a row
-        near = (wide | (radius >= fit.radius) & (number not in hosting)) & (distance < reach)
-        hosts = set(np.flatnonzero(near).tolist()) - {number, *core_of}
-        if hosts:
-            core_of[number] = max(hosts, key=lambda other: _total(fits[other]))
-            hosting.add(core_of[number])
-    return core_of
-
-
-def _parts_of(fits):
-    """
-    Return which extended sources brighter ones outshine where they are brightest, by numbers.
-
-    Clusters near to us are no beta models: what the model of a large one leaves is fitted on its
-    own. A part is what is not brighter than a source at the widest model there is, which does not
-    describe it, or adds less than a fifth to one that is narrower. What has a point source in its
-    middle, as a point source, stays a source.
-    """
-    extended = [number for number, fit in enumerate(fits) if fit.radius > 0]
-    if len(extended) < 2:
-        return {}
-    some = [fits[number] for number in extended]
-    place = np.array([(fit.x, fit.y) for fit in some])
-    counts = np.array([_total(fit) for fit in some])
-    # the width of a beta model behind the PSF; 2.3548 makes a sigma of an FWHM
-    squared = np.array([fit.radius**2 + (fit.fwhm / 2.3548) ** 2 for fit in some])
-    peak = np.array([fit.amplitude for fit in some]) / squared
-    trust = peak * np.where([fit.at_limit for fit in some], 1.0, _MODEL_DOUBT)
-    part_of = {}
-    for number, fit in enumerate(some):
-        distance = ((place - place[number]) ** 2).sum(axis=1)
-        light = np.where(counts > counts[number], trust * (1 + distance / squared) ** -1.5, 0)
-        if fit.core is None and light.sum() > peak[number]:
-            part_of[extended[number]] = extended[int(np.argmax(light))]
-    return part_of
-
-
-def _merged(fits, significance, belongs_to, reason, reasons):
-    """
-    Make one source of each group, the one with most counts, which takes those of the others.
-
-    ``belongs_to`` gives the number of another source of the group. What was drawn of those that
-    are left out stays drawn. How many these are is added to the reasons. Returns the fits and
-    the significance of each, the best of its group.
-    """
-    groups = {}
-    for number in range(len(fits)):
-        last = number
-        while last in belongs_to:
-            last = belongs_to[last]
-        groups.setdefault(last, []).append(number)
-    made = {}
-    for group in groups.values():
-        whole = max(group, key=lambda number: _total(fits[number]))
-        parts = [fits[number] for number in group if number != whole]
-        fit = fits[whole]
-        if parts:
-            errors = [[part.counts_err, part.merged_err] for part in parts]
-            fit = dataclasses.replace(
-                fit,
-                merged=fit.merged + sum(_total(part) for part in parts),
-                merged_err=float(np.linalg.norm([fit.merged_err, *np.ravel(errors)])),
-            )
-        made[whole] = fit, significance[group].max()
-    if len(made) < len(fits):
-        reasons[reason] = reasons.get(reason, 0) + len(fits) - len(made)
-    kept = sorted(made)
-    best = np.array([made[number][1] for number in kept])
-    return [made[number][0] for number in kept], best
 
 
 def _resolve(fitter, fits, counts, rest):

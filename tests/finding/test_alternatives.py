@@ -12,8 +12,8 @@ import pytest
 from clustercnn import CutoutMaker, WaveletFinder
 from clustercnn.finding._alternatives import Blend, PointShape, fit_blend, promise
 from clustercnn.finding._fitter import SourceFitter
+from clustercnn.finding._objects import cores_of, merged, parts_of
 from clustercnn.finding._profiles import OUTER_RADIUS, beta_wings, enclosed, template_bank
-from clustercnn.finding.characterise import _cores_of, _merged, _parts_of
 from clustercnn.testing import tiny_image
 
 SIDE, MIDDLE = 120, 60.0
@@ -187,7 +187,7 @@ def test_of_a_core_and_its_halo_the_brighter_is_the_source(brighter):
     halo = dataclasses.replace(halo, radius=2 * core.radius, x=core.x + 1)
     reasons = {}
     both, significance = [halo, core], np.array([5.0, 40.0])
-    fits, significance = _merged(both, significance, _cores_of(both), 'core', reasons)
+    fits, significance = merged(both, significance, cores_of(both), 'core', reasons)
     assert reasons == {'core': 1}
     assert fits[0].counts == 3000
     assert fits[0].radius == (core if brighter == 'core' else halo).radius
@@ -208,7 +208,7 @@ def test_counts_of_a_chain_of_cores_are_counted_once():
         _extended(fitter, x=33.0, y=30.0, counts=50.0, radius=7.0),
         _extended(fitter, x=38.0, y=30.0, counts=400.0, radius=11.0),
     ]
-    fits, _ = _merged(chain, np.ones(3), _cores_of(chain), 'core', {})
+    fits, _ = merged(chain, np.ones(3), cores_of(chain), 'core', {})
     assert len(fits) == 1
     assert fits[0].counts + fits[0].merged == 550
 
@@ -216,13 +216,13 @@ def test_counts_of_a_chain_of_cores_are_counted_once():
 def test_two_of_a_size_are_one_where_they_have_one_peak():
     fitter = SourceFitter(tiny_image(), psf_fwhm=8.0)
     one = _extended(fitter, x=20.0, y=30.0, counts=100.0, radius=10.0)
-    assert len(_cores_of([one, dataclasses.replace(one, x=27.0)])) == 1
-    assert _cores_of([one, dataclasses.replace(one, x=32.0)]) == {}
+    assert len(cores_of([one, dataclasses.replace(one, x=27.0)])) == 1
+    assert cores_of([one, dataclasses.replace(one, x=32.0)]) == {}
     # within the core of the wider one, but not of the narrower one
-    assert _cores_of([one, dataclasses.replace(one, x=28.0, radius=7.0)]) == {}
+    assert cores_of([one, dataclasses.replace(one, x=28.0, radius=7.0)]) == {}
     # a row of them is no single source
     row = [dataclasses.replace(one, x=9.0 * k) for k in range(6)]
-    assert len(_merged(row, np.ones(6), _cores_of(row), 'core', {})[0]) >= 2
+    assert len(merged(row, np.ones(6), cores_of(row), 'core', {})[0]) >= 2
 
 
 @pytest.mark.parametrize(
@@ -240,10 +240,10 @@ def test_what_a_brighter_cluster_outshines_is_part_of_it(at_limit, share, is_par
     width = whole.radius**2 + (whole.fwhm / 2.3548) ** 2
     light = 1e4 / width * (1 + 18.0**2 / width) ** -1.5
     part = _extended(fitter, x=38.0, y=32.0, counts=500.0, amplitude=share * light * width)
-    assert _parts_of([part, whole]) == ({0: 1} if is_part else {})
+    assert parts_of([part, whole]) == ({0: 1} if is_part else {})
     # a point source is none, and what has one in its middle is none
     for other in ({'radius': 0.0}, {'core': (38.0, 32.0, 400.0)}):
-        assert _parts_of([dataclasses.replace(part, **other), whole]) == {}
+        assert parts_of([dataclasses.replace(part, **other), whole]) == {}
 
 
 def test_the_width_of_the_psf_is_told_where_the_source_is():

@@ -181,6 +181,14 @@ def bright_cluster_with_agn(rng):
     return [*cluster, agn]
 
 
+def wide_cluster(rng):
+    """
+    Return a nearby cluster that spans the field, wider than any model.
+    """
+    core = _log_uniform(rng, 120, 330)
+    return [{'counts': _log_uniform(rng, 3e4, 3e5), 'core_radius': core, **_shape(rng)}]
+
+
 def middle_cluster(rng):
     """
     Return a cluster of 100 to 1000 counts.
@@ -262,6 +270,7 @@ def sources(sky, n_fields, seed):
     agn = Sample(
         sky, bright_cluster_with_agn, n_sources=3, apart=560, reach=200, seed=seed + 6, **few
     )
+    wide = Sample(sky, wide_cluster, n_sources=1, apart=900, reach=900, seed=seed + 7, **few)
     likelihood = np.concatenate([middle.column('ext_like'), points.column('ext_like')])
     truth = np.repeat([True, False], [len(middle.rows), len(points.rows)])
     return {
@@ -269,6 +278,9 @@ def sources(sky, n_fields, seed):
         'points of 40 counts found': _rate(faint.column('found')),
         'bright clusters: one extended source': _rate(bright.column('n_extended') == 1),
         'bright clusters with AGN: one extended source': _rate(agn.column('n_extended') == 1),
+        'clusters that span the field: one extended source': _rate(
+            wide.column('n_extended') == 1
+        ),
         'bright clusters: candidates within 200 arcsec': round(
             float(bright.column('n_candidates').mean()), 2
         ),
