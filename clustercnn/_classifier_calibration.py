@@ -4,13 +4,21 @@ What a classifier says of its own reliability: temperature, thresholds of a puri
 sets of classes with a coverage, all from candidates that it never trained on.
 """
 
+import warnings
+
 import numpy as np
 
-from clustercnn._classifier_data import FEWEST_FOR_VALIDATION, check_kinds
+from clustercnn._classifier_data import FEWEST_FOR_VALIDATION, check_kinds, checked_groups
 from clustercnn.core import PredictionSet
-from clustercnn.evaluation import purity_completeness, resampled_weights
-from clustercnn.exceptions import TrainingError
-from clustercnn.training import conformal_limits, conformal_sets, fit_temperature, softmax
+from clustercnn.evaluation import purity_completeness, resampled_weights, wilson_interval
+from clustercnn.exceptions import DataQualityWarning, TrainingError
+from clustercnn.training import (
+    conformal_limits,
+    conformal_sets,
+    fit_temperature,
+    prior_shift,
+    softmax,
+)
 
 __all__ = ['PURITIES', 'Calibrated']
 
@@ -23,6 +31,9 @@ _N_RESAMPLES = 500
 def _thresholds(probability, truth, weight, groups):
     """
     Return for each purity the threshold, and purity and completeness above it with intervals.
+
+    What is drawn again from a sample without a wrong one has none either, whatever its size:
+    intervals reach at least as far as those of Wilson (1927) for so many.
     """
     curve = purity_completeness(probability, truth, weight=weight)
     drawn = list(
@@ -43,6 +54,12 @@ def _thresholds(probability, truth, weight, groups):
                 (both / selected if selected else np.nan, both / positive if positive else np.nan)
             )
         low, high = np.nanpercentile(values[1:], [2.5, 97.5], axis=0)
+        for number, those in enumerate((chosen, truth)):
+            # as many of equal weight as tell as much (Kish 1965)
+            n = weight[those].sum() ** 2 / max((weight[those] ** 2).sum(), 1e-300)
+            wilson = wilson_interval(values[0][number] * n, n)[:2]
+            low[number] = min(low[number], wilson[0])
+            high[number] = max(high[number], wilson[1])
         row = {'purity': wanted, 'threshold': float(threshold)}
         for number, name in enumerate(('measured_purity', 'completeness')):
             row[name] = [float(v) for v in (values[0][number], low[number], high[number])]
@@ -72,33 +89,39 @@ class Calibrated:
         Returns
         -------
         classifier : Classifier
-            This object, with a new temperature, new `thresholds` and new limits for
-            `conformal_sets`. The networks are as they were.
+            This object itself, with a new temperature, new `thresholds` and new limits for
+            `conformal_sets` in place of those it had. The networks are as they were.
 
         Raises
         ------
         ValueError
-            If labels and cutouts do not fit, or all labels are of one group.
+            If labels and cutouts do not fit, all labels are of one group, or an X-ray band is not
+            in counts.
         TrainingError
-            If fewer than ten labels are known, or all are of the positive classes or none is.
+            If fewer than ten labels of a weight above zero are known, or all are of the positive
+            classes or none is.
+
+        Warns
+        -----
+        DataQualityWarning
+            If no threshold gives one of the purities.
 
         Notes
         -----
-        The temperature (Guo et al. 2017, arXiv:1706.04599) does not move the prior: labels of
-        a survey with another share of clusters need `PredictionSet.at_prior` besides.
+        The temperature (Guo et al. 2017, arXiv:1706.04599) does not move the prior, and is fitted
+        with what another share of clusters among the labels does to probabilities allowed for:
+        predictions for a survey with another share need `PredictionSet.at_prior` besides.
         """
         check_kinds(stack, label_set, 'calibration')
         model = self._fitted()
-        if groups is not None and len(groups) != len(stack):
-            msg = f"'groups' must have one value a cutout, {len(stack)}, got {len(groups)}"
-            raise ValueError(msg)
+        groups = None if groups is None else checked_groups(groups, len(stack))
         if label_set.schema != self.schema:
             msg = (
                 f'the labels have the classes {label_set.schema.classes}, the classifier '
                 f'{self.schema.classes}'
             )
             raise ValueError(msg)
-        known = label_set[label_set.known]
+        known = label_set[label_set.known & (label_set.weight > 0)]
         absent = sorted(set(known.ids) - set(stack.ids))
         if absent:
             msg = (
@@ -117,14 +140,20 @@ class Calibrated:
         weight = np.asarray(known.weight, np.float64)
         if groups is not None:
             row_of = {name: row for row, name in enumerate(stack.ids)}
-            groups = np.asarray(groups)[[row_of[name] for name in known.ids]]
+            groups = groups[[row_of[name] for name in known.ids]]
             if len(np.unique(groups)) < 2:
                 msg = (
                     f"all {len(known)} known labels are of one of the 'groups', so that there is "
                     f"nothing to resample; give labels of two at least, or no 'groups'"
                 )
                 raise ValueError(msg)
-        temperature = fit_temperature(prediction.logits, known.soft(), weight=weight)
+        shares = (weight[:, None] * known.soft()).sum(axis=0) / weight.sum()
+        temperature = fit_temperature(
+            prediction.logits,
+            known.soft(),
+            weight=weight,
+            shift=prior_shift(shares, model['description']['class_prior']),
+        )
         probability = softmax(prediction.logits, temperature=temperature)
         positive = probability[:, list(self.schema.positive_codes)].sum(axis=1)
         model['description'] |= {
@@ -138,6 +167,16 @@ class Calibrated:
             },
         }
         self._runtime = None
+        kept = [row['purity'] for row in self.thresholds]
+        absent = [f'{purity:g}' for purity in PURITIES if purity not in kept]
+        if absent:
+            warnings.warn(
+                f'no threshold gives these {len(known)} candidates a purity of '
+                f'{" or ".join(absent)}: thresholds of that are gone; calibrate on more of them to '
+                f'have some',
+                DataQualityWarning,
+                stacklevel=2,
+            )
         return self
 
     @property
@@ -147,7 +186,8 @@ class Calibrated:
 
         Each has ``'purity'``, ``'threshold'``, and ``'measured_purity'`` and
         ``'completeness'`` as value, lower and upper end of the 95 % interval, of the very
-        candidates that the threshold was chosen on, so that the purity is a little too good.
+        candidates that the threshold was chosen on, so that the purity is a little too good:
+        of few candidates above it, by more than the interval says.
         They hold at the class prior of the calibration, not after `PredictionSet.at_prior`; a
         purity that no threshold gave is missing.
         """

@@ -30,9 +30,12 @@ __all__ = [
     'FEWEST_FOR_VALIDATION',
     'arrays_of',
     'check_classes',
+    'check_counts',
     'check_kinds',
     'check_settings',
     'check_start',
+    'check_validation',
+    'checked_groups',
     'choose_folds',
     'choose_validation',
     'class_prior',
@@ -55,6 +58,11 @@ _LOGGER = logging.getLogger(__name__)
 
 # fewer items than this neither choose an epoch nor a temperature
 FEWEST_FOR_VALIDATION = 10
+# groups make a validation set larger than wanted, but not by more than this factor if smaller ones
+# are there
+_TOO_MANY = 1.5
+# probabilities that differ by less are one label
+_ALIKE = 1e-3
 
 
 def check_settings(network, seed, ensemble, validation_fraction):
@@ -82,7 +90,8 @@ def check_classes(label_set, schema, config):
         msg = (
             f'the labels have the classes {label_set.schema.classes} (positive '
             f'{label_set.schema.positive}), the classifier {schema.classes} (positive '
-            f'{schema.positive}); make the classifier with schema=None or convert the labels'
+            f'{schema.positive}); give labels of its classes, in their order, such as '
+            f'LabelSet.from_labels(ids, names, schema=classifier.schema), or train a new Classifier'
         )
         raise ValueError(msg)
     if config.confusion is not None and len(config.confusion) != schema.n_classes:
@@ -113,6 +122,62 @@ def check_kinds(stack, label_set, what):
             f'{type(label_set).__name__}'
         )
         raise TypeError(msg)
+
+
+def check_validation(validation, schema, stack=None):
+    """
+    Raise unless cutouts and labels are given to validate with, of these classes and others than
+    those of a stack that is trained on.
+    """
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        msg = (
+            f"'validation' must be a CutoutStack and its LabelSet, two of them, got "
+            f'{type(validation).__name__}'
+        )
+        raise TypeError(msg)
+    held, label_set = validation
+    check_kinds(held, label_set, 'validation')
+    if schema != label_set.schema:
+        msg = f'the validation labels have other classes: {label_set.schema.classes}'
+        raise ValueError(msg)
+    if stack is None:
+        return
+    place = {name: row for row, name in enumerate(stack.ids)}
+    # candidates of two fields may have the same names; their pictures differ
+    pairs = [(place[name], row) for row, name in enumerate(held.ids) if name in place]
+    common = [name for name in stack.band_names if name in held.band_names]
+    same = [
+        stack.ids[one]
+        for one, other in pairs
+        if len(common) == len(stack.band_names)
+        and all(
+            np.array_equal(stack.band(name).data[one], held.band(name).data[other])
+            for name in common
+        )
+    ]
+    if same:
+        msg = (
+            f'{len(same)} of {len(held)} cutouts for validation are among those for training, '
+            f"the first '{same[0]}': they would choose the epoch and the temperature by what was "
+            f'learnt by heart; give others, or none'
+        )
+        raise ValueError(msg)
+
+
+def checked_groups(groups, n_items):
+    """
+    Return the groups of cutouts as an array, one value each.
+    """
+    if len(groups) != n_items:
+        msg = f"'groups' must have one value a cutout, {n_items}, got {len(groups)}"
+        raise ValueError(msg)
+    groups = np.asarray(groups)
+    if groups.dtype.kind == 'O':
+        without = [row for row, group in enumerate(groups) if group is None]
+        if without:
+            msg = f"'groups' has no value for {len(without)} cutouts, the first in row {without[0]}"
+            raise ValueError(msg)
+    return groups
 
 
 def join_labels(ids, label_set, what, config):
@@ -154,11 +219,13 @@ def join_labels(ids, label_set, what, config):
     if not len(known):
         msg = f'none of the {len(ids)} {what} cutouts has a known label'
         raise TrainingError(msg)
-    codes = np.unique(known.hard())
-    if what == 'training' and len(codes) < 2:
+    said = known.soft() if config.target != 'votes' else known.votes
+    said = said / said.sum(axis=1, keepdims=True)
+    if what == 'training' and np.ptp(said, axis=0).max() < _ALIKE:
+        codes = known.hard()
         msg = (
-            f"all {len(known)} labels are '{known.schema.classes[codes[0]]}'; a classifier "
-            f'needs at least two classes to tell apart'
+            f"all {len(known)} labels are '{known.schema.classes[codes[0]]}', equally certain; a "
+            f'classifier needs at least two classes to tell apart'
         )
         raise TrainingError(msg)
     _LOGGER.info('%s: %s', what, ', '.join(f'{n} {name}' for name, n in counts.items()))
@@ -167,6 +234,21 @@ def join_labels(ids, label_set, what, config):
 
 def _is_xray(band):
     return band.name == 'xray' or band.unit == u.ct
+
+
+def check_counts(stack, names):
+    """
+    Raise unless bands of a stack that are looked at as X-rays hold counts.
+    """
+    for name in names:
+        unit = stack.band(name).unit
+        if unit not in (u.ct, u.ph, u.dimensionless_unscaled):
+            msg = (
+                f"the X-ray band '{name}' is in {unit}, expected counts: networks weigh photons, "
+                f'so that rates and fluxes would be misread without a word; cut it out of the '
+                f'image of counts, with its exposure map'
+            )
+            raise ValueError(msg)
 
 
 def arrays_of(stack):
@@ -191,6 +273,7 @@ def features_of(stack):
 
 
 def inputs_of(stack):
+    check_counts(stack, [name for name, band in stack.bands.items() if _is_xray(band)])
     bands = tuple(
         BandSpec(
             name=name,
@@ -224,10 +307,12 @@ def choose_validation(codes, groups, *, fraction, seed):
     """
     Return which items validate, or None where there are too few for that.
 
-    Groups are kept whole. Of twenty draws the first is taken in which either side
-    has all classes that more than one group has.
+    Groups are kept whole; one that is much larger than the part that is wanted is left in the
+    training. Of twenty draws the first is taken in which either side has all classes that more
+    than one group has.
     """
-    if round(fraction * len(codes)) < FEWEST_FOR_VALIDATION:
+    wanted = fraction * len(codes)
+    if round(wanted) < FEWEST_FOR_VALIDATION:
         return None
     groups = np.arange(len(codes)) if groups is None else groups
     names, member = np.unique(groups, return_inverse=True)
@@ -238,15 +323,33 @@ def choose_validation(codes, groups, *, fraction, seed):
     chosen = None
     for attempt in range(20):
         order = np.random.default_rng([seed, 2, attempt]).permutation(len(names))
-        n_before = np.cumsum(sizes[order]) - sizes[order]
-        held = order[n_before < fraction * len(codes)]
-        draw = np.isin(member, held)
-        if draw.all():
+        draw = np.isin(member, _whole_groups(order, sizes, wanted))
+        if not FEWEST_FOR_VALIDATION <= draw.sum() < len(codes):
             continue
         chosen = draw if chosen is None else chosen
         if shared <= set(codes[draw]) and shared <= set(codes[~draw]):
             return draw
     return chosen
+
+
+def _whole_groups(order, sizes, wanted):
+    """
+    Return the first groups of an order that together have about as many items as wanted.
+    """
+    n_before = np.cumsum(sizes[order]) - sizes[order]
+    held = order[n_before < wanted]
+    if sizes[held].sum() <= _TOO_MANY * wanted:
+        return held
+    held, n_held = [], 0
+    for group in order:
+        if n_held < wanted and n_held + sizes[group] <= _TOO_MANY * wanted:
+            held.append(group)
+            n_held += sizes[group]
+    if held:
+        return np.array(held)
+    # all are larger than that
+    smallest = order[np.argmin(sizes[order])]
+    return order[order == smallest] if 2 * sizes[smallest] <= sizes.sum() else order[:0]
 
 
 def choose_folds(codes, groups, *, n_folds, seed):
@@ -290,6 +393,7 @@ def missing_bands(inputs, stack):
             f'{tuple(needed) or inputs.band_names}; it was trained on {inputs.band_names}'
         )
         raise ValueError(msg)
+    check_counts(stack, [b.name for b in inputs.bands if b.kind == 'xray'])
     return missing
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from clustercnn._classifier_data import (
     FEWEST_FOR_VALIDATION,
+    class_prior,
     has_no_picture,
     rows_of,
     without_pictures,
@@ -22,6 +23,7 @@ from clustercnn.training import (
     image_statistics,
     novelty,
     predict,
+    prior_shift,
     statistics_distance,
     vote_shares,
 )
@@ -30,6 +32,10 @@ __all__ = ['Measured', 'apply_network', 'measure', 'strangeness']
 
 # this many training items describe where the training data lie
 _MOST_FOR_NOVELTY = 2048
+# and of so many others a twentieth is a few
+_FEWEST_FOR_UNIT = 60
+# what a data set says besides what is seen
+_LABELS = 'target', 'weight', 'votes'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,8 +53,8 @@ class Measured:
     statistics : dict of str to dict
         Where the numbers of the training images lie, by band.
     unit : float
-        What the larger distance is divided by, so that one in twenty training items has more
-        than one.
+        What the larger distance is divided by, so that one in twenty items that were held back
+        has more than one; of training items where few were.
     """
 
     temperature: float
@@ -84,14 +90,14 @@ def apply_network(predictor, params, dataset, *, progress=False):
         predictor.predict,
         params,
         # labels, if any, would be another structure and another trace
-        {name: value for name, value in dataset.items() if name not in ('target', 'weight')},
+        {name: value for name, value in dataset.items() if name not in _LABELS},
         batch_size=predictor.prediction_batch,
         progress=progress,
         label='classify',
     )
 
 
-def measure(steps, members, dataset, held, *, config, seed):
+def measure(steps, members, dataset, held, *, config, seed, prior=None):
     """
     Calibrate networks and measure the space of their training data.
 
@@ -109,6 +115,8 @@ def measure(steps, members, dataset, held, *, config, seed):
         How they were trained.
     seed : int
         For the choice of the items that stand for the training data.
+    prior : list of float, optional
+        Share of each class at which the logits hold, where that of ``held`` may be another.
 
     Returns
     -------
@@ -123,6 +131,7 @@ def measure(steps, members, dataset, held, *, config, seed):
             vote_shares(held, config),
             weight=held['weight'],
             confusion=config.confusion,
+            shift=None if prior is None else prior_shift(class_prior(held, config), prior),
         )
     if n_rows(dataset) < 2:
         return Measured(temperature=temperature, references=None, statistics={}, unit=1.0)
@@ -151,6 +160,10 @@ def measure(steps, members, dataset, held, *, config, seed):
         'statistics': statistics,
         'description': {'ood_unit': 1.0},
     }
+    # of others of the same kind, where they are enough: what was learnt by heart is nearer
+    if held is not None and n_rows(held) >= _FEWEST_FOR_UNIT:
+        some = held
+        hidden = [apply_network(steps, params, held)[1] for params in members]
     unit = max(float(np.percentile(strangeness(model, some, hidden), 95)), 1e-6)
     return Measured(
         temperature=temperature, references=references, statistics=statistics, unit=unit

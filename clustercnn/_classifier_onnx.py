@@ -85,8 +85,10 @@ def _batch_of(arrays, inputs):
         none = jnp.zeros((n_items, 0), jnp.float32)
         return {'bands': bands, 'features': none, 'known': none}
     raw = arrays[_FEATURES]
-    known = jnp.isfinite(raw)
-    filled = jnp.where(known, raw, 0)
+    # an infinite likelihood is a high one, as it is for the other backend
+    known = ~jnp.isnan(raw)
+    largest = jnp.finfo(jnp.float32).max
+    filled = jnp.where(known, jnp.clip(raw, -largest, largest), 0)
     columns = [
         FEATURES[name].scale(jax.lax.index_in_dim(filled, number, axis=1), namespace=jnp)
         for number, name in enumerate(inputs.features)

@@ -14,6 +14,8 @@ from clustercnn._classifier_data import (
     check_classes,
     check_kinds,
     check_start,
+    check_validation,
+    checked_groups,
     choose_validation,
     class_prior,
     initial_parameters,
@@ -99,13 +101,14 @@ class Training:
         Raises
         ------
         ValueError
-            If labels and cutouts, or the bands of the two stacks, do not fit.
+            If labels and cutouts, or the bands of the two stacks, do not fit, an X-ray band is not
+            in counts, or cutouts are both in ``stack`` and in ``validation``.
         TrainingError
             If there is nothing to learn from, or to keep frozen, a loss is not finite, or the
             checkpoint belongs to another training.
         """
         check_kinds(stack, label_set, 'training')
-        plan = self._plan(stack.ids, label_set, groups=groups, validation=validation)
+        plan = self._plan(stack.ids, label_set, groups=groups, validation=validation, stack=stack)
         network = self._network_for(plan, inputs_of(stack))
         held = self._validation(network, plan, validation, stack.band_names)
         config = self.training_config
@@ -190,7 +193,7 @@ class Training:
             held = self._validation(network, plan, validation, found.band_names)
         return self._learn(network, plan, dataset, held, ids, checkpoint, progress)
 
-    def _plan(self, ids, label_set, *, groups, validation):
+    def _plan(self, ids, label_set, *, groups, validation, stack=None):
         """
         Settle what is learnt from before anything of it is looked at.
         """
@@ -198,17 +201,11 @@ class Training:
         check_start(config, self._weights, self._origin)
         schema = check_classes(label_set, self.schema, config)
         if validation is not None:
-            check_kinds(*validation, 'validation')
-            if schema != validation[1].schema:
-                msg = f'the validation labels have other classes: {validation[1].schema.classes}'
-                raise ValueError(msg)
+            check_validation(validation, schema, stack)
         rows, labels, counts = join_labels(ids, label_set, 'training', config)
         chosen, kind = None, 'given'
         if validation is None:
-            if groups is not None and len(groups) != len(ids):
-                msg = f"'groups' must have one value a cutout, {len(ids)}, got {len(groups)}"
-                raise ValueError(msg)
-            groups = None if groups is None else np.asarray(groups)[rows]
+            groups = None if groups is None else checked_groups(groups, len(ids))[rows]
             chosen = choose_validation(
                 labels.hard(), groups, fraction=self.validation_fraction, seed=self.seed
             )
@@ -265,7 +262,17 @@ class Training:
         dihedral = network.dihedral if self._dihedral is None else bool(self._dihedral)
         steps = prediction_steps(network, dihedral, config.precision)
         params = [member.params for member in members]
-        measured = measure(steps, params, dataset, held, config=config, seed=self.seed)
+        prior = class_prior(dataset, config)
+        measured = measure(
+            steps,
+            params,
+            dataset,
+            held,
+            config=config,
+            seed=self.seed,
+            # what is held back at random has the same shares but for chance
+            prior=prior if plan.split == 'given' else None,
+        )
         classes = plan.labels.counts()
         description = {
             'dihedral': dihedral,
@@ -275,7 +282,7 @@ class Training:
             'training': to_dict(config),
             'counts': plan.counts,
             'classes': {k: v for k, v in classes.items() if k in plan.schema.classes},
-            'class_prior': class_prior(dataset, config),
+            'class_prior': prior,
             'data_digest': digest(dataset),
             'validation': {
                 'split': plan.split,

@@ -13,6 +13,7 @@ import numpy as np
 from clustercnn._classifier_data import (
     check_classes,
     check_kinds,
+    checked_groups,
     choose_folds,
     join_labels,
     missing_bands,
@@ -58,6 +59,7 @@ class Variants:
         frozen='stem',
         n_epochs=20,
         learning_rate=3e-4,
+        training_options=None,
         validation=None,
         groups=None,
         checkpoint=None,
@@ -78,6 +80,10 @@ class Variants:
             Passes over the training set.
         learning_rate : float, optional
             Highest learning rate.
+        training_options : dict, optional
+            Other settings than those of the first training, see
+            `~clustercnn.training.TrainingConfig`: what was learnt from votes goes on with experts'
+            labels by ``{'target': 'probability', 'confusion': None}``.
         validation, groups, checkpoint, progress
             As of `~clustercnn.Classifier.fit`.
 
@@ -95,10 +101,10 @@ class Variants:
 
         Notes
         -----
-        All other settings are those of the first training, and every member of an ensemble
-        goes on from its own parameters. What the new data lack, such as a band, stays missing.
-        The new classifier, fitted again or cross-validated, starts from this model again; read
-        from a file, it no longer has it.
+        All settings that are not given are those of the first training, and every member of an
+        ensemble goes on from its own parameters. What the new data lack, such as a band, stays
+        missing. The new classifier, fitted again or cross-validated, starts from this model again;
+        read from a file, it no longer has it.
         """
         model = self._fitted()
         check_kinds(stack, label_set, 'training')
@@ -108,6 +114,7 @@ class Variants:
             'frozen': frozen,
             'n_epochs': n_epochs,
             'learning_rate': learning_rate,
+            **(training_options or {}),
         }
         first = ('n_epochs', 'batch_size', 'learning_rate')
         tuned = type(self)(
@@ -175,12 +182,9 @@ class Variants:
         check_kinds(stack, label_set, 'training')
         check_classes(label_set, self.schema, self.training_config)
         rows, labels, _ = join_labels(stack.ids, label_set, 'training', self.training_config)
-        if groups is not None and len(groups) != len(stack):
-            msg = f"'groups' must have one value a cutout, {len(stack)}, got {len(groups)}"
-            raise ValueError(msg)
+        groups = np.arange(len(stack)) if groups is None else checked_groups(groups, len(stack))
         order = np.argsort(rows)
         rows, labels = rows[order], labels[order]
-        groups = np.arange(len(stack)) if groups is None else np.asarray(groups)
         fold = choose_folds(labels.hard(), groups[rows], n_folds=int(n_folds), seed=self.seed)
         parts, places = [], []
         for number in range(int(n_folds)):
@@ -194,6 +198,13 @@ class Variants:
             places.append(np.flatnonzero(here))
         back = np.argsort(np.concatenate(places))
         meta = {'network': self.network, 'n_folds': int(n_folds)}
+        # what is common to the folds; the shares that each learnt from differ by chance
+        shares = labels.soft() * labels.weight[:, None]
+        shares = shares.sum(axis=0) / max(labels.weight.sum(), 1e-30)
+        meta |= {
+            f'prior_{name}': float(share)
+            for name, share in zip(labels.schema.classes, shares, strict=True)
+        }
         return _joined(parts, meta, logits=False)[back], fold
 
     def predict_files(

@@ -40,7 +40,8 @@ def missing_notes(stack, classifier):
         *notes,
         *absent_notes(stack),
         *(
-            f"band '{name}' was cut out but the model does not know it"
+            f"band '{name}' was cut out but the model does not know it; it knows "
+            f'{", ".join(classifier.inputs.band_names)}'
             for name in stack.bands
             if name not in known
         ),

@@ -7,6 +7,7 @@ import contextlib
 from os import PathLike
 from pathlib import Path
 
+from clustercnn._classifier_spool import in_order
 from clustercnn._utils.files import check_output
 from clustercnn.classifier import Classifier
 from clustercnn.core import CutoutStack, LabelSet
@@ -100,14 +101,21 @@ def train_classifier(
     if not (stream or isinstance(cutouts, CutoutStack)):
         stack = CutoutStack.concatenate([CutoutStack.read(path) for path in paths])
     label_set = labels if isinstance(labels, LabelSet) else LabelSet.read(labels)
+    ids = [name for here in in_order(paths)[0] for name in here] if stream else stack.ids
+    there = set(ids)
+    common = [name for name in label_set.ids if name in there]
+    n_without = len(label_set) - len(common)
+    # labels of a whole survey are given with some of its fields
+    label_set = label_set.select(common) if common else label_set
     classifier = Classifier(
         network=network, schema=label_set.schema, seed=seed, ensemble=n_runs, **options
     )
-    common = {'checkpoint': checkpoint, 'progress': None if quiet is None else not quiet}
+    settings = {'checkpoint': checkpoint, 'progress': None if quiet is None else not quiet}
     if stream:
-        classifier.fit_files(paths, label_set, scratch=scratch, **common)
+        classifier.fit_files(paths, label_set, scratch=scratch, **settings)
     else:
-        classifier.fit(stack, label_set, **common)
+        classifier.fit(stack, label_set, **settings)
+    classifier.metadata['counts']['without_cutout'] = n_without
     if output is not None:
         classifier.save(output, overwrite=overwrite)
         if checkpoint is not None:

@@ -41,9 +41,13 @@ class Attribution:
         The same without what is explained, shape ``(n,)``; NaN where there is no such.
     bands : dict of str to 3D `~numpy.ndarray`
         Contributions to the score by band, shape ``(n, ny, nx)``; the grid may be coarser
-        than that of the cutout but covers all of it. ``'all'`` where the bands share one.
+        than that of the cutout, and covers what the model sees of it. ``'all'`` where the bands
+        share one.
     features : dict of str to 1D `~numpy.ndarray`
         Contributions of the finder's numbers, shape ``(n,)``; empty where not explained.
+    field : dict of str to 2-tuple of float, optional
+        Height and width in arcsec that the contributions of each band cover; by default those of
+        the cutout.
 
     Examples
     --------
@@ -63,6 +67,7 @@ class Attribution:
     baseline: np.ndarray
     bands: dict
     features: dict
+    field: dict = dataclasses.field(default_factory=dict)
 
     @property
     def gap(self):
@@ -93,6 +98,11 @@ class _Explained:
         self.network, self.members = classifier.networks
         self.ids = stack.ids
         inputs = self.network.inputs
+        finest = min(inputs.bands, key=lambda spec: spec.pixel_scale)
+        self.field = {
+            name: tuple(size * spec.pixel_scale for size in spec.shape)
+            for name, spec in (*((spec.name, spec) for spec in inputs.bands), ('all', finest))
+        }
         missing_bands(inputs, stack)
         self.dataset = make_dataset(inputs, arrays_of(stack), features=features_of(stack))
         self.prepare = _compiled(self.network.preprocess)
@@ -253,6 +263,7 @@ def integrated_gradients(classifier, stack, *, tolerance=0.01, most_steps=1024):
             name: np.array([item['features'][number] for item in items])
             for number, name in enumerate(inputs.features)
         },
+        field=explained.field,
     )
 
 
@@ -329,6 +340,7 @@ def occlusion(classifier, stack, *, n_blocks=8):
             for name, falls in bands.items()
         },
         features={},
+        field=explained.field,
     )
 
 
@@ -405,8 +417,9 @@ def grad_cam(classifier, stack):
         ids=stack.ids,
         score=np.array(scores, np.float32),
         baseline=np.full(len(stack), np.nan, np.float32),
-        bands={name: np.array([item[name] for item in items]) for name in items[0]},
+        bands={name: np.array([item[name] for item in items]) for name in (items or [{}])[0]},
         features={},
+        field=explained.field,
     )
 
 
@@ -449,7 +462,8 @@ def plot_attributions(stack, attributions, *, row=0, title=None):
     from clustercnn.report._pictures import optical_levels, xray_levels
 
     first = attributions[0]
-    bands = [name for name in stack.band_names if any(name in a.bands for a in attributions)]
+    known = {name for attribution in attributions for name in attribution.bands}
+    bands = [name for name in stack.band_names if name in known or 'all' in known]
     n_columns = 1 + len(attributions)
     figure = Figure(figsize=(2.3 * n_columns, 2.5 * len(bands) + 0.8), layout='constrained')
     axes = figure.subplots(len(bands), n_columns, squeeze=False)
@@ -460,8 +474,14 @@ def plot_attributions(stack, attributions, *, row=0, title=None):
         panels[0].imshow(levels, origin='lower', cmap='inferno' if is_xray else 'gray_r')
         panels[0].set_ylabel(name)
         height, width = levels.shape
+        scale = band.pixel_scale.value
         for axis, attribution in zip(panels[1:], attributions, strict=True):
-            values = attribution.bands.get(name, attribution.bands.get('all'))[row]
+            key = name if name in attribution.bands else 'all'
+            values = attribution.bands[key][row]
+            # about the middle of the cutout, as the model looks at it
+            tall, wide = attribution.field.get(key, (height * scale, width * scale))
+            up, across = tall / scale / 2, wide / scale / 2
+            middle = (width - 1) / 2, (height - 1) / 2
             # one bright pixel must not hide the rest
             limit = max(float(np.percentile(np.abs(values), 99.5)), 1e-12)
             axis.imshow(
@@ -470,8 +490,14 @@ def plot_attributions(stack, attributions, *, row=0, title=None):
                 cmap='RdBu_r',
                 vmin=-limit,
                 vmax=limit,
-                extent=(-0.5, width - 0.5, -0.5, height - 0.5),
+                extent=(
+                    middle[0] - across,
+                    middle[0] + across,
+                    middle[1] - up,
+                    middle[1] + up,
+                ),
             )
+            axis.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
             axis.set_xlabel(f'colours end at {limit:.2g}', fontsize='small')
     for axis, text in zip(axes[0], ['cutout', *(a.kind for a in attributions)], strict=True):
         axis.set_title(text, fontsize='medium')

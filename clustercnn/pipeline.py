@@ -186,6 +186,20 @@ def _with_prefix(catalog, prefix):
     return catalog.with_columns(id=[f'{prefix}-{name}' for name in catalog.ids])
 
 
+@contextlib.contextmanager
+def _noted(notes):
+    """
+    Keep the text of warnings of data, besides giving them.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always', DataQualityWarning)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, DataQualityWarning):
+            notes.append(str(warning.message))
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
 def _read_bands(bands, *, exposure=None, background=None, allow_flux=False):
     """
     Read the images of several bands; the X-ray one with what belongs to it.
@@ -388,12 +402,14 @@ def classify_cutouts(
     kind = PredictionSet if stack.positions is None else CandidateCatalog
     _check_file(kind, output, overwrite)
     progress = None if quiet is None else not quiet
-    prediction = _load_model(model).predict(stack, backend=backend, progress=progress)
+    classifier = _load_model(model)
+    prediction = classifier.predict(stack, backend=backend, progress=progress)
     if prior is not None:
         prediction = prediction.at_prior(prior)
     result = prediction
     if stack.positions is not None:
-        result = rank_candidates(catalog_of(stack), prediction, flags=coverage_flags(stack))
+        flags = coverage_flags(stack, bands=classifier.inputs.band_names)
+        result = rank_candidates(catalog_of(stack), prediction, flags=flags)
     if output is not None:
         result.write(output, overwrite=overwrite)
     return result
@@ -523,14 +539,16 @@ def run_field(
                 threshold=threshold,
                 false_alarms=false_alarms,
             )
-            found = _with_prefix(finder(image), prefix)
+            with _noted(finder_notes := []):
+                found = _with_prefix(finder(image), prefix)
         # also where nothing is found: files that others read have their columns all the same
         with clock('cut'):
             progress = None if quiet is None else not quiet
             stack = CutoutMaker()(images, found, progress=progress)
         with clock('classify'):
             prediction = classifier.predict(stack)
-            catalog = rank_candidates(found, prediction, flags=coverage_flags(stack))
+            flags = coverage_flags(stack, bands=classifier.inputs.band_names)
+            catalog = rank_candidates(found, prediction, flags=flags)
         stack = stack.select(catalog.ids)
         record = provenance.make_record(
             inputs={name: path for name, path in sources.items() if path is not None},
@@ -549,6 +567,7 @@ def run_field(
             notes=[
                 *image.meta.get('notes', ()),
                 *([] if psf is None else psf.meta.get('notes', ())),
+                *finder_notes,
                 *missing_notes(stack, classifier),
             ],
         )

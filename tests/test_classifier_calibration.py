@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from clustercnn import CandidateCatalog, Classifier, LabelSet, PredictionSet
-from clustercnn._classifier_calibration import PURITIES
+from clustercnn._classifier_calibration import PURITIES, _thresholds
 from clustercnn.exceptions import DataQualityWarning, TrainingError
 from clustercnn.pipeline import classify_cutouts
 from clustercnn.testing import assert_identical, tiny_labels, tiny_stack
-from clustercnn.training import conformal_limits, conformal_sets
+from clustercnn.training import conformal_limits, conformal_sets, softmax
 
 N = 160
 
@@ -267,3 +267,41 @@ def test_cutouts_without_x_rays_are_classified_with_a_warning(fitted):
     with pytest.warns(DataQualityWarning, match=r"1 of 4 cutouts, the first '2', have no pixel"):
         prediction = fitted.predict(spoilt)
     assert_identical(prediction.select(['1', '3']), fitted.predict(stack).select(['1', '3']))
+
+
+def test_few_pure_candidates_do_not_prove_a_purity():
+    rng = np.random.default_rng(1)
+    held = []
+    for _ in range(20):
+        truth = rng.random(600) < 0.05
+        score = softmax(np.stack([rng.normal(np.where(truth, 2, 0), 1), np.zeros(600)], axis=1))
+        rows = _thresholds(score[:, 0], truth, np.ones(600), None)
+        for row in rows:
+            if row['purity'] < 0.99:
+                continue
+            purity, low, high = row['measured_purity']
+            others = rng.random(200_000) < 0.05
+            draws = rng.normal(np.where(others, 2, 0), 1)
+            above = 1 / (1 + np.exp(-draws)) >= row['threshold']
+            held.append(low <= others[above].mean() <= high)
+            assert low < 1 or purity < 1
+    # chosen where it looks best, the purity is too good, but no longer beyond all its interval
+    assert len(held) > 10
+    assert np.mean(held) > 0.6
+
+
+def test_labels_without_weight_calibrate_nothing(model_path):
+    stack, labels = tiny_stack(N, seed=5), blurred_labels(N)
+    weight = np.where(labels.binary() > 0.5, 0.0, 1.0)
+    with pytest.raises(TrainingError, match='0 positive'):
+        Classifier.load(model_path).calibrate(stack, labels.replace(weight=weight))
+
+
+def test_a_rate_image_is_no_image_of_counts(model_path):
+    stack = tiny_stack(4)
+    rate = stack.band('xray').replace(unit='ct / s')
+    stack = stack.replace(bands=[rate, stack.band('optical')])
+    with pytest.raises(ValueError, match=r"X-ray band 'xray' is in ct / s, expected counts"):
+        Classifier.load(model_path).predict(stack)
+    with pytest.raises(ValueError, match='expected counts'):
+        Classifier(n_epochs=1).fit(stack, tiny_labels(4))

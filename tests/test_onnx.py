@@ -169,3 +169,15 @@ def test_absent_packages_are_named(name, fresh, tmp_path, monkeypatch):
         else:
             classifier.predict(fresh, backend='onnxruntime')
     assert not list(tmp_path.iterdir())
+
+
+def test_infinite_numbers_of_the_finder_are_high_ones_for_both():
+    stack = tiny_stack(8)
+    classifier = Classifier(network='fusion', n_epochs=1, validation_fraction=0)
+    classifier.fit(stack, tiny_labels(8))
+    features = {name: np.array(values) for name, values in stack.features.items()}
+    features['ext_like'][:3] = np.inf
+    stack = stack.replace(features=features)
+    ours = classifier.predict(stack).probability
+    theirs = classifier.predict(stack, backend='onnxruntime').probability
+    np.testing.assert_allclose(theirs, ours, atol=1e-5)

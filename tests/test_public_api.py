@@ -288,6 +288,7 @@ PUBLIC = {
         'make_steps',
         'novelty',
         'predict',
+        'prior_shift',
         'prediction_steps',
         'probability_loss',
         'read_arrays',

@@ -41,7 +41,10 @@ def check_output(path, *, overwrite=False):
         msg = f'{path}: is a folder, expected a file name to write to'
         raise IsADirectoryError(msg)
     if path.exists() and not overwrite:
-        msg = f'{path}: exists already; choose another name or ask to overwrite it'
+        msg = (
+            f'{path}: exists already; choose another name, or overwrite it (--overwrite, '
+            f'overwrite=True)'
+        )
         raise FileExistsError(msg)
     if not path.parent.is_dir():
         msg = f'{path}: the folder {path.parent} does not exist; create it first'
@@ -128,9 +131,10 @@ def output_folder(path, names, *, overwrite=False):
         raise NotADirectoryError(msg)
     taken = [name for name in names if (path / name).exists()]
     if taken and not overwrite:
+        more = f' and {len(taken) - 5} more' if len(taken) > 5 else ''
         msg = (
-            f'{path}: holds {", ".join(taken)} already; choose another folder '
-            f'or ask to overwrite them'
+            f'{path}: holds {", ".join(taken[:5])}{more} already; choose another folder, or '
+            f'overwrite them (--overwrite, overwrite=True)'
         )
         raise FileExistsError(msg)
     made = not path.exists()

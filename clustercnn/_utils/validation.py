@@ -69,6 +69,26 @@ def lock(array):
     return array
 
 
+def plain_texts(values):
+    """
+    Return the text of each value; bytes, as HDF5 and FITS files have them, are UTF-8.
+
+    Parameters
+    ----------
+    values : iterable of object
+        Texts, bytes, numbers.
+
+    Returns
+    -------
+    texts : tuple of str
+        In the same order.
+    """
+    return tuple(
+        value.decode('utf-8', 'replace') if isinstance(value, bytes) else str(value)
+        for value in values
+    )
+
+
 def check_identifiers(ids):
     """
     Return identifiers that are unique.
@@ -86,7 +106,7 @@ def check_identifiers(ids):
     if isinstance(ids, str | bytes):
         msg = f"'ids' must be several identifiers, got the text {ids!r}"
         raise TypeError(msg)
-    ids = tuple(str(name) for name in ids)
+    ids = plain_texts(ids)
     if len(set(ids)) != len(ids):
         seen = set()
         double = next(name for name in ids if name in seen or seen.add(name))
@@ -153,6 +173,12 @@ def check_image(name, value, *, dtype=np.float32, shape=None, n_dim=2, optional=
     if value is None and optional:
         return None
     array = np.asarray(value)
+    if np.ma.is_masked(value):
+        msg = (
+            f"'{name}' has {int(np.ma.getmaskarray(value).sum())} masked values, and what lies "
+            f'below the mask would be used; give the mask apart, or NaN where nothing is known'
+        )
+        raise ValueError(msg)
     if array.dtype.kind not in 'buif':
         msg = f"'{name}' must hold numbers, got an array of dtype {array.dtype}"
         raise TypeError(msg)

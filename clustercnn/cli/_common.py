@@ -336,7 +336,8 @@ def check_catalogue_name(path):
     except ValueError as error:
         msg = (
             f'{path}: expected a catalogue of candidates, .ecsv, .fits (.fit, .fits.gz) or .vot '
-            f'(.votable, .xml), as clustercnn find writes it'
+            f'(.votable, .xml), as clustercnn find writes it; of a list of positions '
+            f'CandidateCatalog.from_columns(ra=..., dec=...).write(...) makes one'
         )
         raise ValueError(msg) from error
 

@@ -52,6 +52,8 @@ def _execute(options):
     if 'xray' not in bands and (options.exposure or options.background):
         msg = '--exposure and --background belong to the band xray, which is not given'
         raise UsageError(msg)
+    from clustercnn.cutouts import PARTIAL_COVERAGE
+
     check_catalogue_name(options.candidates)
     stack = make_cutouts(
         options.candidates,
@@ -70,8 +72,9 @@ def _execute(options):
     for name in stack.band_names:
         coverage = stack.band(name).coverage
         lines.append(
-            f'     {name}: {(coverage == 1).sum()} whole, '
-            f'{((coverage > 0) & (coverage < 1)).sum()} in part, {(coverage == 0).sum()} absent'
+            f'     {name}: {(coverage >= PARTIAL_COVERAGE).sum()} whole to '
+            f'{PARTIAL_COVERAGE:.0%}, {((coverage > 0) & (coverage < PARTIAL_COVERAGE)).sum()} in '
+            f'part, {(coverage == 0).sum()} absent'
         )
     lines.append(f'next: clustercnn classify {options.output} --model default -o catalog.ecsv')
     tell(options, *lines)

@@ -3,6 +3,8 @@
 The command ``clustercnn labels``.
 """
 
+import shlex
+
 from clustercnn.cli._common import (
     UsageError,
     add_common_arguments,
@@ -97,6 +99,19 @@ def _columns_of(options):
     return {
         name: getattr(options, name) for name in ('item', 'annotator', 'label', 'annotator_columns')
     }
+
+
+def _columns_again(options):
+    """
+    Return the options that name columns as they were given, for the next command.
+    """
+    said = []
+    for name in ('item', 'annotator', 'label'):
+        if getattr(options, name) != name:
+            said += [f'--{name}', getattr(options, name)]
+    if options.annotator_columns:
+        said += ['--annotator-columns', *options.annotator_columns]
+    return ''.join(f' {shlex.quote(part)}' for part in said)
 
 
 def _add_rest(parser):
@@ -250,11 +265,12 @@ def _agreement(options):
     dropped = [f'     {n} left out: {reason}' for reason, n in found['dropped'].items() if n]
     tell(
         options,
-        f'in:  {found["n_votes"]} votes of {found["n_annotators"]} people on '
-        f'{found["n_items"]} items in {options.votes}',
+        f'in:  {found["n_votes"] + sum(found["dropped"].values())} votes of '
+        f'{found["n_annotators"]} people on {found["n_items"]} items in {options.votes}',
         *dropped,
         *_in_words(found),
-        f'next: clustercnn labels consensus {options.votes} -o labels.ecsv',
+        f'next: clustercnn labels consensus {options.votes}{_columns_again(options)} '
+        f'-o labels.ecsv',
     )
 
 

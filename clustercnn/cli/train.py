@@ -93,6 +93,7 @@ def _execute(options):
         f'     {counts["unlabelled"]} left out: without a label',
         f'     {counts["unknown"]} left out: labelled unknown',
         *without,
+        f'     {counts["without_cutout"]} labels without a cutout left out',
         repr(classifier),
         f'next: clustercnn classify CUTOUTS --model {options.output} -o catalog.ecsv',
     )

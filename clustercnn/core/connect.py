@@ -71,7 +71,7 @@ def guess_format(data_class, path):
     listing = ', '.join(f'{suffix} ({known[suffix]})' for suffix in sorted(known))
     msg = (
         f'{path}: cannot tell the format of a {data_class.__name__} from this name; '
-        f'use one of {listing}, or give format=...'
+        f'use one of {listing}; in Python, format=... says what it is'
     )
     raise ValueError(msg)
 

@@ -11,7 +11,7 @@ from astropy.io.registry import UnifiedReadWriteMethod
 
 from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.summary import html_summary, text_summary
-from clustercnn._utils.validation import check_image, check_rows
+from clustercnn._utils.validation import check_image, check_rows, plain_texts
 from clustercnn.core.candidate import _rows_of
 from clustercnn.core.connect import make_reader, make_writer
 from clustercnn.core.cutout import _restore
@@ -222,7 +222,7 @@ class LabelSet:
         if isinstance(self.ids, str | bytes):
             msg = f"'ids' must be several identifiers, got the text {self.ids!r}"
             raise TypeError(msg)
-        ids = tuple(str(name) for name in self.ids)
+        ids = plain_texts(self.ids)
         if len(set(ids)) != len(ids):
             seen = set()
             double = next(name for name in ids if name in seen or seen.add(name))
@@ -234,7 +234,11 @@ class LabelSet:
         put(self, 'ids', ids)
         put(self, 'schema', _as_schema(self.schema))
         shape = (len(ids), self.schema.n_classes)
-        probability = check_image('probability', self.probability, shape=shape)
+        probability = self.probability
+        if np.ma.is_masked(probability):
+            # a class of a row without a number says nothing of the others
+            probability = np.ma.filled(np.ma.asarray(probability).astype(float), np.nan)
+        probability = check_image('probability', probability, shape=shape)
         known = np.isfinite(probability).all(axis=1)
         partly = ~np.isnan(probability).all(axis=1) & ~known
         with np.errstate(invalid='ignore'):
@@ -282,7 +286,8 @@ class LabelSet:
         ids : iterable of str
             Identifiers.
         names : iterable of str
-            A class each, or ``'unknown'``; masked ones are unknown, too.
+            A class each, or ``'unknown'``; masked ones, None, ``'nan'`` and the empty text are
+            unknown, too.
         schema : LabelSchema or iterable of str, optional
             The classes; the package's own by default.
         weight : 1D `~numpy.ndarray`, optional
@@ -303,7 +308,12 @@ class LabelSet:
             If a name is not a class; says which rows.
         """
         schema = _as_schema(schema)
-        names = [UNKNOWN_NAME if name is np.ma.masked else str(name) for name in names]
+        names = [
+            UNKNOWN_NAME
+            if name is np.ma.masked or name is None or names_nothing(text.strip())
+            else text
+            for name, text in ((name, *plain_texts([name])) for name in names)
+        ]
         allowed = {*schema.classes, UNKNOWN_NAME}
         wrong = [row for row, name in enumerate(names) if name not in allowed]
         if wrong:

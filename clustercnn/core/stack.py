@@ -22,6 +22,7 @@ from clustercnn._utils.validation import (
 )
 from clustercnn.core.band_stack import PLANES, BandStack
 from clustercnn.core.candidate import _rows_of
+from clustercnn.core.columns import column_definition
 from clustercnn.core.connect import make_reader, make_writer
 from clustercnn.core.cutout import (
     Band,
@@ -31,6 +32,25 @@ from clustercnn.core.cutout import (
 )
 
 __all__ = ['CutoutStack']
+
+
+def _plain(name, values):
+    """
+    Return the numbers of a feature, in the unit of the catalogue, NaN where masked.
+    """
+    unit, hidden = getattr(values, 'unit', None), np.ma.is_masked(values)
+    if unit is None and not hidden:
+        return values
+    numbers = np.ma.filled(np.ma.asarray(np.ma.array(values, subok=False), float), np.nan)
+    if unit is None:
+        return numbers
+    definition = column_definition(str(name))
+    wanted = u.dimensionless_unscaled if definition is None else definition.unit
+    try:
+        return numbers * unit.to(wanted or u.dimensionless_unscaled)
+    except u.UnitConversionError as error:
+        msg = f"feature '{name}' is in {unit}, expected {wanted or 'a plain number'}"
+        raise ValueError(msg) from error
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -96,7 +116,9 @@ class CutoutStack:
                 raise ValueError(msg)
             put(self, 'positions', self.positions.icrs)
         features = {
-            str(name): check_image(f"feature '{name}'", values, n_dim=1, shape=(len(ids),))
+            str(name): check_image(
+                f"feature '{name}'", _plain(name, values), n_dim=1, shape=(len(ids),)
+            )
             for name, values in self.features.items()
         }
         put(self, 'features', ReadOnlyDict(features))
@@ -133,11 +155,13 @@ class CutoutStack:
         unit : `~astropy.units.Unit` or dict, optional
             Unit, for all bands or by band; counts for ``'xray'`` by default.
         masks : dict of str to 3D `~numpy.ndarray` of bool, optional
-            True marks bad pixels. Values that are not finite are masked in any case.
+            True marks bad pixels. Values that are not finite, or masked in their array, are masked
+            in any case.
         positions : `~astropy.coordinates.SkyCoord`, optional
             One position a cutout.
         features : dict of str to 1D `~numpy.ndarray`, optional
-            The finder's numbers.
+            The finder's numbers; masked ones are not known. Quantities are brought to the units of
+            the catalogue.
         meta : dict, optional
             Provenance.
 
@@ -155,6 +179,11 @@ class CutoutStack:
         >>> stack.ids
         ('1', '2', '3')
         """
+        hidden = {
+            name: np.ma.getmaskarray(array)
+            for name, array in arrays.items()
+            if np.ma.is_masked(array)
+        }
         arrays = {name: np.asarray(array) for name, array in arrays.items()}
         bands = []
         for name, array in arrays.items():
@@ -163,6 +192,8 @@ class CutoutStack:
             if band_unit is None:
                 band_unit = u.ct if name == 'xray' else u.dimensionless_unscaled
             mask = None if masks is None else masks.get(name)
+            if name in hidden:
+                mask = hidden[name] if mask is None else hidden[name] | np.asarray(mask, bool)
             if array.dtype.kind == 'f' and not np.isfinite(array).all():
                 wrong = ~np.isfinite(array)
                 mask = wrong if mask is None else wrong | np.asarray(mask, bool)

@@ -221,7 +221,7 @@ class CutoutMaker:
         return html_summary(type(self).__name__, self._facts())
 
 
-def coverage_flags(stack):
+def coverage_flags(stack, *, bands=None):
     """
     Return the flags that say where bands are missing.
 
@@ -229,6 +229,8 @@ def coverage_flags(stack):
     ----------
     stack : CutoutStack
         The cutouts. Every band but ``'xray'`` counts as optical.
+    bands : iterable of str, optional
+        Those that a model looks at, which alone count; by default all.
 
     Returns
     -------
@@ -246,7 +248,10 @@ def coverage_flags(stack):
     ('NO_OPTICAL',)
     """
     flags = np.zeros(len(stack), np.int32)
-    optical = [band.coverage for name, band in stack.bands.items() if name != 'xray']
+    seen = stack.band_names if bands is None else tuple(bands)
+    optical = [
+        band.coverage for name, band in stack.bands.items() if name != 'xray' and name in seen
+    ]
     optical = np.array(optical).reshape(len(optical), len(stack))
     absent = ~(optical > 0).any(axis=0)
     flags[absent] |= int(CandidateFlag.NO_OPTICAL)
@@ -330,8 +335,17 @@ def _cut_plain(name, image, ra, dec, n_pixels, scale, update):
         data=_locked(values),
         mask=_locked(mask),
         pixel_scale=scale,
-        unit=image.unit if image.unit is not None else u.dimensionless_unscaled,
+        unit=_unit_of(image.unit),
     )
+
+
+def _unit_of(unit):
+    """
+    Return the unit of a picture: what a CCD calls counts are digital units, and no photons.
+    """
+    if unit is None:
+        return u.dimensionless_unscaled
+    return u.adu if unit == u.ct else unit
 
 
 def _locked(array):

@@ -5,10 +5,12 @@ account of what could not be joined.
 """
 
 import dataclasses
+import warnings
 
 import numpy as np
 
 from clustercnn.core import LabelSet, PredictionSet
+from clustercnn.exceptions import DataQualityWarning
 
 __all__ = ['JoinedScores', 'join', 'scores_and_truth']
 
@@ -75,6 +77,11 @@ def join(prediction, label_set):
     TypeError
         If the arguments are of another kind.
 
+    Warns
+    -----
+    DataQualityWarning
+        If labels have a positive class as the likeliest that is not likelier than not.
+
     Examples
     --------
     >>> from clustercnn.evaluation import join
@@ -94,10 +101,20 @@ def join(prediction, label_set):
     known = found.copy()
     known[found] = label_set.known[rows[found]]
     rows = rows[known]
+    truth = label_set.binary()[rows] > 0.5
+    likeliest = np.isin(label_set.hard()[rows], label_set.schema.positive_codes)
+    n_open = int((likeliest & ~truth).sum())
+    if n_open:
+        warnings.warn(
+            f'{n_open} of {len(rows)} labels have a positive class as the likeliest, but at a '
+            f'probability of one half or less, and count as negative',
+            DataQualityWarning,
+            stacklevel=3,
+        )
     return JoinedScores(
         ids=tuple(np.array(prediction.ids, dtype=object)[known].tolist()),
         score=prediction.p_positive[known].astype(np.float64),
-        truth=label_set.binary()[rows] > 0.5,
+        truth=truth,
         weight=label_set.weight[rows].astype(np.float64),
         predicted=prediction.hard()[known].astype(int),
         true=label_set.hard()[rows].astype(int),

@@ -5,7 +5,7 @@ Figures of the experiment, drawn from its results alone; each says whether they 
 
 import numpy as np
 
-from clustercnn.experiments.config import OWN
+from clustercnn.experiments.config import OWN, SINGLE
 
 __all__ = [
     'FIGURES',
@@ -259,11 +259,12 @@ def draw_confusion(results):
     figure : `~matplotlib.figure.Figure`
         A panel a curve.
     """
-    chosen = [
-        curve
-        for curve in _main(results)
-        if curve['name'] in ('CN-E', 'MN-E', OWN, 'CN', 'MN', 'fusion, ensemble')
-    ]
+    names = [curve['name'] for curve in _main(results)]
+    wanted = {'CN-E', 'MN-E', 'CN', 'MN'}
+    # of the package's own the ensemble, where there is one
+    for ensemble, single in ((OWN, SINGLE), ('fusion, ensemble', 'fusion')):
+        wanted.add(ensemble if ensemble in names else single)
+    chosen = [curve for curve in _main(results) if curve['name'] in wanted]
     key, classes = results['largest'], results['classes']
     title = f'Confusion by class, {key} sample, mean of runs'
     figure, panels = _new(results, len(chosen), width=3.9 * len(chosen), height=4.2, title=title)

@@ -121,7 +121,7 @@ def _claim(folder, settings, *, overwrite, parts=_OURS):
         if taken and not overwrite:
             msg = (
                 f'{folder}: holds {", ".join(taken)}, but not of this experiment; choose another '
-                'folder or ask to overwrite them'
+                'folder, or overwrite them (--overwrite, overwrite=True)'
             )
             raise FileExistsError(msg)
     else:
@@ -131,9 +131,11 @@ def _claim(folder, settings, *, overwrite, parts=_OURS):
                 write_json(path, settings | known)
             return
         if not overwrite:
+            more = f' and {len(different) - 3} other settings' if len(different) > 3 else ''
             msg = (
-                f'{folder}: holds an experiment with another {", ".join(different)}; choose '
-                'another folder or ask to overwrite it'
+                f'{folder}: holds an experiment with another {", ".join(different[:3])}{more}; ask '
+                'for the same (--quick if it was one), choose another folder, or overwrite it '
+                '(--overwrite, overwrite=True)'
             )
             raise FileExistsError(msg)
     _remove(folder, parts)

@@ -95,9 +95,9 @@ def merged(fits, significance, belongs_to, reason, reasons, *, centred=False):
     Make one source of each group, the one with most counts, which takes those of the others.
 
     ``belongs_to`` gives the number of another source of the group. What was drawn of those that
-    are left out stays drawn. How many these are is added to the reasons. With ``centred`` the
-    source stands in the middle of the light of its group. Returns the fits and the significance of
-    each, the best of its group.
+    are left out stays drawn. How many these are is added to the reasons. With ``centred`` a source
+    at the widest model stands in the middle of the light of its group. Returns the fits and the
+    significance of each, the best of its group.
     """
     groups = {}
     for number in range(len(fits)):
@@ -117,7 +117,7 @@ def merged(fits, significance, belongs_to, reason, reasons, *, centred=False):
                 merged=fit.merged + sum(_total(part) for part in parts),
                 merged_err=float(np.linalg.norm([fit.merged_err, *np.ravel(errors)])),
             )
-            if centred:
+            if centred and fit.at_limit:
                 fit = _in_middle(fit, [fits[whole], *parts])
         made[whole] = fit, significance[group].max()
     if len(made) < len(fits):
@@ -129,9 +129,10 @@ def merged(fits, significance, belongs_to, reason, reasons, *, centred=False):
 
 def _in_middle(fit, parts):
     """
-    Return a fit moved to where the mean of its parts is, by their counts.
+    Return a fit moved to where the mean of its parts is, by their counts and their brightness:
+    where one of them is the peak, it is there.
     """
-    weight = np.array([_total(part) for part in parts])
+    weight = np.array([_total(part) * part.amplitude / part.radius**2 for part in parts])
     weight /= weight.sum()
     place = np.array([(part.x, part.y) for part in parts])
     middle = weight @ place

@@ -185,8 +185,24 @@ def _of_table(path, columns, n_rows):
         CandidateCatalog.read(path, format=survey)
         words = f"read it with CandidateCatalog.read(..., format='{survey}')"
         return FileReport(path=name, kind=f'source list of {survey}', facts=facts, doubts=(words,))
-    listing = ', '.join(columns[:6])
-    words = f'{path}: is a table of unknown columns ({listing}, ...); expected id, ra, dec or label'
+    listing = ', '.join(columns[:6]) + (', ...' if len(columns) > 6 else '')
+    names = {column.casefold() for column in columns}
+    if {'ra', 'dec'} <= names:
+        words = (
+            'are positions, and no catalogue yet: CandidateCatalog.from_columns(ra=..., dec=...) '
+            'makes one of them'
+        )
+        return FileReport(path=name, kind='table of positions', facts=facts, doubts=(words,))
+    if 'id' in columns:
+        words = (
+            'if the columns are people and the cells their votes: clustercnn labels consensus '
+            '--item id --annotator-columns ...; if one of them is a class, call it label'
+        )
+        return FileReport(path=name, kind=f'table of {listing}', facts=facts, doubts=(words,))
+    words = (
+        f'{path}: is a table of unknown columns ({listing}); expected ra and dec of positions, id '
+        f'and label, or item, annotator and label of votes'
+    )
     return FileReport(path=name, kind='table', facts=facts, problems=(words,))
 
 

@@ -32,7 +32,8 @@ class Augmentation:
     dihedral : bool
         Flips and quarter turns.
     shift : float
-        Largest shift along each axis in arcsec, rounded to whole pixels of each band.
+        Largest shift along each axis in arcsec, the same on the sky for all bands: whole pixels of
+        the coarsest, so that less than one of these moves nothing.
         Off by default: cutouts of a finder's candidates are off centre as they are, and
         more of it blurs what tells a point source from a small cluster.
     band_dropout : float

@@ -271,6 +271,27 @@ def _optical_planes(spec, band, n_items):
     }
 
 
+def _finite(name, band):
+    """
+    Return a band without values that are not finite where it is not valid.
+
+    Masks are factors later, and nothing times NaN is not nothing.
+    """
+    good = np.asarray(True if band.valid is None else band.valid, bool)
+    changes = {}
+    for plane in ('data', 'exposure', 'background'):
+        values = getattr(band, plane)
+        finite = np.isfinite(values) if values is not None else np.True_
+        if finite.all():
+            continue
+        if not (finite | ~good).all():
+            what = '' if plane == 'data' else f' in its {plane}'
+            msg = f"band '{name}' has values that are not finite{what}; mark them not valid"
+            raise ValueError(msg)
+        changes[plane] = np.where(finite, values, 0).astype(np.asarray(values).dtype)
+    return dataclasses.replace(band, **changes) if changes else band
+
+
 def make_dataset(inputs, bands, *, features=None):
     """
     Bring many cutouts to the geometry of a network.
@@ -328,10 +349,7 @@ def make_dataset(inputs, bands, *, features=None):
         band = bands.get(spec.name)
         xray = spec.kind == 'xray'
         if band is not None:
-            good = True if band.valid is None else band.valid
-            if not (np.isfinite(band.data) | ~np.asarray(good)).all():
-                msg = f"band '{spec.name}' has values that are not finite; mark them not valid"
-                raise ValueError(msg)
+            band = _finite(spec.name, band)
             band = regrid(band, shape=spec.shape, pixel_scale=spec.pixel_scale, counts=xray)
         planes[spec.name] = (_xray_planes if xray else _optical_planes)(spec, band, n_items)
     columns = np.full((n_items, len(inputs.features)), np.nan, np.float32)

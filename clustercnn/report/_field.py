@@ -187,7 +187,8 @@ def field_figure(image, catalog, *, ranks, shown):
         f'<svg viewBox="0 0 {nx} {ny}" role="group" aria-label="candidates">{overlay}'
         f'{_compass(image, nx, size)}</svg></div>'
         f'<figcaption>Counts{html.escape(band)}, smoothed, asinh stretch; grey is not exposed '
-        'or masked. <span class="key"></span>extended, radius 1.5 core radii '
+        'or masked. <span class="key"></span>extended (an extent, and ext_like '
+        'of 3 or more), radius 1.5 core radii '
         '<span class="key point"></span>point-like. Numbers are ranks; circles lead '
         'to the cutouts.</figcaption></figure>'
     )

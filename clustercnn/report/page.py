@@ -146,7 +146,7 @@ def _tiles(catalog, image, meta):
         likely = int((np.asarray(catalog['p_cluster']) > 0.5).sum())
         tiles.append((f'{likely}', 'with p_cluster above 0.5'))
     if len(catalog):
-        tiles.append((f'{int(catalog.extended().sum())}', 'extended'))
+        tiles.append((f'{int(catalog.extended().sum())}', 'extended, ext_like of 3 or more'))
     tiles.append((f'{image.n_counts:,.0f}', 'counts in the image'))
     if image.exposure is not None and image.exposure.max() > 0:
         peak = float(image.exposure.max())

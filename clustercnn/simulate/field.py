@@ -224,7 +224,10 @@ class SimulatedField:
         """
         folder = Path(path)
         if (folder / 'field.json').exists() and not overwrite:
-            msg = f'{folder}: holds a field already; choose another folder or ask to overwrite it'
+            msg = (
+                f'{folder}: holds a field already; choose another folder, or overwrite it '
+                f'(--overwrite, overwrite=True)'
+            )
             raise FileExistsError(msg)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / 'field.json').unlink(missing_ok=True)

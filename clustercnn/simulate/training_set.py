@@ -154,7 +154,7 @@ def _finished(folder, seed, mission, config):
     if (facts['seed'], row['mission'], settings) != (seed, mission.name, config):
         msg = (
             f'{folder}: holds a field of another seed, mission or configuration; '
-            f'choose another folder or ask to overwrite it'
+            f'choose another folder, or overwrite it (--overwrite, overwrite=True)'
         )
         raise FileExistsError(msg)
     return row

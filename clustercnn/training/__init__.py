@@ -9,6 +9,7 @@ from clustercnn.training.calibration import (
     fit_novelty,
     fit_temperature,
     novelty,
+    prior_shift,
     softmax,
 )
 from clustercnn.training.checkpoint import (
@@ -61,6 +62,7 @@ __all__ = [
     'novelty',
     'predict',
     'prediction_steps',
+    'prior_shift',
     'probability_loss',
     'read_arrays',
     'restore',

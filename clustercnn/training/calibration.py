@@ -14,6 +14,7 @@ __all__ = [
     'fit_novelty',
     'fit_temperature',
     'novelty',
+    'prior_shift',
     'softmax',
 ]
 
@@ -48,7 +49,32 @@ def softmax(logits, *, temperature=1.0):
     return odds / odds.sum(axis=-1, keepdims=True)
 
 
-def fit_temperature(logits, target, *, weight=None, confusion=None):
+def prior_shift(shares, prior):
+    """
+    Return what is added to logits of one prior so that they hold at other shares of the classes.
+
+    Parameters
+    ----------
+    shares, prior : array-like
+        Share of each class, wanted and as it is; a class without any has its share of ``prior``.
+
+    Returns
+    -------
+    shift : 1D `~numpy.ndarray`
+        Logarithm of the ratio (Saerens, Latinne & Decaestecker 2002, Neural Comput. 14, 21).
+
+    Examples
+    --------
+    >>> from clustercnn.training import prior_shift
+    >>> prior_shift([0.2, 0.8], [0.5, 0.5]).round(2).tolist()
+    [-0.92, 0.47]
+    """
+    shares, prior = np.asarray(shares, np.float64), np.asarray(prior, np.float64)
+    known = (shares > 0) & (prior > 0)
+    return np.log(np.where(known, shares, 1.0) / np.where(known, prior, 1.0))
+
+
+def fit_temperature(logits, target, *, weight=None, confusion=None, shift=None):
     """
     Find the temperature at which probabilities fit best (Guo et al. 2017,
     arXiv:1706.04599).
@@ -60,17 +86,21 @@ def fit_temperature(logits, target, *, weight=None, confusion=None):
     target : 2D array-like
         Probabilities of the same shape.
     weight : 1D array-like, optional
-        Of each item.
+        Of each item, relative to the others.
     confusion : 2D array-like, optional
         Probability that the target says the class of the column where that of the row is true.
+    shift : 1D array-like, optional
+        From `prior_shift`, where the shares of the classes among the items are not those at which
+        the logits hold. The temperature would answer for that otherwise.
 
     Returns
     -------
     temperature : float
-        Between 0.1 and 10.
+        Between 0.1 and 10; 1 where all weights are zero.
 
     Notes
     -----
+    Weights count as so many items of equal weight as tell as much (Kish 1965, Survey Sampling).
     A weak prior, ``log(temperature)`` normal around zero with a width of 0.5, keeps
     a small set that happens to be without errors from asking for certainty.
 
@@ -86,9 +116,13 @@ def fit_temperature(logits, target, *, weight=None, confusion=None):
     """
     logits, target = np.asarray(logits, np.float64), np.asarray(target, np.float64)
     weight = np.ones(len(logits)) if weight is None else np.asarray(weight, np.float64)
+    if not weight.sum() > 0:
+        return 1.0
+    weight = weight * (weight.sum() / (weight**2).sum())
+    shift = np.zeros(logits.shape[1]) if shift is None else np.asarray(shift, np.float64)
 
     def loss(logarithm):
-        scaled = logits * math.exp(-logarithm)
+        scaled = logits * math.exp(-logarithm) + shift
         scaled = scaled - scaled.max(axis=1, keepdims=True)
         log_p = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
         if confusion is not None:

@@ -57,7 +57,7 @@ class TrainingResult:
     best_epoch: int
 
 
-def binary_auc(score, truth):
+def binary_auc(score, truth, *, weight=None):
     """
     Return the area under the ROC curve.
 
@@ -67,12 +67,14 @@ def binary_auc(score, truth):
         Higher means more likely positive.
     truth : 1D array-like of bool
         What is positive.
+    weight : 1D array-like, optional
+        Of each item; a pair counts as the product of both.
 
     Returns
     -------
     auc : float or None
         The share of pairs in the right order, ties counted half (Mann & Whitney
-        1947); None where one side is empty.
+        1947); None where one side is empty, or has no weight.
 
     Examples
     --------
@@ -81,13 +83,15 @@ def binary_auc(score, truth):
     0.75
     """
     score, truth = np.asarray(score, np.float64), np.asarray(truth, bool)
-    n_positive, n_negative = int(truth.sum()), int((~truth).sum())
-    if not n_positive or not n_negative:
+    weight = np.ones(len(score)) if weight is None else np.asarray(weight, np.float64)
+    n_positive, n_negative = float(weight[truth].sum()), float(weight[~truth].sum())
+    if not n_positive > 0 or not n_negative > 0:
         return None
-    negative = np.sort(score[~truth])
-    below = np.searchsorted(negative, score[truth], side='left')
-    not_above = np.searchsorted(negative, score[truth], side='right')
-    return float((below + not_above).sum() / 2 / n_positive / n_negative)
+    order = np.argsort(score[~truth])
+    negative, mass = score[~truth][order], np.r_[0.0, np.cumsum(weight[~truth][order])]
+    below = mass[np.searchsorted(negative, score[truth], side='left')]
+    not_above = mass[np.searchsorted(negative, score[truth], side='right')]
+    return float((weight[truth] * (below + not_above)).sum() / 2 / n_positive / n_negative)
 
 
 # compilation takes longer than many an epoch: runs that differ in seed or data only share;
@@ -276,7 +280,7 @@ def evaluate(steps, params, dataset, *, positive, batch_size=64):
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     score = odds[:, list(positive)].sum(axis=1) / odds.sum(axis=1)
     truth = dataset['target'][:, list(positive)].sum(axis=1) > 0.5
-    return loss / max(weight, 1e-12), binary_auc(score, truth)
+    return loss / max(weight, 1e-12), binary_auc(score, truth, weight=dataset['weight'])
 
 
 def _configuration(network, config, seed, positive, dataset, validation, initial):
@@ -397,6 +401,9 @@ def train(
     mean_weight = float(np.mean(dataset['weight'], dtype=np.float64))
     if not mean_weight > 0:
         msg = 'all training weights are zero'
+        raise TrainingError(msg)
+    if validation is not None and not np.any(validation['weight'] > 0):
+        msg = 'all validation weights are zero, so that no epoch is better than another'
         raise TrainingError(msg)
     # weights of mean one: the loss is a mean, and a last batch that is not full
     # pulls no harder than its share

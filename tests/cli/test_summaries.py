@@ -3,6 +3,7 @@
 What commands say at the end, what they call wrong usage, and odd surroundings.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,9 @@ from astropy.io import fits
 
 from clustercnn import LabelSet
 from clustercnn.cli import main
+from clustercnn.core import CandidateFlag
+from clustercnn.cutouts import coverage_flags
+from clustercnn.io import check_files
 from clustercnn.testing import tiny_image, tiny_labels, tiny_stack, tiny_wcs
 from clustercnn.training import loop
 
@@ -162,3 +166,60 @@ def test_reader_that_goes_away(argument):
     assert done.stderr == b''
     # done before the reader was missed, or ended by the signal as other commands are
     assert done.returncode in {0, -signal.SIGPIPE}
+
+
+def test_labels_of_other_fields_are_left_out_and_counted(folder, capsys):
+    labels = LabelSet.read(folder / 'labels.ecsv')
+    more = LabelSet.from_labels(
+        [*labels.ids, 'elsewhere-1', 'elsewhere-2'], [*labels.names(), 'cluster', 'point']
+    )
+    more.write(folder / 'labels.ecsv', overwrite=True)
+    assert main(training(folder, '--epochs', '1', '--network', 'cn')) == 0
+    assert '2 labels without a cutout left out' in capsys.readouterr().out
+    assert main(training(folder, '--epochs', '1', '--overwrite', '--stream')) == 0
+    assert '2 labels without a cutout left out' in capsys.readouterr().out
+
+
+def test_the_next_command_has_the_columns(tmp_path, capsys):
+    path = tmp_path / 'my experts.csv'
+    path.write_text('id,ann,bob\n1,cluster,cluster\n2,point,cluster\n3,point,unknown\n')
+    columns = ['--item', 'id', '--annotator-columns', 'ann', 'bob']
+    assert main(['labels', 'agreement', str(path), *columns]) == 0
+    out = capsys.readouterr().out
+    assert 'in:  6 votes of 2 people' in out
+    (command,) = (line.split('next: ')[1] for line in out.splitlines() if 'next:' in line)
+    assert command.startswith('clustercnn labels consensus')
+    assert command.endswith('--item id --annotator-columns ann bob -o labels.ecsv')
+
+
+def test_what_the_finder_warns_of_is_noted(tmp_path, monkeypatch):
+    image = tiny_image()
+    header = tiny_wcs().to_header()
+    fits.writeto(tmp_path / 'xray.fits', image.counts.astype(np.int32), header)
+    # a map that holds the source, too
+    background = np.full(image.shape, 0.1) + 0.8 * image.counts
+    fits.writeto(tmp_path / 'background.fits', background.astype(np.float32), header)
+    command = ['run', str(tmp_path / 'xray.fits'), '-o', str(tmp_path / 'field'), '-q']
+    assert main([*command, '--background', str(tmp_path / 'background.fits')]) == 0
+    notes = json.loads((tmp_path / 'field' / 'run.json').read_text())['notes']
+    assert any('the background map' in note for note in notes)
+    assert 'the background map' in (tmp_path / 'field' / 'report.html').read_text()
+
+
+def test_a_band_that_the_model_does_not_know_is_no_optical_band(tmp_path):
+    stack = tiny_stack(3)
+    other = stack.band('optical').replace(name='g')
+    stack = stack.replace(bands=[stack.band('xray'), other])
+    assert not (coverage_flags(stack) & CandidateFlag.NO_OPTICAL).any()
+    flags = coverage_flags(stack, bands=('xray', 'optical'))
+    assert (flags & CandidateFlag.NO_OPTICAL).all()
+
+
+def test_tables_that_are_no_catalogue_say_what_they_may_be(tmp_path):
+    (tmp_path / 'places.csv').write_text('RA,Dec,name\n10.5,2.5,a\n')
+    (report,) = check_files([tmp_path / 'places.csv'])
+    assert report.kind == 'table of positions'
+    assert 'from_columns' in report.doubts[0]
+    (tmp_path / 'experts.csv').write_text('id,ann,bob\n1,cluster,point\n')
+    (report,) = check_files([tmp_path / 'experts.csv'])
+    assert '--annotator-columns' in report.doubts[0]

@@ -22,6 +22,7 @@ from clustercnn.core import BandStack, CutoutStack, LabelSet
 from clustercnn.exceptions import ClusterCNNError, TrainingError
 from clustercnn.experiments import Kosiba2020Config, analysis, run_kosiba2020, runs, sky
 from clustercnn.experiments.analysis import ROC_GRID, _people, _Test, analyse
+from clustercnn.experiments.config import OWN
 from clustercnn.experiments.sample import ExperimentSample, _quality, simulated_sample
 from clustercnn.experiments.tables import TABLES, _open_interval, headline
 from clustercnn.testing import tiny_labels, tiny_stack
@@ -138,10 +139,10 @@ def pretended(tmp_path_factory):
 def test_every_part_is_there(pretended):
     results = json.loads((pretended / 'results.json').read_text())
     names = [curve['name'] for curve in results['curves']]
-    assert names[:7] == [
-        'CN-E', 'MN-E', 'CN-Z', 'MN-Z', 'fusion-E', 'fusion-Z', 'fusion-E+Z',
+    assert names[:8] == [
+        'CN-E', 'MN-E', 'CN-Z', 'MN-Z', 'fusion-E', 'fusion-Z', 'fusion-E+Z', OWN,
     ]  # fmt: skip
-    assert names[7:] == [
+    assert names[8:] == [
         'CN-E, X-rays only', 'CN-E, optical only', 'MN-E, X-rays only', 'MN-E, optical only',
         'fusion-E, X-rays only', 'fusion-E, optical only', 'fusion-E, pictures only',
     ]  # fmt: skip
@@ -180,13 +181,13 @@ def test_figures_of_merit_are_those_of_the_runs(pretended):
     # whole fields are drawn again, not single candidates
     assert results['tests']['large']['fields'] == 8
     first = next(c for c in results['comparisons'] if c['test'] == 'large')
-    assert (first['one'], first['other']) == ('fusion-E+Z', 'CN-E')
+    assert (first['one'], first['other']) == (OWN, 'CN-E')
     scores = {
         name: np.array([
             json.loads((pretended / 'runs' / f'{file}-0{run}.json').read_text())
             ['tests']['large']['p_positive'] for run in range(2)
         ]).mean(axis=0)
-        for name, file in (('one', 'fusion-e+z'), ('other', 'cn-e'))
+        for name, file in (('one', 'fusion-e+z-ensemble'), ('other', 'cn-e'))
     }  # fmt: skip
     truth = np.asarray(sample['class'] == 'cluster')
     ok = {name: (score > 0.5) == truth for name, score in scores.items()}
@@ -236,7 +237,7 @@ def test_fields_are_drawn_whole(pretended, made_up_sky):
     positive = sample.truth.select(ids).binary() > 0.5
     # a field is either all right or all wrong
     number = np.unique(sample.group_of(ids), return_inverse=True)[1]
-    for curve, right in (('CN-E', number % 2 == 0), ('fusion-E+Z', number % 4 > 0)):
+    for curve, right in (('CN-E', number % 2 == 0), (OWN, number % 4 > 0)):
         for run in trained[curve]:
             run['tests']['large']['p_positive'] = np.where(positive == right, 0.9, 0.1)
     mixed = np.random.default_rng(1).permutation(sample.groups)
@@ -389,7 +390,8 @@ def test_a_process_that_is_ended_from_outside_is_told():
 def test_a_folder_of_other_settings_is_refused(whole, made_up_sky, monkeypatch, tmp_path):
     other = Kosiba2020Config(**{**SMALL, 'n_epochs': 4})
     before = sorted(path.name for path in whole.rglob('*'))
-    with pytest.raises(FileExistsError, match=r'another n_epochs \(30 instead of 4\); choose'):
+    wrong = r'another n_epochs \(30 instead of 4\); ask for the same'
+    with pytest.raises(FileExistsError, match=wrong):
         run_kosiba2020(whole, config=other, quiet=True)
     assert sorted(path.name for path in whole.rglob('*')) == before
     (tmp_path / 'results.json').write_text('{}')

@@ -156,3 +156,22 @@ def test_pixels_that_a_mask_covers_in_part_are_exposed_in_part(exposed):
         BandArrays(data=counts, pixel_scale=4.0), shape=(10, 10), pixel_scale=8.0, counts=True
     )
     assert whole.exposure is None
+
+
+def test_what_lies_below_a_mask_has_no_say():
+    spec = BandSpec(name='g', kind='optical', shape=(8, 8), pixel_scale=1.0)
+    inputs = InputSpec(bands=(spec,))
+    data = np.random.default_rng(1).normal(size=(2, 8, 8)).astype(np.float32)
+    valid = np.ones(data.shape, bool)
+    valid[:, 3, 4] = False
+    hidden = np.where(valid, data, np.nan)
+    made = make_dataset(inputs, {'g': BandArrays(data=hidden, pixel_scale=1.0, valid=valid)})
+    assert np.isfinite(made['bands']['g']['data']).all()
+    exposure = np.where(valid, 1.0, np.nan)
+    band = BandArrays(data=data, pixel_scale=1.0, valid=valid, exposure=exposure)
+    spec = BandSpec(name='g', kind='xray', shape=(8, 8), pixel_scale=1.0)
+    made = make_dataset(InputSpec(bands=(spec,)), {'g': band})
+    assert np.isfinite(made['bands']['g']['exposure']).all()
+    band = BandArrays(data=data, pixel_scale=1.0, exposure=exposure)
+    with pytest.raises(ValueError, match="band 'g' has values that are not finite in its exposure"):
+        make_dataset(InputSpec(bands=(spec,)), {'g': band})

@@ -6,7 +6,7 @@ Probabilities that mean what they say, and distances from the training data.
 import numpy as np
 import pytest
 
-from clustercnn.training import fit_novelty, fit_temperature, novelty, softmax
+from clustercnn.training import fit_novelty, fit_temperature, novelty, prior_shift, softmax
 
 
 @pytest.mark.parametrize('factor', [0.4, 1.0, 3.0])
@@ -47,3 +47,41 @@ def test_novelty_of_almost_no_data_is_finite(n_items):
     assert np.isfinite(novelty(np.ones((4, 8)), reference)).all()
     constant = fit_novelty(np.ones((n_items, 8)), np.zeros(n_items, int))
     assert np.isfinite(novelty(np.ones((4, 8)), constant)).all()
+
+
+def _scores(n, share, *, seed=1):
+    """
+    Return logits that are right at equal shares, and codes of which this share is of the first.
+    """
+    rng = np.random.default_rng(seed)
+    codes = (rng.random(n) >= share).astype(int)
+    score = np.where(codes == 0, rng.normal(1.5, 2, n), rng.normal(0, 1, n))
+    log_ratio = -((score - 1.5) ** 2) / 8 - np.log(2) + score**2 / 2
+    return np.stack([log_ratio, np.zeros(n)], axis=1), codes
+
+
+@pytest.mark.parametrize('share', [0.5, 0.2, 0.05])
+def test_the_temperature_does_not_answer_for_the_prior(share):
+    logits, codes = _scores(40_000, share)
+    shift = prior_shift([share, 1 - share], [0.5, 0.5])
+    assert fit_temperature(logits, np.eye(2)[codes], shift=shift) == pytest.approx(1, abs=0.08)
+    if share < 0.5:
+        assert fit_temperature(logits, np.eye(2)[codes]) < 0.75
+
+
+def test_a_class_that_is_not_there_shifts_nothing():
+    np.testing.assert_allclose(prior_shift([0.4, 0.6, 0], [0.2, 0.3, 0.5]), [np.log(2)] * 2 + [0])
+
+
+@pytest.mark.parametrize('factor', [100.0, 1.0, 1e-3])
+def test_the_scale_of_weights_changes_no_temperature(factor):
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 2, (400, 2))
+    codes = (rng.random(400) > softmax(logits)[:, 0]).astype(int)
+    weight = np.full(400, factor)
+    found = fit_temperature(3 * logits, np.eye(2)[codes], weight=weight)
+    assert found == pytest.approx(fit_temperature(3 * logits, np.eye(2)[codes]), rel=1e-6)
+
+
+def test_weights_of_zero_say_nothing_of_the_temperature():
+    assert fit_temperature([[1.0, 0.0]] * 20, [[1.0, 0.0]] * 20, weight=np.zeros(20)) == 1.0
