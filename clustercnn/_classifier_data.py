@@ -29,6 +29,7 @@ from clustercnn.training import vote_shares
 __all__ = [
     'FEWEST_FOR_VALIDATION',
     'arrays_of',
+    'check_apart',
     'check_classes',
     'check_counts',
     'check_kinds',
@@ -124,10 +125,9 @@ def check_kinds(stack, label_set, what):
         raise TypeError(msg)
 
 
-def check_validation(validation, schema, stack=None):
+def check_validation(validation, schema):
     """
-    Raise unless cutouts and labels are given to validate with, of these classes and others than
-    those of a stack that is trained on.
+    Raise unless cutouts and labels of these classes are given to validate with.
     """
     if not isinstance(validation, tuple | list) or len(validation) != 2:
         msg = (
@@ -135,31 +135,38 @@ def check_validation(validation, schema, stack=None):
             f'{type(validation).__name__}'
         )
         raise TypeError(msg)
-    held, label_set = validation
-    check_kinds(held, label_set, 'validation')
-    if schema != label_set.schema:
-        msg = f'the validation labels have other classes: {label_set.schema.classes}'
+    check_kinds(*validation, 'validation')
+    if schema != validation[1].schema:
+        msg = f'the validation labels have other classes: {validation[1].schema.classes}'
         raise ValueError(msg)
-    if stack is None:
-        return
+
+
+def check_apart(stack, labels, held, held_labels):
+    """
+    Raise if labelled cutouts are both learnt from and validated with.
+
+    Candidates of two fields may have the same names; their pictures differ.
+    """
     place = {name: row for row, name in enumerate(stack.ids)}
-    # candidates of two fields may have the same names; their pictures differ
-    pairs = [(place[name], row) for row, name in enumerate(held.ids) if name in place]
-    common = [name for name in stack.band_names if name in held.band_names]
-    same = [
-        stack.ids[one]
-        for one, other in pairs
-        if len(common) == len(stack.band_names)
-        and all(
-            np.array_equal(stack.band(name).data[one], held.band(name).data[other])
-            for name in common
+    held_place = {name: row for row, name in enumerate(held.ids)}
+    names = {labels.ids[row] for row in np.flatnonzero(labels.known)}
+    bands = [name for name in stack.band_names if name in held.band_names]
+    same = []
+    for row in np.flatnonzero(held_labels.known):
+        name = held_labels.ids[row]
+        if name not in names or name not in place or name not in held_place:
+            continue
+        pairs = (
+            (stack.band(band).data[place[name]], held.band(band).data[held_place[name]])
+            for band in bands
         )
-    ]
+        if all(np.array_equal(*pair) for pair in pairs):
+            same.append(name)
     if same:
         msg = (
-            f'{len(same)} of {len(held)} cutouts for validation are among those for training, '
-            f"the first '{same[0]}': they would choose the epoch and the temperature by what was "
-            f'learnt by heart; give others, or none'
+            f'{len(same)} of {len(held_labels)} labels for validation are of cutouts that are '
+            f"trained on, the first '{same[0]}': they would choose the epoch and the temperature "
+            f'by what was learnt by heart; give others, or none'
         )
         raise ValueError(msg)
 
@@ -171,12 +178,14 @@ def checked_groups(groups, n_items):
     if len(groups) != n_items:
         msg = f"'groups' must have one value a cutout, {n_items}, got {len(groups)}"
         raise ValueError(msg)
+    hidden = np.ma.getmaskarray(groups) if np.ma.is_masked(groups) else np.zeros(n_items, bool)
     groups = np.asarray(groups)
     if groups.dtype.kind == 'O':
-        without = [row for row, group in enumerate(groups) if group is None]
-        if without:
-            msg = f"'groups' has no value for {len(without)} cutouts, the first in row {without[0]}"
-            raise ValueError(msg)
+        hidden = hidden | np.array([group is None for group in groups], bool)
+    if hidden.any():
+        without = np.flatnonzero(hidden)
+        msg = f"'groups' has no value for {len(without)} cutouts, the first in row {without[0]}"
+        raise ValueError(msg)
     return groups
 
 

@@ -54,7 +54,7 @@ class Measured:
         Where the numbers of the training images lie, by band.
     unit : float
         What the larger distance is divided by, so that one in twenty items that were held back
-        has more than one; of training items where few were.
+        at random has more than one; of training items where few were.
     """
 
     temperature: float
@@ -116,7 +116,8 @@ def measure(steps, members, dataset, held, *, config, seed, prior=None):
     seed : int
         For the choice of the items that stand for the training data.
     prior : list of float, optional
-        Share of each class at which the logits hold, where that of ``held`` may be another.
+        Share of each class at which the logits hold, where ``held`` was given and may have others;
+        None where it was held back at random.
 
     Returns
     -------
@@ -160,8 +161,9 @@ def measure(steps, members, dataset, held, *, config, seed, prior=None):
         'statistics': statistics,
         'description': {'ood_unit': 1.0},
     }
-    # of others of the same kind, where they are enough: what was learnt by heart is nearer
-    if held is not None and n_rows(held) >= _FEWEST_FOR_UNIT:
+    # of others of the same kind, where they are enough: what was learnt by heart is nearer; a set
+    # that was given may be of another survey
+    if prior is None and held is not None and n_rows(held) >= _FEWEST_FOR_UNIT:
         some = held
         hidden = [apply_network(steps, params, held)[1] for params in members]
     unit = max(float(np.percentile(strangeness(model, some, hidden), 95)), 1e-6)
@@ -187,7 +189,7 @@ def strangeness(model, dataset, features):
     -------
     distance : 1D `~numpy.ndarray`
         The largest of the mean over the networks and those of the images of each band, in
-        units of that of the strangest 5 % of the training data.
+        units of that of the strangest 5 % of cutouts of the training's kind.
     """
     xray_only = has_no_picture(dataset, model['network'].inputs)
     distances = []

@@ -11,7 +11,9 @@ import numpy as np
 
 from clustercnn import _classifier_file as model_file
 from clustercnn._classifier_data import (
+    check_apart,
     check_classes,
+    check_counts,
     check_kinds,
     check_start,
     check_validation,
@@ -102,15 +104,17 @@ class Training:
         ------
         ValueError
             If labels and cutouts, or the bands of the two stacks, do not fit, an X-ray band is not
-            in counts, or cutouts are both in ``stack`` and in ``validation``.
+            in counts, or labelled cutouts of ``stack`` are among those for validation.
         TrainingError
             If there is nothing to learn from, or to keep frozen, a loss is not finite, or the
             checkpoint belongs to another training.
         """
         check_kinds(stack, label_set, 'training')
-        plan = self._plan(stack.ids, label_set, groups=groups, validation=validation, stack=stack)
+        plan = self._plan(stack.ids, label_set, groups=groups, validation=validation)
         network = self._network_for(plan, inputs_of(stack))
         held = self._validation(network, plan, validation, stack.band_names)
+        if validation is not None:
+            check_apart(stack, label_set, *validation)
         config = self.training_config
         if len(plan.held_rows):
             held = labelled_dataset(network.inputs, stack[plan.held_rows], plan.held_labels, config)
@@ -136,7 +140,8 @@ class Training:
         paths : str, path-like, or iterable of these
             HDF5 files of cutouts.
         label_set, validation, checkpoint, progress
-            As of `fit`.
+            As of `fit`, but whether a cutout is both trained on and validated with is not looked
+            at.
         groups : 1D array-like, optional
             As of `fit`: one value a cutout, in the order of the files.
         scratch : str or path-like, optional
@@ -193,7 +198,7 @@ class Training:
             held = self._validation(network, plan, validation, found.band_names)
         return self._learn(network, plan, dataset, held, ids, checkpoint, progress)
 
-    def _plan(self, ids, label_set, *, groups, validation, stack=None):
+    def _plan(self, ids, label_set, *, groups, validation):
         """
         Settle what is learnt from before anything of it is looked at.
         """
@@ -201,7 +206,7 @@ class Training:
         check_start(config, self._weights, self._origin)
         schema = check_classes(label_set, self.schema, config)
         if validation is not None:
-            check_validation(validation, schema, stack)
+            check_validation(validation, schema)
         rows, labels, counts = join_labels(ids, label_set, 'training', config)
         chosen, kind = None, 'given'
         if validation is None:
@@ -247,6 +252,7 @@ class Training:
                 f'uses {tuple(used)}'
             )
             raise ValueError(msg)
+        check_counts(stack, [spec.name for spec in network.inputs.bands if spec.kind == 'xray'])
         config = self.training_config
         rows, labels, _ = join_labels(stack.ids, label_set, 'validation', config)
         return labelled_dataset(network.inputs, stack[rows], labels, config)
@@ -270,7 +276,7 @@ class Training:
             held,
             config=config,
             seed=self.seed,
-            # what is held back at random has the same shares but for chance
+            # what is held back at random has the same shares but for chance, and is of one survey
             prior=prior if plan.split == 'given' else None,
         )
         classes = plan.labels.counts()

@@ -110,6 +110,10 @@ class Variants:
         check_kinds(stack, label_set, 'training')
         missing_bands(model['network'].inputs, stack)
         description = model['description']
+        named = {'frozen', 'n_epochs', 'learning_rate'} & set(training_options or {})
+        if named:
+            msg = f"give {', '.join(sorted(named))} as an argument, not in 'training_options'"
+            raise ValueError(msg)
         settings = description['training'] | {
             'frozen': frozen,
             'n_epochs': n_epochs,

@@ -3,9 +3,17 @@
 What a run says of itself: counts in and out, and which bands were missing.
 """
 
+import contextlib
+import threading
+import warnings
+
 import numpy as np
 
-__all__ = ['absent_notes', 'account', 'missing_notes']
+from clustercnn.exceptions import DataQualityWarning
+
+__all__ = ['absent_notes', 'account', 'missing_notes', 'noted']
+
+_NOTING = threading.RLock()
 
 
 def account(image, found, catalog, stack):
@@ -57,3 +65,24 @@ def absent_notes(stack):
         for name, band in stack.bands.items()
         if len(stack) and not (band.coverage > 0).any()
     ]
+
+
+@contextlib.contextmanager
+def noted(notes):
+    """
+    Keep the text of warnings of data, besides giving them.
+    """
+    caught = []
+    # what is done with warnings is done for the whole process, hence one at a time
+    with _NOTING:
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter('always', DataQualityWarning)
+                yield
+        finally:
+            for warning in caught:
+                text = str(warning.message)
+                if issubclass(warning.category, DataQualityWarning) and text not in notes:
+                    notes.append(text)
+                where = warning.filename, warning.lineno
+                warnings.warn_explicit(warning.message, warning.category, *where)

@@ -209,7 +209,7 @@ class Classifier(Training, Calibrated, Variants):
             In the order of the stack: probabilities calibrated at the class prior of
             the training set, mean logits, the spread over the ensemble (None for a
             single network), and ``ood``, the distance from the training data in units
-            of that of its strangest 5 %.
+            of that of the strangest 5 % of its kind.
 
         Raises
         ------

@@ -463,7 +463,10 @@ def plot_attributions(stack, attributions, *, row=0, title=None):
 
     first = attributions[0]
     known = {name for attribution in attributions for name in attribution.bands}
-    bands = [name for name in stack.band_names if name in known or 'all' in known]
+    # one map for all bands is of those that the model looks at
+    shared = [a for a in attributions if 'all' in a.bands]
+    looked_at = {name for a in shared for name in (a.field or stack.bands)}
+    bands = [name for name in stack.band_names if name in known | looked_at]
     n_columns = 1 + len(attributions)
     figure = Figure(figsize=(2.3 * n_columns, 2.5 * len(bands) + 0.8), layout='constrained')
     axes = figure.subplots(len(bands), n_columns, squeeze=False)
@@ -477,6 +480,8 @@ def plot_attributions(stack, attributions, *, row=0, title=None):
         scale = band.pixel_scale.value
         for axis, attribution in zip(panels[1:], attributions, strict=True):
             key = name if name in attribution.bands else 'all'
+            if key not in attribution.bands or name not in (attribution.field or stack.bands):
+                continue
             values = attribution.bands[key][row]
             # about the middle of the cutout, as the model looks at it
             tall, wide = attribution.field.get(key, (height * scale, width * scale))

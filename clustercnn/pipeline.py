@@ -21,7 +21,7 @@ from clustercnn._pipeline_labels import (
     label_votes,
     measure_agreement,
 )
-from clustercnn._pipeline_record import absent_notes, account, missing_notes
+from clustercnn._pipeline_record import absent_notes, account, missing_notes, noted
 from clustercnn._pipeline_training import train_classifier
 from clustercnn._utils.files import check_output, output_folder
 from clustercnn.classifier import Classifier
@@ -184,20 +184,6 @@ def _with_prefix(catalog, prefix):
     if prefix is None:
         return catalog
     return catalog.with_columns(id=[f'{prefix}-{name}' for name in catalog.ids])
-
-
-@contextlib.contextmanager
-def _noted(notes):
-    """
-    Keep the text of warnings of data, besides giving them.
-    """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always', DataQualityWarning)
-        yield
-    for warning in caught:
-        if issubclass(warning.category, DataQualityWarning):
-            notes.append(str(warning.message))
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def _read_bands(bands, *, exposure=None, background=None, allow_flux=False):
@@ -539,7 +525,7 @@ def run_field(
                 threshold=threshold,
                 false_alarms=false_alarms,
             )
-            with _noted(finder_notes := []):
+            with noted(finder_notes := []):
                 found = _with_prefix(finder(image), prefix)
         # also where nothing is found: files that others read have their columns all the same
         with clock('cut'):

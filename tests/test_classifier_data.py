@@ -41,14 +41,18 @@ def test_groups_without_a_name_are_refused():
 
 
 def test_what_is_trained_on_does_not_validate():
-    data = tiny_stack(24), tiny_labels(24)
-    with pytest.raises(ValueError, match='24 of 24 cutouts for validation are among those'):
-        Classifier(n_epochs=1).fit(*data, validation=data)
+    stack, labels = tiny_stack(24), tiny_labels(24)
+    with pytest.raises(ValueError, match='24 of 24 labels for validation are of cutouts that are'):
+        Classifier(n_epochs=1).fit(stack, labels, validation=(stack, labels))
     with pytest.raises(TypeError, match="'validation' must be a CutoutStack and its LabelSet"):
-        Classifier(n_epochs=1).fit(*data, validation=data[0])
-    # of the same names, and not the same
-    other = tiny_stack(24, seed=9), data[1]
-    assert Classifier(n_epochs=1).fit(*data, validation=other).metadata['validation']['n'] == 24
+        Classifier(n_epochs=1).fit(stack, labels, validation=stack)
+    # of the same names, and not the same; and of one stack, each with labels of its own
+    for data, held in (
+        ((stack, labels), (tiny_stack(24, seed=9), labels)),
+        ((stack, labels[:12]), (stack, labels[12:])),
+    ):
+        classifier = Classifier(n_epochs=1).fit(*data, validation=held)
+        assert classifier.metadata['validation']['n'] == len(held[1])
 
 
 def test_a_validation_set_without_weight_is_refused():
@@ -95,6 +99,28 @@ def test_masked_numbers_and_units_of_features_are_heeded():
         CutoutStack.from_arrays(arrays, features={'extent': [1, 2, 3] * u.kpc})
 
 
+def test_features_of_ones_own_keep_their_unit():
+    arrays = {'xray': np.ones((2, 8, 8))}
+    features = {'mag': [17.0, 18.0] * u.mag, 'counts': [5, 6] * u.ph, 'extent': u.Quantity([1, 2])}
+    found = CutoutStack.from_arrays(arrays, features=features).features
+    for name, values in (('mag', [17, 18]), ('counts', [5, 6]), ('extent', [1, 2])):
+        np.testing.assert_allclose(found[name], values)
+
+
+def test_masked_groups_are_no_groups():
+    groups = np.ma.array(['a', 'b'] * 12, mask=[False, True] + [False] * 22)
+    with pytest.raises(ValueError, match="'groups' has no value for 1 cutouts, the first in row 1"):
+        Classifier(n_epochs=1).fit(tiny_stack(24), tiny_labels(24), groups=groups)
+
+
+def test_the_unit_of_strangeness_is_of_what_was_held_back():
+    stack, labels = tiny_stack(260), tiny_labels(260)
+    options = {'network': 'fusion', 'n_epochs': 2, 'seed': 1}
+    held_back = Classifier(validation_fraction=0.25, **options).fit(stack, labels)
+    strange = held_back.predict(tiny_stack(200, seed=7)).ood
+    assert 0.0 < (strange > 1).mean() < 0.13
+
+
 def test_masked_pixels_and_labels_are_heeded():
     picture = np.ma.array(np.ones((2, 4, 4)), mask=np.zeros((2, 4, 4), bool))
     picture[0, 1, 2] = np.ma.masked
@@ -126,6 +152,8 @@ def test_what_was_learnt_from_votes_goes_on_with_experts():
         stack, labels, n_epochs=1, training_options={'target': 'probability'}
     )
     assert tuned.metadata['training']['target'] == 'probability'
+    with pytest.raises(ValueError, match="give n_epochs as an argument, not in 'training_options'"):
+        classifier.fine_tune(stack, labels, training_options={'n_epochs': 3})
 
 
 def test_maps_are_drawn_where_the_model_looks():

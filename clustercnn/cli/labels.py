@@ -269,7 +269,7 @@ def _agreement(options):
         f'{found["n_annotators"]} people on {found["n_items"]} items in {options.votes}',
         *dropped,
         *_in_words(found),
-        f'next: clustercnn labels consensus {options.votes}{_columns_again(options)} '
+        f'next: clustercnn labels consensus {shlex.quote(options.votes)}{_columns_again(options)} '
         f'-o labels.ecsv',
     )
 

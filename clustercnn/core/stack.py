@@ -42,14 +42,16 @@ def _plain(name, values):
     if unit is None and not hidden:
         return values
     numbers = np.ma.filled(np.ma.asarray(np.ma.array(values, subok=False), float), np.nan)
-    if unit is None:
-        return numbers
     definition = column_definition(str(name))
-    wanted = u.dimensionless_unscaled if definition is None else definition.unit
+    # what is not of the finder is in whatever unit its owner wants
+    if unit is None or unit == u.dimensionless_unscaled or definition is None:
+        return numbers
+    wanted = definition.unit or u.dimensionless_unscaled
+    unit = u.ct if unit == u.ph else unit
     try:
-        return numbers * unit.to(wanted or u.dimensionless_unscaled)
-    except u.UnitConversionError as error:
-        msg = f"feature '{name}' is in {unit}, expected {wanted or 'a plain number'}"
+        return numbers * unit.to(wanted)
+    except (u.UnitConversionError, ValueError, TypeError) as error:
+        msg = f"feature '{name}' is in {unit}, expected {wanted.to_string() or 'a plain number'}"
         raise ValueError(msg) from error
 
 

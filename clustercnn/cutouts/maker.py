@@ -335,17 +335,18 @@ def _cut_plain(name, image, ra, dec, n_pixels, scale, update):
         data=_locked(values),
         mask=_locked(mask),
         pixel_scale=scale,
-        unit=_unit_of(image.unit),
+        unit=_unit_of(name, image.unit),
     )
 
 
-def _unit_of(unit):
+def _unit_of(name, unit):
     """
-    Return the unit of a picture: what a CCD calls counts are digital units, and no photons.
+    Return the unit of a picture: what a CCD calls counts are digital units, and no photons, unless
+    it is the X-ray band.
     """
     if unit is None:
         return u.dimensionless_unscaled
-    return u.adu if unit == u.ct else unit
+    return u.adu if unit == u.ct and name != 'xray' else unit
 
 
 def _locked(array):

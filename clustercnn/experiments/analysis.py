@@ -323,11 +323,11 @@ def _pairs(curves):
     Return the pairs of curves that are compared, those of the claim first.
     """
     wanted = [
-        (OWN, PAPER), (SINGLE, PAPER), (OWN, SINGLE),
+        (SINGLE, PAPER), (OWN, PAPER), (OWN, SINGLE),
         ('fusion-E', 'CN-E'), ('fusion-Z', 'CN-Z'), ('fusion-E+Z', 'fusion-E'),
         ('fusion-E', 'fusion-E, pictures only'), ('fusion-E, pictures only', 'CN-E'),
         ('MN-E', 'CN-E'), ('MN-Z', 'CN-Z'), ('CN-Z', 'CN-E'), ('MN-Z', 'MN-E'),
-        ('fusion, ensemble', 'CN'), ('fusion', 'CN'), ('MN', 'CN'),
+        ('fusion', 'CN'), ('fusion, ensemble', 'CN'), ('fusion, ensemble', 'fusion'), ('MN', 'CN'),
     ]  # fmt: skip
     for name in list(curves):
         wanted += [(name, f'{name}, {words}') for words in ('X-rays only', 'optical only')]

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from clustercnn._classifier_file import MOST_MEMBERS
 from clustercnn._utils.validation import check_one_of
 
 __all__ = [
@@ -33,7 +34,7 @@ The package's own network, named before anything was measured, so that no test s
 
 OWN = 'fusion-E+Z, ensemble'
 """
-An ensemble of them, as the model that comes with the package is one.
+An ensemble of them, as the model that comes with the package is one; named afterwards.
 """
 
 PUBLISHED = 'published'
@@ -210,6 +211,9 @@ class Kosiba2020Config:
         strange = sorted(set(self.networks) - set(_SHORT))
         if strange or not self.networks:
             msg = f"'networks' must be some of {', '.join(_SHORT)}, got {self.networks}"
+            raise ValueError(msg)
+        if self.n_members > MOST_MEMBERS:
+            msg = f"'n_members' must be at most {MOST_MEMBERS}, got {self.n_members}"
             raise ValueError(msg)
         n_test = self.n_test_positive + self.n_test_negative
         if not n_test < self.n_both <= min(self.n_expert, self.n_crowd):

@@ -24,8 +24,8 @@ _BRIDGE_SIGMA = 3.0
 _CHANCE_SIGMA = 2.0
 # of the exposure of the fainter source, so that a place between the two tells anything
 _LEAST_EXPOSURE = 0.3
-# part of the image whose background no source raises
-_DARKEST = 0.05
+# part of the image whose background no source raises, and by how much it differs elsewhere
+_DARKEST, _RAISED = 0.05, 3.0
 
 
 def _total(fit):
@@ -90,14 +90,15 @@ def parts_of(fits):
     return part_of
 
 
-def merged(fits, significance, belongs_to, reason, reasons, *, centred=False):
+def merged(fits, significance, belongs_to, reason, reasons, *, centred=None):
     """
     Make one source of each group, the one with most counts, which takes those of the others.
 
     ``belongs_to`` gives the number of another source of the group. What was drawn of those that
-    are left out stays drawn. How many these are is added to the reasons. With ``centred`` a source
-    at the widest model stands in the middle of the light of its group. Returns the fits and the
-    significance of each, the best of its group.
+    are left out stays drawn. How many these are is added to the reasons. With ``centred``, the
+    exposure of the image, a source at the widest model, without a point source for its peak, stands
+    in the middle of the light of its group. Returns the fits and the significance of each, the best
+    of its group.
     """
     groups = {}
     for number in range(len(fits)):
@@ -117,8 +118,8 @@ def merged(fits, significance, belongs_to, reason, reasons, *, centred=False):
                 merged=fit.merged + sum(_total(part) for part in parts),
                 merged_err=float(np.linalg.norm([fit.merged_err, *np.ravel(errors)])),
             )
-            if centred and fit.at_limit:
-                fit = _in_middle(fit, [fits[whole], *parts])
+            if centred is not None and fit.at_limit and fit.core is None:
+                fit = _in_middle(fit, [fits[whole], *parts], centred)
         made[whole] = fit, significance[group].max()
     if len(made) < len(fits):
         reasons[reason] = reasons.get(reason, 0) + len(fits) - len(made)
@@ -127,7 +128,7 @@ def merged(fits, significance, belongs_to, reason, reasons, *, centred=False):
     return [made[number][0] for number in kept], best
 
 
-def _in_middle(fit, parts):
+def _in_middle(fit, parts, response):
     """
     Return a fit moved to where the mean of its parts is, by their counts and their brightness:
     where one of them is the peak, it is there.
@@ -140,6 +141,8 @@ def _in_middle(fit, parts):
     # as if the parts had been drawn by chance, each of its own error
     error = math.sqrt(weight**2 @ (squared / 2 + np.square([part.pos_err for part in parts])))
     x, y = middle.tolist()
+    if not response[round(y), round(x)] > 0:
+        return fit
     spread = math.sqrt(weight @ squared)
     return dataclasses.replace(fit, x=x, y=y, pos_err=error, spread=spread)
 
@@ -150,9 +153,10 @@ def flanks_of(fits, fitter, counts, background):
 
     Clusters that span the field are wider than any model, and no beta models either: several
     describe them together. Two are one object if the light on the straight line between them,
-    without point sources, is seen all along and falls nowhere below that of the fainter by more
-    than a fifth, which is what beta models are right to. Asked only where one of the two is at
-    the widest model there is: two that their models describe are two.
+    smoothed as widely as the fainter is, without point sources, is seen all along and falls nowhere
+    below that of the fainter by more than a fifth, which is what beta models are right to. Asked
+    only where one of the two is at the widest model there is: two that their models describe are
+    two.
 
     Parameters
     ----------
@@ -236,7 +240,7 @@ def without_cores(fits, significance, numbers, fitter, counts, rest):
 
 class _Light:
     """
-    The light of an image without its point sources and its darkest background.
+    The light of an image without its point sources and its background.
 
     Parameters
     ----------
@@ -260,6 +264,7 @@ class _Light:
         seen = self.response[rows] > _LEAST_EXPOSURE * self.response.max()
         level = background[rows][seen] / self.response[rows][seen]
         self.dark = float(np.quantile(level, _DARKEST)) if level.size else 0.0
+        self.background = background
 
     def joins(self, faint, bright):
         """
@@ -276,15 +281,23 @@ class _Light:
         margin = len(kernel) // 2
         top, left = max(y.min() - margin, 0), max(x.min() - margin, 0)
         here = slice(top, y.max() + margin + 1), slice(left, x.max() + margin + 1)
-        made = smooth_at(self.counts[here] - self.points[here], scale, x - left, y - top)
-        exposed = smooth_at(self.response[here], scale, x - left, y - top)
-        seen = exposed > _LEAST_EXPOSURE * exposed[0]
-        if not exposed[0] > 0:
+        made, exposed, dark = (
+            smooth_at(plane, scale, x - left, y - top)
+            for plane in (
+                self.counts[here] - self.points[here],
+                self.response[here],
+                self.background[here],
+            )
+        )
+        # nothing is known of what lies beyond a gap that is wider than the kernel
+        if not (exposed > _LEAST_EXPOSURE * min(exposed[0], exposed[-1])).all():
             return False
-        rate = made[seen] / exposed[seen]
+        rate, dark = made / exposed, dark / exposed
         # of counts behind the kernel, along both axes
-        error = np.sqrt(np.maximum(rate, 0) / exposed[seen]) * (kernel**2).sum()
-        light = rate - self.dark
+        error = np.sqrt(np.maximum(rate, 0) / exposed) * (kernel**2).sum()
+        # the background under what spans the field was raised by it; one that differs by less from
+        # place to place does so by itself, as where no exposure map tells of the vignetting
+        light = rate - np.minimum(dark, _RAISED * self.dark)
         bridge = light > _BRIDGE_SIGMA * error
         chance = _CHANCE_SIGMA * error
         return bool((bridge & (light + chance > (1 - _MODEL_DOUBT) * light[0])).all())

@@ -138,7 +138,9 @@ def characterise(
     fits, significance = merged(fits, significance, parts_of(fits), _IS_PART, reasons)
     on_flanks = flanks_of(fits, fitter, counts, rest.background)
     fits, significance = without_cores(fits, significance, on_flanks, fitter, counts, rest)
-    fits, significance = merged(fits, significance, on_flanks, _ON_FLANK, reasons, centred=True)
+    fits, significance = merged(
+        fits, significance, on_flanks, _ON_FLANK, reasons, centred=fitter.response
+    )
     # a source is as significant as the best of what it is made of
     order = np.argsort(-significance, kind='stable')
     fits, significance = [fits[number] for number in order], significance[order]

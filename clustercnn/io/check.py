@@ -188,21 +188,15 @@ def _of_table(path, columns, n_rows):
     listing = ', '.join(columns[:6]) + (', ...' if len(columns) > 6 else '')
     names = {column.casefold() for column in columns}
     if {'ra', 'dec'} <= names:
-        words = (
-            'are positions, and no catalogue yet: CandidateCatalog.from_columns(ra=..., dec=...) '
-            'makes one of them'
+        hint = 'positions become a catalogue by CandidateCatalog.from_columns(ra=..., dec=...)'
+    elif 'id' in columns:
+        hint = (
+            'a column of classes is called label; a column a person is read by clustercnn labels '
+            'consensus --item id --annotator-columns ...'
         )
-        return FileReport(path=name, kind='table of positions', facts=facts, doubts=(words,))
-    if 'id' in columns:
-        words = (
-            'if the columns are people and the cells their votes: clustercnn labels consensus '
-            '--item id --annotator-columns ...; if one of them is a class, call it label'
-        )
-        return FileReport(path=name, kind=f'table of {listing}', facts=facts, doubts=(words,))
-    words = (
-        f'{path}: is a table of unknown columns ({listing}); expected ra and dec of positions, id '
-        f'and label, or item, annotator and label of votes'
-    )
+    else:
+        hint = 'expected id, ra and dec, id and label, or item, annotator and label'
+    words = f'{path}: is a table of unknown columns ({listing}); {hint}'
     return FileReport(path=name, kind='table', facts=facts, problems=(words,))
 
 

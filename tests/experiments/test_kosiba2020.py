@@ -181,13 +181,13 @@ def test_figures_of_merit_are_those_of_the_runs(pretended):
     # whole fields are drawn again, not single candidates
     assert results['tests']['large']['fields'] == 8
     first = next(c for c in results['comparisons'] if c['test'] == 'large')
-    assert (first['one'], first['other']) == (OWN, 'CN-E')
+    assert (first['one'], first['other']) == ('fusion-E+Z', 'CN-E')
     scores = {
         name: np.array([
             json.loads((pretended / 'runs' / f'{file}-0{run}.json').read_text())
             ['tests']['large']['p_positive'] for run in range(2)
         ]).mean(axis=0)
-        for name, file in (('one', 'fusion-e+z-ensemble'), ('other', 'cn-e'))
+        for name, file in (('one', 'fusion-e+z'), ('other', 'cn-e'))
     }  # fmt: skip
     truth = np.asarray(sample['class'] == 'cluster')
     ok = {name: (score > 0.5) == truth for name, score in scores.items()}
@@ -237,7 +237,7 @@ def test_fields_are_drawn_whole(pretended, made_up_sky):
     positive = sample.truth.select(ids).binary() > 0.5
     # a field is either all right or all wrong
     number = np.unique(sample.group_of(ids), return_inverse=True)[1]
-    for curve, right in (('CN-E', number % 2 == 0), (OWN, number % 4 > 0)):
+    for curve, right in (('CN-E', number % 2 == 0), ('fusion-E+Z', number % 4 > 0)):
         for run in trained[curve]:
             run['tests']['large']['p_positive'] = np.where(positive == right, 0.9, 0.1)
     mixed = np.random.default_rng(1).permutation(sample.groups)

@@ -18,14 +18,14 @@ PARTS = (
 )
 
 
-def _look(clusters, *, seed=1, points=()):
+def _look(clusters, *, seed=1, points=(), background=0.1):
     """
     Return a field with beta models, given as column, row, core in pixels, beta, counts, axis ratio
     squared; and point sources.
     """
     rows, columns = np.indices((SIDE, SIDE)) - (SIDE - 1) / 2
     response = 1 / (1 + (rows**2 + columns**2) / (0.7 * SIDE) ** 2)
-    expected = np.full((SIDE, SIDE), 0.1)
+    expected = np.full((SIDE, SIDE), background)
     for x, y, core, beta, counts, ratio in clusters:
         squared = (columns - x) ** 2 / ratio + (rows - y) ** 2 * ratio
         profile = (1 + squared / core**2) ** (0.5 - 3 * beta)
@@ -101,3 +101,41 @@ def test_two_faint_sources_at_the_limit_far_from_each_other_are_two():
     clusters = [(-80, 0, 22, 0.67, 1500, 1), (80, 10, 22, 0.67, 1500, 1)]
     x, _, _ = _extended(WaveletFinder(false_alarms=0.5)(_look(clusters)))
     assert len(x) == 2
+
+
+def test_two_clusters_on_either_side_of_a_gap_are_two():
+    rows, columns = np.indices((SIDE, SIDE)) - (SIDE - 1) / 2
+    seen = abs(columns) >= 60
+    expected = np.full((SIDE, SIDE), 0.1)
+    for x in (-90, 90):
+        expected += 15 * (1 + ((columns - x) ** 2 + rows**2) / 30**2) ** -1.5
+    counts = np.random.default_rng(1).poisson(expected) * seen
+    image = XrayImage(
+        counts=counts.astype(np.float32),
+        wcs=tiny_wcs(shape=(SIDE, SIDE), pixel_scale=PIXEL),
+        exposure=(1e4 * seen).astype(np.float32),
+        psf_fwhm=FWHM * u.arcsec,
+    )
+    x, _, _ = _extended(WaveletFinder(false_alarms=0.5)(image))
+    assert (x < -60).sum() == (x > 60).sum() == 1
+    assert len(x) == 2
+
+
+@pytest.mark.parametrize('seed', [1, 2, 3])
+def test_without_an_exposure_map_two_clusters_are_two(seed):
+    clusters = [(-60, 0, 22, 0.67, 1500, 1), (60, 0, 22, 0.67, 1500, 1)]
+    image = _look(clusters, seed=seed, background=0.5).replace(exposure=None)
+    x, _, _ = _extended(WaveletFinder(false_alarms=0.5)(image))
+    assert len(x) == 2
+    np.testing.assert_allclose(sorted(x), [-60, 60], atol=12)
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_a_nucleus_of_a_wide_cluster_keeps_its_place(seed):
+    rng = np.random.default_rng(seed)
+    points = [(*rng.uniform(-70, 70, 2), 2500) for _ in range(6)]
+    image = _look([(0, 0, 50, 0.6, 1e5, 1)], points=points, seed=seed)
+    catalog = WaveletFinder(false_alarms=0.5)(image)
+    x, y = (np.array(catalog[name]) - (SIDE - 1) / 2 for name in ('x', 'y'))
+    lost = [point for point in points if np.hypot(x - point[0], y - point[1]).min() > 1.5]
+    assert not lost
