@@ -107,7 +107,11 @@ def _draw_person(panel, person):
     x, y = person['false_positive_rate'], person['completeness']
     if x is None or y is None:
         return
-    hollow = person['kind'] == 'volunteers' and 'majority' not in person['name']
+    # two experts, or two ways to bring votes together, are told apart
+    hollow = person['name'].endswith('2') or (
+        person['kind'] == 'volunteers' and 'majority' not in person['name']
+    )
+    marker = 'D' if 'difficulty' in person['name'] else marker
     panel.errorbar(
         [x[0]],
         [y[0]],
@@ -241,7 +245,9 @@ def draw_properties(results):
             )
         panel.set_xticks(range(len(bins)), labels, fontsize=8.5)
         panel.set(xlabel=f'{words[0]} (number of candidates)', ylabel=words[1])
-    panels[0].legend(loc='lower right', frameon=True, fontsize=8)
+    # beside the panels, where it hides no interval
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc='outside right center', frameon=False, fontsize=8)
     return figure
 
 
