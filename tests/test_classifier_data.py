@@ -15,6 +15,13 @@ from clustercnn.explanation import grad_cam, occlusion, plot_attributions
 from clustercnn.testing import tiny_labels, tiny_stack
 from clustercnn.training import binary_auc
 
+# a network that is quickly compiled
+SMALL = {
+    'network': 'cn',
+    'n_epochs': 1,
+    'network_options': {'first_width': 8, 'width': 8, 'n_stages': 2},
+}
+
 
 @pytest.mark.parametrize('sizes', [[950, 50], [900] + [10] * 10, [300, 300, 300, 50, 50]])
 @pytest.mark.parametrize('seed', range(5))
@@ -37,21 +44,21 @@ def test_groups_without_a_name_are_refused():
     with pytest.raises(
         ValueError, match="'groups' has no value for 1 cutouts, the first in row 30"
     ):
-        Classifier(n_epochs=1).fit(tiny_stack(64), tiny_labels(64), groups=groups)
+        Classifier(**SMALL).fit(tiny_stack(64), tiny_labels(64), groups=groups)
 
 
 def test_what_is_trained_on_does_not_validate():
     stack, labels = tiny_stack(24), tiny_labels(24)
     with pytest.raises(ValueError, match='24 of 24 labels for validation are of cutouts that are'):
-        Classifier(n_epochs=1).fit(stack, labels, validation=(stack, labels))
+        Classifier(**SMALL).fit(stack, labels, validation=(stack, labels))
     with pytest.raises(TypeError, match="'validation' must be a CutoutStack and its LabelSet"):
-        Classifier(n_epochs=1).fit(stack, labels, validation=stack)
+        Classifier(**SMALL).fit(stack, labels, validation=stack)
     # of the same names, and not the same; and of one stack, each with labels of its own
     for data, held in (
         ((stack, labels), (tiny_stack(24, seed=9), labels)),
         ((stack, labels[:12]), (stack, labels[12:])),
     ):
-        classifier = Classifier(n_epochs=1).fit(*data, validation=held)
+        classifier = Classifier(**SMALL).fit(*data, validation=held)
         assert classifier.metadata['validation']['n'] == len(held[1])
 
 
@@ -59,7 +66,7 @@ def test_a_validation_set_without_weight_is_refused():
     labels = tiny_labels(24)
     held = tiny_stack(24, seed=9), labels.replace(weight=np.zeros(24))
     with pytest.raises(TrainingError, match='all validation weights are zero'):
-        Classifier(n_epochs=1).fit(tiny_stack(24), labels, validation=held)
+        Classifier(**SMALL).fit(tiny_stack(24), labels, validation=held)
 
 
 def test_labels_that_differ_only_in_how_sure_they_are_can_be_learnt():
@@ -69,10 +76,10 @@ def test_labels_that_differ_only_in_how_sure_they_are_can_be_learnt():
     labels = LabelSet(
         ids=stack.ids, schema=schema, probability=np.stack([share, 1 - share], axis=1)
     )
-    Classifier(n_epochs=1, validation_fraction=0).fit(stack, labels)
+    Classifier(validation_fraction=0, **SMALL).fit(stack, labels)
     same = labels.replace(probability=np.tile([0.8, 0.2], (24, 1)))
     with pytest.raises(TrainingError, match="all 24 labels are 'cluster', equally certain"):
-        Classifier(n_epochs=1).fit(stack, same)
+        Classifier(**SMALL).fit(stack, same)
 
 
 def test_the_area_counts_pairs_by_their_weight():
@@ -110,13 +117,13 @@ def test_features_of_ones_own_keep_their_unit():
 def test_masked_groups_are_no_groups():
     groups = np.ma.array(['a', 'b'] * 12, mask=[False, True] + [False] * 22)
     with pytest.raises(ValueError, match="'groups' has no value for 1 cutouts, the first in row 1"):
-        Classifier(n_epochs=1).fit(tiny_stack(24), tiny_labels(24), groups=groups)
+        Classifier(**SMALL).fit(tiny_stack(24), tiny_labels(24), groups=groups)
 
 
 def test_the_unit_of_strangeness_is_of_what_was_held_back():
-    stack, labels = tiny_stack(260), tiny_labels(260)
-    options = {'network': 'fusion', 'n_epochs': 2, 'seed': 1}
-    held_back = Classifier(validation_fraction=0.25, **options).fit(stack, labels)
+    stack, labels = tiny_stack(160), tiny_labels(160)
+    held_back = Classifier(validation_fraction=0.5, seed=1, **SMALL).fit(stack, labels)
+    assert held_back.metadata['validation']['n'] == 80
     strange = held_back.predict(tiny_stack(200, seed=7)).ood
     assert 0.0 < (strange > 1).mean() < 0.13
 
@@ -144,8 +151,8 @@ def test_what_names_nothing_is_unknown(name):
 def test_what_was_learnt_from_votes_goes_on_with_experts():
     stack, labels = tiny_stack(24), tiny_labels(24)
     voted = LabelSet.from_votes(labels.ids, labels.soft() * 9, schema=labels.schema)
-    options = {'training_options': {'target': 'votes'}, 'validation_fraction': 0, 'n_epochs': 1}
-    classifier = Classifier(**options).fit(stack, voted)
+    options = {'training_options': {'target': 'votes'}, 'validation_fraction': 0}
+    classifier = Classifier(**options, **SMALL).fit(stack, voted)
     with pytest.raises(TrainingError, match="target='votes' needs counts of votes"):
         classifier.fine_tune(stack, labels, n_epochs=1)
     tuned = classifier.fine_tune(
@@ -158,7 +165,7 @@ def test_what_was_learnt_from_votes_goes_on_with_experts():
 
 def test_maps_are_drawn_where_the_model_looks():
     small = tiny_stack(8)
-    classifier = Classifier(n_epochs=1, validation_fraction=0).fit(small, tiny_labels(8))
+    classifier = Classifier(validation_fraction=0, **SMALL).fit(small, tiny_labels(8))
     # the same pixels, twice as many along each side
     ny, nx = small['xray'].shape[1:]
     wide = CutoutStack.from_arrays(
@@ -181,7 +188,7 @@ def test_maps_are_drawn_where_the_model_looks():
 def test_predictions_of_folds_can_be_brought_to_another_prior():
     stack = tiny_stack(24)
     labels = LabelSet.from_labels(stack.ids, tiny_labels(24).names(), schema=('cluster', 'point'))
-    classifier = Classifier(n_epochs=1, validation_fraction=0)
+    classifier = Classifier(validation_fraction=0, **SMALL)
     prediction, _ = classifier.cross_validate(stack, labels, n_folds=2)
     shares = {name: prediction.meta[f'prior_{name}'] for name in labels.schema.classes}
     assert sum(shares.values()) == pytest.approx(1, abs=1e-6)
