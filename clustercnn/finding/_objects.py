@@ -22,7 +22,7 @@ _SCALES = 2, 5
 _BRIDGE_SIGMA = 3.0
 # and by which chance may lower it
 _CHANCE_SIGMA = 2.0
-# of the exposure of the fainter source, so that a place between the two tells anything
+# of the exposure of the less exposed of the two, so that a place between them tells anything
 _LEAST_EXPOSURE = 0.3
 # part of the image whose background no source raises, and by how much it differs elsewhere
 _DARKEST, _RAISED = 0.05, 3.0
@@ -90,14 +90,14 @@ def parts_of(fits):
     return part_of
 
 
-def merged(fits, significance, belongs_to, reason, reasons, *, centred=None):
+def merged(fits, significance, belongs_to, reason, reasons, *, response=None):
     """
     Make one source of each group, the one with most counts, which takes those of the others.
 
     ``belongs_to`` gives the number of another source of the group. What was drawn of those that
-    are left out stays drawn. How many these are is added to the reasons. With ``centred``, the
-    exposure of the image, a source at the widest model, without a point source for its peak, stands
-    in the middle of the light of its group. Returns the fits and the significance of each, the best
+    are left out stays drawn. How many these are is added to the reasons. If the exposure of the
+    image is given, a source at the widest model, without a point source for its peak, stands in the
+    middle of the light of its group. Returns the fits and the significance of each, the best
     of its group.
     """
     groups = {}
@@ -118,8 +118,8 @@ def merged(fits, significance, belongs_to, reason, reasons, *, centred=None):
                 merged=fit.merged + sum(_total(part) for part in parts),
                 merged_err=float(np.linalg.norm([fit.merged_err, *np.ravel(errors)])),
             )
-            if centred is not None and fit.at_limit and fit.core is None:
-                fit = _in_middle(fit, [fits[whole], *parts], centred)
+            if response is not None and fit.at_limit and fit.core is None:
+                fit = _in_middle(fit, [fits[whole], *parts], response)
         made[whole] = fit, significance[group].max()
     if len(made) < len(fits):
         reasons[reason] = reasons.get(reason, 0) + len(fits) - len(made)

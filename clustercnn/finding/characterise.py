@@ -139,7 +139,7 @@ def characterise(
     on_flanks = flanks_of(fits, fitter, counts, rest.background)
     fits, significance = without_cores(fits, significance, on_flanks, fitter, counts, rest)
     fits, significance = merged(
-        fits, significance, on_flanks, _ON_FLANK, reasons, centred=fitter.response
+        fits, significance, on_flanks, _ON_FLANK, reasons, response=fitter.response
     )
     # a source is as significant as the best of what it is made of
     order = np.argsort(-significance, kind='stable')
