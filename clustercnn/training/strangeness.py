@@ -234,10 +234,13 @@ def _of_picture(band, shape):
     step = 2 if min(shape) >= 96 else 1
     some = data[:, ::step, ::step].reshape(n, -1)
     sky = _quantile(some, 0.5)
-    scatter = 1.4826 * _quantile(np.abs(some - sky[:, None]), 0.5)
-    rms = np.sqrt(_mean((some - sky[:, None]) ** 2))
-    # plates and integers may have more than half of the pixels at one value
-    scatter = np.maximum(np.maximum(scatter, 0.05 * rms), 1e-30)
+    deviation = np.abs(some - sky[:, None])
+    scatter = 1.4826 * _quantile(deviation, 0.5)
+    # the floor of a picture whose pixels mostly have one value is that of what the network sees
+    rms = np.sqrt(_mean(deviation**2))
+    wide = _quantile(deviation, 0.9)
+    floor = 0.05 * np.where(wide > 1e-5 * rms, wide, rms)
+    scatter = np.maximum(np.maximum(scatter, floor), 1e-30)
     picture = (data - sky[:, None, None]) / scatter[:, None, None]
     some = (some - sky[:, None]) / scatter[:, None]
     flat = picture.reshape(n, -1)

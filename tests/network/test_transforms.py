@@ -157,6 +157,29 @@ def test_optical_sky_and_scale_are_divided_out_and_polarity_kept():
     assert (turned[:, 15:17, 15:17] < -2).all()
 
 
+@pytest.mark.parametrize('case', ['hot pixel', 'saturated star'])
+def test_one_saturated_star_does_not_make_a_galaxy_fade(case):
+    sky = np.random.default_rng(1).normal(1000, 10, (6, 32, 32))
+    galaxy = (slice(None), slice(14, 18), slice(14, 18))
+    sky[galaxy] += 80
+    with_star = sky.copy()
+    part = slice(2, 3) if case == 'hot pixel' else slice(2, 6)
+    with_star[:, part, part] = 65535
+    one, _ = planes_of(PICTURE, data=sky)
+    other, _ = planes_of(PICTURE, data=with_star)
+    assert one[galaxy].mean() > 1
+    assert other[galaxy].mean() == pytest.approx(one[galaxy].mean(), rel=0.03)
+
+
+@pytest.mark.parametrize('share', [0.3, 0.6, 0.95])
+def test_scatter_of_pictures_whose_pixels_mostly_have_one_value(share):
+    rng = np.random.default_rng(1)
+    sky = np.where(rng.random((6, 32, 32)) < share, 0, rng.normal(0, 10, (6, 32, 32)))
+    picture, _ = planes_of(PICTURE, data=sky)
+    spread = abs(picture).max((1, 2, 3))
+    assert ((spread > 1) & (spread < 6)).all()
+
+
 def test_optical_masks_and_constant_pictures():
     data = np.full((2, 32, 32), 7.0)
     data[:, :8] = 1e6
