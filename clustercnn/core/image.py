@@ -10,7 +10,7 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io.registry import UnifiedReadWriteMethod
-from astropy.wcs import WCS
+from astropy.wcs import WCS, Sip
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from clustercnn._utils.frozen import ReadOnlyDict
@@ -51,6 +51,40 @@ def pixel_scale_of(wcs):
     """
     scales = proj_plane_pixel_scales(wcs)
     return u.Quantity(round(float(np.sqrt(np.prod(scales))) * 3600.0, 9), u.arcsec)
+
+
+def _binned_wcs(wcs, factor, shape):
+    """
+    Return where pixels lie of which each was so many along a side.
+
+    Steps through a WCS by a slice, as astropy offers them, only change CDELT, which a CD matrix
+    overrides, and leave SIP polynomials as they are.
+    """
+    binned = wcs.deepcopy()
+    binned.wcs.crpix = (wcs.wcs.crpix - 0.5) / factor + 0.5
+    if wcs.wcs.has_cd():
+        binned.wcs.cd = wcs.wcs.cd * factor
+    else:
+        binned.wcs.cdelt = wcs.wcs.cdelt * factor
+    if wcs.sip is not None:
+        tables = (wcs.sip.a, wcs.sip.b, wcs.sip.ap, wcs.sip.bp)
+        crpix = (wcs.sip.crpix - 0.5) / factor + 0.5
+        binned.sip = Sip(*(_binned_polynomial(table, factor) for table in tables), crpix)
+    binned.wcs.set()
+    binned.array_shape = shape
+    return binned
+
+
+def _binned_polynomial(table, factor):
+    """
+    Return the coefficients of a SIP polynomial of offsets in larger pixels.
+
+    Shupe et al. 2005, ASP Conf. Ser. 347, 491, eq. 1: term p, q multiplies u^p v^q.
+    """
+    if table is None:
+        return None
+    order = np.add.outer(*(np.arange(size) for size in table.shape))
+    return table * float(factor) ** (order - 1)
 
 
 def block_sums(plane, factor):
@@ -359,7 +393,7 @@ class XrayImage:
             changes['exposure'] = block_sums(self.exposure * seen, factor) / factor**2
             changes['mask'] = covered == 0
         changes['meta'] = {**self.meta, 'binned': factor * self.meta.get('binned', 1)}
-        return self.replace(wcs=self.wcs[::factor, ::factor], **changes)
+        return self.replace(wcs=_binned_wcs(self.wcs, factor, changes['counts'].shape), **changes)
 
     def _facts(self):
         ny, nx = self.shape

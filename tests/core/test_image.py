@@ -101,6 +101,42 @@ def test_binned_images_keep_counts_sky_and_what_was_seen():
     assert image.binned(1) is image and binned.binned(2).meta['binned'] == 6
 
 
+def _header_of(spelling):
+    """
+    Return a header of a turned image of 4 arcsec pixels.
+    """
+    wcs = tiny_wcs(shape=(50, 61))
+    scale, turned = 4 / 3600, np.deg2rad(30)
+    matrix = np.array([[-np.cos(turned), np.sin(turned)], [np.sin(turned), np.cos(turned)]])
+    if spelling == 'PC':
+        wcs.wcs.pc, wcs.wcs.cdelt = matrix, (scale, scale)
+        return wcs.to_header()
+    header = wcs.to_header()
+    for key in [key for key in header if key.startswith(('PC', 'CDELT'))]:
+        del header[key]
+    if spelling == 'CROTA':
+        header.update({'CDELT1': -scale, 'CDELT2': scale, 'CROTA2': 30.0})
+        return header
+    header.update({f'CD{i + 1}_{j + 1}': scale * matrix[i, j] for i in (0, 1) for j in (0, 1)})
+    if spelling == 'SIP':
+        header.update({'CTYPE1': 'RA---TAN-SIP', 'CTYPE2': 'DEC--TAN-SIP'})
+        header.update({'A_ORDER': 2, 'B_ORDER': 3, 'A_2_0': 1e-3, 'A_1_1': -5e-4, 'B_0_3': 1e-5})
+    return header
+
+
+@pytest.mark.parametrize('spelling', ['PC', 'CD', 'CROTA', 'SIP'])
+def test_binned_images_stay_where_they_are_however_the_header_says_it(spelling, recwarn):
+    image = tiny_image(shape=(50, 61)).replace(wcs=WCS(_header_of(spelling)))
+    binned = image.binned(3)
+    assert binned.pixel_scale.value == pytest.approx(12, rel=1e-6)
+    for x, y in ((1.0, 1.0), (31.0, 22.0), (58.0, 46.0)):
+        there = binned.pixel_to_sky((x - 1) / 3, (y - 1) / 3)
+        assert there.separation(image.pixel_to_sky(x, y)).arcsec < 1e-3
+        back = binned.sky_to_pixel(image.pixel_to_sky(x, y))
+        np.testing.assert_allclose(back, [(x - 1) / 3, (y - 1) / 3], atol=1e-3)
+    assert not [warning for warning in recwarn if 'cdelt' in str(warning.message)]
+
+
 def test_binned_images_without_exposure_hide_what_was_mostly_hidden():
     mask = np.zeros((8, 8), bool)
     mask[0:2, 0] = mask[4, 4] = True
