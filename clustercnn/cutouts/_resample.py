@@ -14,10 +14,12 @@ import numpy as np
 __all__ = [
     'MINIMUM_WEIGHT',
     'Planes',
+    'jacobian_of',
     'local_axes',
     'pixel_area_ratio',
     'prepare_planes',
     'sample_grids',
+    'samples_that_keep_sums',
     'sampling_of',
     'tangent_grids',
     'tangent_pixels',
@@ -32,6 +34,9 @@ of its outermost pixels.
 
 _COARSE = 1.5  # from this ratio of pixel sides on, one sample a pixel would alias
 _MANY = 8.0  # from this ratio on, the image is averaged in blocks first
+_MOST_SAMPLES = 12  # along the side of an output pixel
+_MOST_ORDERS = 20  # of the lattice of samples; ratios near 1 need many
+_LOST = 0.03  # part of the counts of one pixel that an output may have more or less
 _POINTS = 1 << 16  # pixels handled at a time: their arrays stay in the cache
 
 
@@ -127,6 +132,43 @@ def sampling_of(ratio):
         return 1, 1
     block = int(ratio // 4) if ratio > _MANY else 1
     return block, round(ratio / block)
+
+
+def samples_that_keep_sums(jacobian):
+    """
+    Return how many samples a pixel keep the sum of an image, wherever in a pixel it lies.
+
+    Bilinear interpolation gives a pixel of the image the weight of a tent at each sample. By
+    Poisson's summation formula these add up to one but for the tent's Fourier transform, a
+    product of two sinc^2, at the reciprocal lattice of the samples: not at all for as many
+    samples as pixels, and by up to a half between that.
+
+    Parameters
+    ----------
+    jacobian : 2D `~numpy.ndarray`
+        Image pixels a step along the columns and the rows of the grid, from `jacobian_of`.
+
+    Returns
+    -------
+    n_samples : int
+        Along the side of an output pixel, at least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.cutouts._resample import samples_that_keep_sums
+    >>> [samples_that_keep_sums(ratio * np.eye(2)) for ratio in (1.0, 2.0, 1.6, 2 / 3)]
+    [1, 2, 5, 2]
+    """
+    along = np.arange(-_MOST_ORDERS, _MOST_ORDERS + 1)
+    orders = np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)
+    reciprocal = orders[orders.any(axis=1)] @ np.linalg.inv(jacobian)
+    lost = [
+        (np.sinc(n_samples * reciprocal) ** 2).prod(axis=1).sum()
+        for n_samples in range(1, _MOST_SAMPLES + 1)
+    ]
+    good = np.flatnonzero(np.array(lost) < _LOST)
+    return 1 + int(good[0] if len(good) else np.argmin(lost))
 
 
 def tangent_grids(ra, dec, *, n_pixels, step, rotation=None, corners=False):
@@ -315,10 +357,29 @@ def pixel_area_ratio(x, y):
     ratio : 1D `~numpy.ndarray`
         Absolute value of the Jacobian determinant, NaN where it is not defined.
     """
+    (x_i, x_j), (y_i, y_j) = np.moveaxis(jacobian_of(x, y), 0, -1)
+    return np.abs(x_i * y_j - x_j * y_i)
+
+
+def jacobian_of(x, y):
+    """
+    Return how image coordinates change along a grid, in the middle of each.
+
+    Parameters
+    ----------
+    x, y : 3D `~numpy.ndarray`
+        Image coordinates of neighbouring grid points, shape ``(n, m, m)``.
+
+    Returns
+    -------
+    jacobian : 3D `~numpy.ndarray`
+        Shape ``(n, 2, 2)``: x and y by a step along columns and along rows, NaN where it is not
+        defined.
+    """
     low = max((x.shape[1] - 1) // 2 - 1, 0)
     high = x.shape[1] - 1 - low
     if high <= low:
-        return np.full(len(x), np.nan)
+        return np.full((len(x), 2, 2), np.nan)
     span = high - low
 
     def slopes(plane):
@@ -328,10 +389,9 @@ def pixel_area_ratio(x, y):
         along_y = (plane[:, high, low] - plane[:, low, low]) + (
             plane[:, high, high] - plane[:, low, high]
         )
-        return along_x / (2 * span), along_y / (2 * span)
+        return np.stack([along_x, along_y], axis=-1) / (2 * span)
 
-    (x_i, x_j), (y_i, y_j) = slopes(x), slopes(y)
-    return np.abs(x_i * y_j - x_j * y_i)
+    return np.stack([slopes(x), slopes(y)], axis=1)
 
 
 def _average(prepared, x, y, n_samples):

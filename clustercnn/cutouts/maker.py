@@ -16,9 +16,11 @@ from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn._utils.validation import check_angle, native
 from clustercnn.core import BandStack, CandidateFlag, CutoutStack, XrayImage, pixel_scale_of
 from clustercnn.cutouts._resample import (
+    jacobian_of,
     local_axes,
     prepare_planes,
     sample_grids,
+    samples_that_keep_sums,
     sampling_of,
     tangent_grids,
     tangent_pixels,
@@ -292,6 +294,7 @@ def _cut_xray(name, image, ra, dec, n_pixels, scale, update):
         image.valid,
         (ra, dec, n_pixels, scale),
         update,
+        keep_sums=True,
     )
     planes = dict(zip(names, values, strict=True))
     for plane in ('counts', 'background'):
@@ -355,19 +358,23 @@ def _locked(array):
     return array
 
 
-def _resample(name, wcs, planes, valid, grid, update):
+def _resample(name, wcs, planes, valid, grid, update, *, keep_sums=False):
     """
     Resample planes of one image; the density is that of pixels where undefined.
     """
     ra, dec, n_pixels, scale = grid
     wcs = wcs if wcs.naxis == 2 else wcs.celestial
-    ratio = (scale / _side_of_pixel(wcs, planes[0].shape)).to_value(u.one)
+    shape = planes[0].shape
+    ratio = (scale / _side_of_pixel(wcs, shape)).to_value(u.one)
     block, n_samples = sampling_of(ratio)
-    prepared = prepare_planes(planes, valid, block=block)
-    step = scale.to_value(u.deg)
+    to_pixel = _projection(name, wcs, shape, n_pixels, scale.to_value(u.deg))
+    if keep_sums:
+        jacobian = _jacobian_in_the_middle(wcs, shape, to_pixel)
+        usable = np.isfinite(jacobian).all() and np.linalg.det(jacobian) != 0
+        n_samples = samples_that_keep_sums((jacobian if usable else ratio * np.eye(2)) / block)
     values, mask, density = sample_grids(
-        prepared,
-        _projection(name, wcs, planes[0].shape, n_pixels, step),
+        prepare_planes(planes, valid, block=block),
+        to_pixel,
         ra,
         dec,
         n_pixels=n_pixels,
@@ -391,6 +398,15 @@ def _side_of_pixel(wcs, shape):
     if not (np.isfinite(area) and area > 0):
         return pixel_scale_of(wcs)
     return u.Quantity(np.sqrt(area), u.rad).to(u.arcsec)
+
+
+def _jacobian_in_the_middle(wcs, shape, to_pixel):
+    """
+    Return image pixels a step along a grid in the middle of an image.
+    """
+    middle = SkyCoord.from_pixel((shape[1] - 1) / 2, (shape[0] - 1) / 2, wcs).icrs
+    grid = to_pixel(np.array([middle.ra.deg]), np.array([middle.dec.deg]), corners=True)
+    return jacobian_of(*grid)[0]
 
 
 def _projection(name, wcs, shape, n_pixels, step):

@@ -134,20 +134,38 @@ def test_distorted_projection_agrees_with_reproject():
 
 
 def test_counts_exposure_and_background_of_a_tangential_image_agree_with_reproject():
-    wcs = rotated_wcs()
+    wcs = rotated_wcs(angle=0.0)
     counts = smooth_image((130, 140))
     exposure = smooth_image((130, 140), seed=4) * 100
     image = XrayImage(counts=counts, wcs=wcs, exposure=exposure, background=counts / 3)
     position = image.pixel_to_sky(70.0, 60.0)
-    maker = CutoutMaker(geometry={'xray': (40, 3 * u.arcsec)})
+    # pixels as large and as turned as those of the image are one sample each
+    scale = 4 * u.arcsec
+    maker = CutoutMaker(geometry={'xray': (40, scale)})
     band = maker({'xray': image}, catalog_at(position.ra.deg, position.dec.deg)).band('xray')
-    for ours, plane, factor in (
-        (band.data, counts, 9 / 16),
-        (band.background, counts / 3, 9 / 16),
-        (band.exposure, exposure, 1),
+    for ours, plane in (
+        (band.data, counts),
+        (band.background, counts / 3),
+        (band.exposure, exposure),
     ):
-        theirs, _ = reprojected(plane, wcs, position, 40, 3 * u.arcsec)
-        assert relative_difference(ours[0], theirs * factor).max() < 1e-5
+        theirs, _ = reprojected(plane, wcs, position, 40, scale)
+        assert relative_difference(ours[0], theirs).max() < 1e-5
+
+
+@pytest.mark.parametrize('scale', [0.6, 2.667, 2.952, 3.5, 4.0, 4.1, 6.0, 15.0])
+@pytest.mark.parametrize('angle', [0.0, 33.0])
+def test_counts_of_a_single_pixel_are_kept_wherever_it_lies(scale, angle):
+    wcs = rotated_wcs(scale=scale, angle=angle)
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        counts = np.zeros((130, 140))
+        x, y = np.array([70, 61]) + rng.integers(-3, 4, 2)
+        counts[y, x] = 1000
+        image = XrayImage(counts=counts, wcs=wcs)
+        at = image.pixel_to_sky(x + rng.uniform(-0.5, 0.5), y + rng.uniform(-0.5, 0.5))
+        maker = CutoutMaker(geometry={'xray': (24, 4 * u.arcsec)})
+        band = maker({'xray': image}, catalog_at(at.ra.deg, at.dec.deg)).band('xray')
+        assert band.data.sum() == pytest.approx(1000, rel=0.03)
 
 
 @pytest.mark.parametrize('scale', [2.0, 4.0, 7.3, 11.0, 40.0])

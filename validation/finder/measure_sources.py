@@ -278,9 +278,7 @@ def sources(sky, n_fields, seed):
         'points of 40 counts found': _rate(faint.column('found')),
         'bright clusters: one extended source': _rate(bright.column('n_extended') == 1),
         'bright clusters with AGN: one extended source': _rate(agn.column('n_extended') == 1),
-        'clusters that span the field: one extended source': _rate(
-            wide.column('n_extended') == 1
-        ),
+        'clusters that span the field: one extended source': _rate(wide.column('n_extended') == 1),
         'bright clusters: candidates within 200 arcsec': round(
             float(bright.column('n_candidates').mean()), 2
         ),
