@@ -191,7 +191,7 @@ class CandidateCatalog:
     Raises
     ------
     ValueError
-        If a column is missing, an identifier occurs twice, a position is not on the
+        If a column is missing, an identifier is empty or occurs twice, a position is not on the
         sky, or a flag has no meaning. Right ascensions are brought to 0 to 360 degrees.
 
     Examples
@@ -231,7 +231,10 @@ class CandidateCatalog:
                 clean[name] = (
                     table[name] if definition is None else _as_column(table[name], definition)
                 )
-        check_identifiers(clean['id'])
+        ids = check_identifiers(clean['id'])
+        if '' in ids:
+            msg = f'the identifier of row {ids.index("")} is empty; give it one'
+            raise ValueError(msg)
         for name in ('ra', 'dec'):
             bad = ~np.isfinite(clean[name].value)
             if bad.any():
@@ -545,7 +548,13 @@ def _as_column(values, definition):
     Return values with the type and unit that a column has by definition.
     """
     if definition.dtype is str:
-        text = np.asarray(values)
+        # what is masked is not known, whatever lies beneath
+        text = np.ma.asarray(values)
+        text = (
+            text.filled('')
+            if text.dtype.kind in 'SU'
+            else np.where(np.ma.getmaskarray(text), '', text.data.astype(str))
+        )
         text = np.char.decode(text, 'utf-8') if text.dtype.kind == 'S' else text.astype(str)
         # a table of no rows must still be able to take names
         return Column(text if text.size else text.astype('U32'), description=definition.description)

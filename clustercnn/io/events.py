@@ -13,14 +13,14 @@ from astropy.wcs import WCS
 from clustercnn._utils.validation import check_angle
 from clustercnn.core import XrayImage
 from clustercnn.exceptions import ImageReadError
-from clustercnn.io.images import read_map
+from clustercnn.io.images import note, read_map
 from clustercnn.io.missions import (
     has_main_instrument,
     mission_named,
     mission_of,
     psf_fwhm_of,
 )
-from clustercnn.io.planes import open_hdus, read_plane
+from clustercnn.io.planes import is_wanted, open_hdus, read_plane
 
 __all__ = ['holds_events', 'read_events']
 
@@ -236,6 +236,14 @@ def read_events(
         planes['exposure'], exposure_unit = read_map('exposure', exposure, **grid)
     if background is not None:
         planes['background'], _ = read_map('background', background, **grid)
+    notes = [f'{len(flat)} of {summary["in the file"]} events binned']
+    if maps:
+        unseen = summary['outside the grid']
+        if exposure is not None:
+            unseen += int(counts[planes['exposure'] == 0].sum())
+        unseen = unseen / (len(flat) + summary['outside the grid'])
+        if unseen > 0.5:
+            note(notes, path, f'{unseen:.0%} of the events lie where {maps[0]} has nothing')
     if psf_fwhm is None:
         psf_fwhm = psf_fwhm_of(mission, header)
     return XrayImage(
@@ -250,7 +258,7 @@ def read_events(
             'path': str(path),
             'hdu': int(where.split()[-1]),
             'events': summary,
-            'notes': (f'{len(flat)} of {summary["in the file"]} events binned',),
+            'notes': tuple(notes),
         },
         **planes,
     )
@@ -275,7 +283,7 @@ def _load(path, hdus, wanted):
     seen = []
     for number, item in hdus:
         seen.append(f'HDU {number} {item.name}'.strip())
-        if wanted is not None and wanted not in (number, item.name, item.name.lower()):
+        if not is_wanted(wanted, number, item):
             continue
         if not _is_events(item):
             continue

@@ -26,7 +26,7 @@ from clustercnn.io.missions import (
 from clustercnn.io.planes import check_grid, first_wrong, read_plane
 from clustercnn.io.written import is_ours, read_written
 
-__all__ = ['read_image', 'read_map', 'read_optical']
+__all__ = ['note', 'read_image', 'read_map', 'read_optical']
 
 # counts in float files may carry the noise of a scaling; fluxes are small in themselves
 _WHOLE = 1e-3
@@ -109,6 +109,7 @@ def read_map(role, path, *, image_path, shape, wcs):
         raise ImageReadError(path, reason)
     if role == 'exposure':
         return _exposure_in_known_unit(path, where, header, data)
+    _check_background_unit(path, where, header)
     return data, None
 
 
@@ -142,6 +143,21 @@ def _exposure_in_known_unit(path, where, header, data):
     return data, u.cm**2 * u.s if data.max() > _LONGEST_EXPOSURE else u.s
 
 
+def _check_background_unit(path, where, header):
+    """
+    Raise if a background map says that it holds something else than counts a pixel.
+    """
+    unit = unit_of(header)
+    known = (u.dimensionless_unscaled, u.ct, u.ph, u.ct / u.pix, u.ph / u.pix)
+    if unit is None or any(unit.is_equivalent(one) for one in known):
+        return
+    reason = (
+        f'{where}: BUNIT = {header["BUNIT"]!r}; expected a background in counts per pixel: '
+        f'multiply a rate by the exposure, and a brightness by the area of a pixel'
+    )
+    raise ImageReadError(path, reason)
+
+
 def _effective_gain(data):
     """
     Return counts per unit, cautiously: from the noise, but at most one a faintest pixel.
@@ -157,7 +173,19 @@ def _effective_gain(data):
     return min(float(faint.mean() / spread), most) if spread > 0 else min(1.0, most)
 
 
-def _note(notes, path, text):
+def note(notes, path, text):
+    """
+    Add to the notes of an image, and warn.
+
+    Parameters
+    ----------
+    notes : list of str
+        Added to.
+    path : str or path-like
+        The file.
+    text : str
+        What to say.
+    """
     notes.append(text)
     warnings.warn(f'{path}: {text}', DataQualityWarning, stacklevel=3)
 
@@ -173,10 +201,10 @@ def _counts_of(path, where, header, data, mask, notes, *, allow_flux):
     unit = unit_of(header)
     if not share and not negative.any():
         if unit is not None and not unit.is_equivalent(u.ct) and 's' in unit.to_string():
-            _note(notes, path, f'BUNIT is {header["BUNIT"]}, but the values are whole: counts')
+            note(notes, path, f'BUNIT is {header["BUNIT"]}, but the values are whole: counts')
         index = dispersion(data)
         if index < 0.02:
-            _note(notes, path, 'the image is smoother than photons can be: is it counts?')
+            note(notes, path, 'the image is smoother than photons can be: is it counts?')
         return data, 0
     if negative.any() and not allow_flux:
         reason = (
@@ -271,7 +299,8 @@ def read_image(
         maps = {'exposure': exposure, 'background': background}
         return read_events(path, hdu=hdu, psf_fwhm=psf_fwhm, mission=mission, **band, **maps)
     where = f'HDU {number}'
-    if is_ours(header):
+    # one that was copied into another file has lost its planes
+    if is_ours(header) and number == 0:
         given = {'energy_band': energy_band, 'psf_fwhm': psf_fwhm, 'mission': mission}
         given = {name: value for name, value in given.items() if value is not None}
         grid = {'image_path': path, 'shape': data.shape, 'wcs': wcs}
@@ -287,12 +316,12 @@ def read_image(
     data = data.astype(np.float64)
     notes = []
     for doubt in doubts:
-        _note(notes, path, doubt)
+        note(notes, path, doubt)
     mask = ~np.isfinite(data)
     if mask.all():
         raise ImageReadError(path, f'{where}: every pixel is NaN; expected counts')
     if mask.any():
-        _note(notes, path, f'{int(mask.sum())} pixels are not finite and were masked')
+        note(notes, path, f'{int(mask.sum())} pixels are not finite and were masked')
     data, flags = _counts_of(path, where, header, data, mask, notes, allow_flux=allow_flux)
     if not (data[~mask] > 0).any():
         raise ImageReadError(path, f'{where}: every pixel is zero; expected counts')
@@ -305,7 +334,7 @@ def read_image(
             notes.append('the exposure map is in cm2 s')
         outside = data[~mask & (planes['exposure'] == 0)].sum() / data[~mask].sum()
         if outside > 0.5:
-            _note(notes, path, f'{outside:.0%} of the counts lie where {exposure} is zero')
+            note(notes, path, f'{outside:.0%} of the counts lie where {exposure} is zero')
     if background is not None:
         planes['background'], _ = read_map('background', background, **grid)
     mission = mission_named(mission) if mission else mission_of(header)

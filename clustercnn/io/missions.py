@@ -52,6 +52,17 @@ _ROLE_WORDS = (
 )
 
 
+# what units are called beside their names in the standard
+_UNIT_WORDS = {
+    **dict.fromkeys(('counts', 'count', 'Counts', 'Count', 'cts'), 'ct'),
+    **dict.fromkeys(('photons', 'photon'), 'ph'),
+    **dict.fromkeys(('seconds', 'second', 'sec'), 's'),
+    **dict.fromkeys(('electrons',), 'electron'),
+    **dict.fromkeys(('pixels', 'pixel'), 'pix'),
+}
+_UNIT_WORD = re.compile(rf'\b({"|".join(_UNIT_WORDS)})\b')
+
+
 def _spaced(text):
     return f' {" ".join(re.split(r"[^A-Z0-9]+", str(text).upper()))} '
 
@@ -158,8 +169,9 @@ def unit_of(header):
     (Unit("1 / (s cm2)"), None)
     """
     text = str(header.get('BUNIT', '')).strip()
-    words = {'counts': 'ct', 'count': 'ct', 'cts': 'ct', 'sec': 's', 'seconds': 's', 'second': 's'}
-    text = words.get(text.lower(), text)
+    # 'S' alone is a siemens
+    text = text.lower() if text.isupper() and _UNIT_WORD.search(text.lower()) else text
+    text = _UNIT_WORD.sub(lambda found: _UNIT_WORDS[found.group()], text)
     over, *under = (part.strip() for part in text.split('/'))
     if under:
         # CIAO writes '/cm**2 /s' where the standard has 'cm**(-2) s**(-1)'

@@ -27,8 +27,17 @@ from clustercnn.exceptions import (
     ImageReadError,
     NoImageError,
 )
+from clustercnn.io._header_wcs import wcs_of
 
-__all__ = ['Plane', 'check_file', 'check_grid', 'first_wrong', 'open_hdus', 'read_plane']
+__all__ = [
+    'Plane',
+    'check_file',
+    'check_grid',
+    'first_wrong',
+    'is_wanted',
+    'open_hdus',
+    'read_plane',
+]
 
 _LARGEST_PIXELS = 20_000 * 20_000
 _LARGEST_STREAM = 4 << 30
@@ -261,7 +270,9 @@ def open_hdus(path, work):
                 size = path.stat().st_size if unpack is None else None
                 stream = _LimitedStream(path, raw, size)
                 try:
-                    with fits.open(stream, memmap=False, lazy_load_hdus=True) as hdus:
+                    # unsigned numbers, as astropy makes them, would hide BLANK
+                    options = {'memmap': False, 'lazy_load_hdus': True, 'uint': False}
+                    with fits.open(stream, **options) as hdus:
                         result = work(_walk(path, hdus, size))
                 except ImageReadError as error:
                     if not stream.cut_off:
@@ -386,7 +397,7 @@ def _choose(path, hdus, wanted):
         header = item.header
         kind, text = _describe(number, header)
         seen.append((kind, text))
-        if wanted is not None and wanted not in (number, item.name, item.name.lower()):
+        if not is_wanted(wanted, number, item):
             continue
         axes = [header.get(f'NAXIS{axis + 1}', 0) for axis in range(int(header.get('NAXIS', 0)))]
         if not item.is_image or len([n for n in axes if n > 1]) != 2 or 0 in axes:
@@ -396,7 +407,7 @@ def _choose(path, hdus, wanted):
                 f'{text}: more than {_LARGEST_PIXELS:.0e} pixels; cut a smaller image out of it'
             )
             raise ImageReadError(path, reason)
-        wcs = _wcs_of(path, header, text, len(axes))
+        wcs = wcs_of(path, header, text, len(axes))
         if wcs is None or not wcs.has_celestial:
             no_wcs = no_wcs or (
                 f'{text}: has no celestial WCS (CTYPE1 = {header.get("CTYPE1", "absent")}, '
@@ -417,23 +428,27 @@ def _choose(path, hdus, wanted):
     raise NoImageError(path, _nothing_found(seen, wanted))
 
 
-def _wcs_of(path, header, text, n_axes):
+def is_wanted(wanted, number, item):
     """
-    Return the world coordinates, those of an alternate key where there are no others.
+    Say whether an HDU is one that was asked for.
+
+    Parameters
+    ----------
+    wanted : int or str or None
+        Number or name, the latter in capital or small letters; None for any.
+    number : int
+        Of the HDU.
+    item : `~astropy.io.fits.PrimaryHDU` or `~astropy.io.fits.ImageHDU`
+        The HDU.
+
+    Returns
+    -------
+    wanted : bool
+        Whether it is.
     """
-    key = ' '
-    if 'CTYPE1' not in header:
-        other = [card[-1] for card in header if len(card) == 7 and card.startswith('CTYPE1')]
-        sky = [one for one in other if str(header[f'CTYPE1{one}'])[:3] in ('RA-', 'GLO', 'DEC')]
-        if other and not sky:
-            return None
-        key = sky[0] if sky else key
-    try:
-        return WCS(header, naxis=2, key=key) if n_axes == 2 else WCS(header, key=key).celestial
-    except Exception as error:
-        words = ' '.join(str(error).split())
-        reason = f'{text}: its WCS cannot be used ({words[:200]}); correct the WCS keywords'
-        raise ImageReadError(path, reason) from error
+    if wanted is None:
+        return True
+    return wanted == number or (isinstance(wanted, str) and wanted.upper() == item.name.upper())
 
 
 def _load(path, item, number, text, wcs):

@@ -13,7 +13,7 @@ import numpy as np
 from clustercnn._utils.validation import check_angle
 from clustercnn.core import PsfImage
 from clustercnn.exceptions import DataQualityWarning, ImageReadError
-from clustercnn.io.planes import first_wrong, open_hdus
+from clustercnn.io.planes import first_wrong, is_wanted, open_hdus
 
 __all__ = ['read_psf']
 
@@ -130,7 +130,7 @@ def _collect(path, hdus, wanted, given, notes):
         axes = [header.get(f'NAXIS{axis + 1}', 0) for axis in range(int(header.get('NAXIS', 0)))]
         kind = 'image' if item.is_image else 'table'
         seen.append(f'HDU {number} {kind} {" x ".join(map(str, axes)) or "empty"}')
-        if wanted is not None and wanted not in (number, item.name, item.name.lower()):
+        if not is_wanted(wanted, number, item):
             continue
         long_axes = [n for n in axes if n > 1]
         if not item.is_image or 0 in axes or len(long_axes) not in (2, 3):
@@ -285,6 +285,9 @@ def _scale_of(path, where, header, notes):
     elif 'CDELT1' in header:
         first = number('CDELT1', 0.0)
         steps, words = np.abs([first, number('CDELT2', first)]), ('CDELT1', 'CDELT2')
+        # PC may hold the scale, and CDELT be 1
+        turned = [[number(f'PC{i}_{j}', float(i == j)) for j in (1, 2)] for i in (1, 2)]
+        steps = np.hypot(*(steps[:, None] * turned))
     if steps is not None:
         if not (steps > 0).all():
             reason = (

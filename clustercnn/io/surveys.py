@@ -11,6 +11,7 @@ from pathlib import Path
 
 import astropy.units as u
 import numpy as np
+from astropy.io.ascii import convert_numpy
 from astropy.table import Table
 
 from clustercnn.core import CandidateCatalog
@@ -114,7 +115,11 @@ By name of the format and name of our column; a column that is tried second for 
 thing ends in a blank. The likelihoods are -ln P everywhere.
 """
 
-_SIGNS = {'esass': 'EXT_LIKE', '4xmm': 'EP_EXTENT_ML', 'emldetect': 'RADEC_ERR'}
+_SIGNS = {
+    'esass': ('EXT_LIKE', 'ID_SRC', 'DETUID', 'EXT', 'ML_CTS', 'DET_LIKE_0'),
+    '4xmm': ('EP_EXTENT_ML',),
+    'emldetect': ('RADEC_ERR',),
+}
 
 
 def likely_survey(names):
@@ -140,7 +145,11 @@ def likely_survey(names):
     there = {name.upper() for name in names}
     if not {'RA', 'DEC'} <= there:
         return '4xmm' if 'SC_EXT_ML' in there else None
-    return next((survey for survey, sign in _SIGNS.items() if sign in there), None)
+    for survey, (sign, *others) in _SIGNS.items():
+        # one of its names alone may be that of ours in capitals
+        if sign in there and (not others or there.intersection(others)):
+            return survey
+    return None
 
 
 def _read_any(path):
@@ -157,11 +166,21 @@ def _read_any(path):
         return read_table(path, 'ecsv')
     if name.endswith('.csv') and not start.startswith(b'SIMPLE'):
         try:
-            return Table.read(path, format='ascii.csv')
+            # '0042' is no number where it names something
+            text = [convert_numpy(str)]
+            named = {name for columns in SURVEYS.values() for name in _names_of(columns)}
+            return Table.read(path, format='ascii.csv', converters=dict.fromkeys(named, text))
         except Exception as error:
             reason = f'cannot be read as CSV ({" ".join(str(error).split())[:300]})'
             raise TableReadError(path, reason) from error
     return read_table(path, 'fits')
+
+
+def _names_of(columns):
+    """
+    Return how a survey calls identifiers and names.
+    """
+    return [name for ours in ('id', 'name') if ours in columns for name in columns[ours].names]
 
 
 def _summary_rows(path, table, by_name):
@@ -182,17 +201,59 @@ def _summary_rows(path, table, by_name):
     return table[keep]
 
 
-def _numbers(column, definition, pixel_scale):
-    values = np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
+def _numbers(path, column, definition, pixel_scale):
+    """
+    Return a column in its unit: the one that the table states, else that of the survey.
+    """
+    try:
+        values = np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
+    except (TypeError, ValueError) as error:
+        reason = (
+            f"column '{column.name}' holds text ({error}); expected numbers, of positions in "
+            f'degrees'
+        )
+        raise TableReadError(path, reason) from error
     values = values * definition.factor + definition.offset
-    scale = pixel_scale.to_value(u.arcsec)
     if definition.unit is None:
         return values
+    scale = pixel_scale.to_value(u.arcsec)
+    meant, factor = u.Unit(definition.unit), 1.0
     if definition.unit == 'pix':
-        return values * scale * u.arcsec
-    if definition.unit == 'ct / pix2':
-        return values / scale**2 * u.ct / u.arcsec**2
-    return values * u.Unit(definition.unit)
+        meant, factor = u.arcsec, scale
+    elif definition.unit == 'ct / pix2':
+        meant, factor = u.ct / u.arcsec**2, scale**-2
+    stated = _stated_unit(column)
+    if stated is None:
+        return values * factor * meant
+    if not stated.is_equivalent(meant):
+        reason = f"column '{column.name}' is in {column.unit}; expected {meant} or the like"
+        raise TableReadError(path, reason)
+    return (values * stated).to(meant)
+
+
+# how lists write them, beside the names that astropy knows
+_UNIT_WORDS = {
+    'degrees': 'deg',
+    'arcseconds': 'arcsec',
+    'arcminutes': 'arcmin',
+    'radians': 'rad',
+    'counts': 'ct',
+    'cts': 'ct',
+}
+
+
+def _stated_unit(column):
+    """
+    Return the unit of a column, None where it has none that means something.
+    """
+    text = str(getattr(column, 'unit', None) or '').strip()
+    try:
+        unit = u.Unit(_UNIT_WORDS.get(text.lower(), text), parse_strict='raise')
+    except (TypeError, ValueError):
+        return None
+    # of pixels the definition of the survey says how large they are
+    silent = not text or unit == u.dimensionless_unscaled or u.pix in unit.bases
+    return None if silent else unit
 
 
 def survey_reader(survey):
@@ -238,11 +299,15 @@ def survey_reader(survey):
                 continue
             column = table[theirs]
             if ours in ('id', 'name'):
+                absent = np.flatnonzero(np.ma.getmaskarray(np.ma.asarray(column)))
+                if ours == 'id' and len(absent):
+                    reason = f"column '{theirs}' is empty in row {absent[0]}; expected identifiers"
+                    raise TableReadError(path, reason)
                 texts = [str(text).strip() for text in column]
                 if ours == 'id' or (all(texts) and texts):
                     found[ours] = np.array(texts, dtype=None if texts else 'U32')
                 continue
-            found[ours.strip()] = _numbers(column, definition, pixel_scale)
+            found[ours.strip()] = _numbers(path, column, definition, pixel_scale)
         missing = [name for name in ('ra', 'dec') if name not in found]
         if missing:
             wanted = ', '.join(' or '.join(columns[name].names) for name in missing)

@@ -73,13 +73,35 @@ def read_table(path, format_name):
         )
         raise TableReadError(path, ' '.join(reason.split())[:800]) from error
     for name in table.colnames:
-        if table[name].dtype.kind in 'SOU':
+        kind = _plain(table, name).dtype.kind
+        if kind in 'SOU' or (name == 'id' and kind in 'iu'):
             # empty text comes back masked from ECSV
-            empty = b'' if table[name].dtype.kind == 'S' else ''
-            values = np.ma.filled(np.ma.asarray(table[name]), empty)
-            texts = [t.decode() if isinstance(t, bytes) else str(t) for t in values]
+            values = np.ma.asarray(table[name])
+            try:
+                texts = [
+                    '' if gone else value.decode() if isinstance(value, bytes) else str(value)
+                    for value, gone in zip(values.data, np.ma.getmaskarray(values), strict=True)
+                ]
+            except UnicodeDecodeError as error:
+                reason = f"column '{name}' holds no text in UTF-8 ({error}); it is damaged"
+                raise TableReadError(path, reason) from error
             table[name] = Column(np.array(texts, dtype=str if texts else 'U16'))
     return table
+
+
+def _plain(table, name):
+    """
+    Return a column; positions and times, which are no arrays, become text first.
+    """
+    column = table[name]
+    if not hasattr(column, 'dtype'):
+        texts = (
+            column.to_string('hmsdms')
+            if hasattr(column, 'skyoffset_frame')
+            else [str(value) for value in column]
+        )
+        table[name] = column = Column(np.array(texts, dtype=str if len(table) else 'U16'))
+    return column
 
 
 # what the writer says of columns is no fact about the table
@@ -115,7 +137,7 @@ def write_table(table, path, format_name, *, overwrite=False):
     """
     table = table.copy()
     for name in table.colnames:
-        if table[name].dtype.kind == 'O':
+        if _plain(table, name).dtype.kind == 'O':
             table[name] = Column(np.asarray(table[name]).astype(str))
     with atomic_path(path, overwrite=overwrite) as temporary:
         if format_name == 'fits':

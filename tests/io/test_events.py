@@ -12,7 +12,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from clustercnn import XrayImage
 from clustercnn.cli import main
-from clustercnn.exceptions import ImageMismatchError, ImageReadError
+from clustercnn.exceptions import DataQualityWarning, ImageMismatchError, ImageReadError
 from clustercnn.io import read_events, read_image
 
 N = 4000
@@ -168,6 +168,12 @@ def test_events_fall_onto_the_grid_of_the_exposure_map(tmp_path):
     assert image.exposure.max() == 1e4
     assert abs(image.n_counts - inside.sum()) <= 2
     assert image.meta['events']['outside the grid'] == good.sum() - image.n_counts
+    small = np.zeros((60, 60))
+    small[25:35, 25:35] = 1e4
+    fits.writeto(tmp_path / 'small.fits', small, header)
+    with pytest.warns(DataQualityWarning, match=r'\d\d% of the events .*small\.fits has nothing'):
+        image = read_events(tmp_path / 'a.fits', exposure=tmp_path / 'small.fits')
+    assert 'has nothing' in image.meta['notes'][1]
     header['CRVAL1'] = 151.0
     fits.writeto(tmp_path / 'elsewhere.fits', np.full((60, 60), 1e4), header)
     with pytest.raises(ImageReadError, match='outside .*elsewhere'):
