@@ -39,6 +39,10 @@ class Augmentation:
     band_dropout : float
         How often a band other than X-rays is taken away, where there are X-rays,
         so that the network can do without.
+    band_exchange : float
+        How often such a band is that of another cutout, so that no picture alone rules anything
+        out: on another sky than that of the training it may show less. Together with
+        ``band_dropout`` at most 1.
     feature_dropout : float
         How often the finder's numbers are taken away, all at once.
     background_dropout : float
@@ -59,6 +63,7 @@ class Augmentation:
     dihedral: bool = True
     shift: float = 0.0
     band_dropout: float = 0.2
+    band_exchange: float = 0.0
     feature_dropout: float = 0.2
     background_dropout: float = 0.5
     thinning: float = 0.1
@@ -70,8 +75,20 @@ class Augmentation:
             msg = f"'dihedral' must be true or false, got {self.dihedral!r}"
             raise TypeError(msg)
         put(self, 'shift', _check_number('shift', self.shift, low=0, high=1e4))
-        for name in ('band_dropout', 'feature_dropout', 'background_dropout', 'thinning'):
+        for name in (
+            'band_dropout',
+            'band_exchange',
+            'feature_dropout',
+            'background_dropout',
+            'thinning',
+        ):
             put(self, name, _check_number(name, getattr(self, name), low=0, high=1))
+        if self.band_dropout + self.band_exchange > 1:
+            msg = (
+                f"'band_dropout' and 'band_exchange' must be at most 1 together, got "
+                f'{self.band_dropout!r} and {self.band_exchange!r}'
+            )
+            raise ValueError(msg)
         put(
             self,
             'thinning_floor',
@@ -92,6 +109,7 @@ class Augmentation:
             dihedral=False,
             shift=0.0,
             band_dropout=0.0,
+            band_exchange=0.0,
             feature_dropout=0.0,
             background_dropout=0.0,
             thinning=0.0,
@@ -197,6 +215,13 @@ def thin_counts(key, counts, share):
     return jnp.where(p >= 1, counts, drawn + rest)
 
 
+def _exchanged(plane, which):
+    """
+    Give some rows that of the row before.
+    """
+    return jnp.where(which.reshape(-1, *[1] * (plane.ndim - 1)), jnp.roll(plane, 1, axis=0), plane)
+
+
 def augment(key, batch, inputs, settings):
     """
     Change a batch at random without changing what it shows.
@@ -264,6 +289,13 @@ def augment(key, batch, inputs, settings):
         elif inputs.has_xray:
             # never all that there is of a cutout
             kept = (chance >= settings.band_dropout) | (n_seen == 0)
+            if settings.band_exchange > 0:
+                exchanged = (
+                    kept & (n_seen > 0) & (chance < settings.band_dropout + settings.band_exchange)
+                )
+                # rows come in random order, so that the one before is any other
+                planes = {name: _exchanged(plane, exchanged) for name, plane in planes.items()}
+                bands[spec.name] = planes
             planes['present'] = planes['present'] * kept
     lost = thinned | (next(draw) < settings.feature_dropout)
     known = batch['known'] * ~lost[:, None]

@@ -131,6 +131,30 @@ def test_bands_stay_where_there_are_no_xrays():
     assert np.array(after['bands']['g']['present']).all()
 
 
+def test_some_pictures_are_those_of_another_cutout(inputs):
+    n_items = 200
+    number = np.arange(n_items, dtype=np.float32)[:, None, None] + 1
+    made = make_dataset(
+        inputs,
+        {
+            'xray': BandArrays(data=np.ones((n_items, 16, 16)) * number, pixel_scale=4.0),
+            'optical': BandArrays(data=np.ones((n_items, 32, 32)) * number, pixel_scale=2.0),
+        },
+    )
+    batch = take(made, np.arange(n_items), n_items)
+    after = moved(batch, inputs, band_exchange=0.3, band_dropout=0.2)['bands']
+    np.testing.assert_array_equal(after['xray']['counts'], batch['bands']['xray']['counts'])
+    optical = np.array(after['optical']['data'])
+    assert (optical == optical[:, :1, :1]).all()
+    own = optical[:, 0, 0] == number[:, 0, 0]
+    np.testing.assert_array_equal(optical[~own, 0, 0], np.roll(number[:, 0, 0], 1)[~own])
+    assert 0.2 < np.mean(~own) < 0.4
+    # what is taken away is not exchanged as well
+    assert own[np.array(after['optical']['present']) == 0].all()
+    with pytest.raises(ValueError, match='at most 1 together'):
+        Augmentation(band_dropout=0.6, band_exchange=0.5)
+
+
 def test_same_key_same_bits(batch, inputs):
     function = jax.jit(lambda key, b: augment(key, b, inputs, Augmentation()))
     one, other = (function(jax.random.key(7), batch) for _ in range(2))
