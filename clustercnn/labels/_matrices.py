@@ -11,12 +11,14 @@ import dataclasses
 import numpy as np
 from scipy import special
 
-__all__ = ['Matrices', 'fit_coins', 'fit_rows', 'fit_skills', 'spread_of']
+__all__ = ['Matrices', 'Scatter', 'fit_coins', 'fit_rows', 'fit_skills', 'spread_of']
 
 STRENGTHS = tuple(np.geomspace(1.0, 1000.0, 19))
 # at the start no prior is worth more than five votes
 LAST_AT_FIRST = 4
 _N_STEPS, _LARGEST_STEP = 200, 2.0
+# gain of the log likelihood from which on annotators are taken to differ by more
+_LEAST_GAIN = 1.0
 # sigma of the skills at the start and at least, in log odds
 _FIRST_SIGMA, _LEAST_SIGMA = 1.0, 1e-2
 
@@ -51,7 +53,33 @@ class Matrices:
     variance: np.ndarray | None = None
 
 
-def fit_rows(counts, prior_strength, before, last):
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Scatter:
+    """
+    How far votes may be from those that are expected, since the true classes are not known.
+
+    Parameters
+    ----------
+    variance, third : 3D `~numpy.ndarray`
+        Second and third central moment of each of the expected votes.
+    """
+
+    variance: np.ndarray
+    third: np.ndarray
+
+    def total(self):
+        """
+        Return that of the sums over what was said.
+
+        Returns
+        -------
+        scatter : Scatter
+            The votes of a row are on different items, whose classes do not depend on each other.
+        """
+        return Scatter(variance=self.variance.sum(axis=2), third=self.third.sum(axis=2))
+
+
+def fit_rows(counts, scatter, prior_strength, before, last):
     """
     Return matrices all of which have the same prior, centred on how all vote.
 
@@ -59,6 +87,8 @@ def fit_rows(counts, prior_strength, before, last):
     ----------
     counts : 3D `~numpy.ndarray`
         Expected votes.
+    scatter : Scatter
+        Of these.
     prior_strength : float or None
         Votes that the Dirichlet prior of each row is worth; None for what makes the votes
         likeliest.
@@ -75,7 +105,7 @@ def fit_rows(counts, prior_strength, before, last):
     centre = _everybody(counts)
     number = before.strength
     if prior_strength is None:
-        number = likeliest_strength(counts, centre, number, last)
+        number = likeliest_strength(counts, centre, number, last, scatter)
     counts = counts + (prior_strength or STRENGTHS[number]) * centre
     total = counts.sum(axis=2)
     return Matrices(
@@ -157,7 +187,7 @@ def _fit_shift(hits, made, common):
     return shift, 1 / curvature
 
 
-def fit_coins(counts, prior_strength, before, last):
+def fit_coins(counts, scatter, prior_strength, before, last):
     """
     Return matrices of one number each, the share of right votes, the wrong ones spread evenly.
 
@@ -165,6 +195,8 @@ def fit_coins(counts, prior_strength, before, last):
     ----------
     counts : 3D `~numpy.ndarray`
         Expected votes.
+    scatter : Scatter
+        Of these.
     prior_strength : float or None
         Votes that the beta prior is worth; None for what makes the votes likeliest.
     before : Matrices
@@ -184,7 +216,15 @@ def fit_coins(counts, prior_strength, before, last):
     everybody /= everybody.sum()
     number = before.strength
     if prior_strength is None:
-        number = likeliest_strength(coins, everybody, number, last)
+        # a vote that is not right is wrong
+        variance, third = (
+            np.trace(moment, axis1=1, axis2=2) for moment in (scatter.variance, scatter.third)
+        )
+        of_coins = Scatter(
+            variance=np.stack([variance, variance], axis=1)[:, None],
+            third=np.stack([third, -third], axis=1)[:, None],
+        )
+        number = likeliest_strength(coins, everybody, number, last, of_coins, certain_total=True)
     coins = coins[:, 0] + (prior_strength or STRENGTHS[number]) * everybody[0]
     total = coins.sum(axis=1)
     share = coins[:, 0] / total
@@ -265,12 +305,15 @@ def _everybody(counts):
     return everybody / everybody.sum(axis=1, keepdims=True)
 
 
-def likeliest_strength(counts, centre, start, last):
+def likeliest_strength(counts, centre, start, last, scatter=None, *, certain_total=False):
     """
     Return which strength of a Dirichlet prior makes counts likeliest, uphill from ``start``.
 
     The counts of annotators who are alike scatter as those of one multinomial
-    distribution, and the strength found is large; where they differ it is small.
+    distribution, and the strength found is large; where they differ it is small. Expected counts
+    scatter less than counts do, as if all were more alike than they are: the likelihood is
+    therefore averaged over the counts that may be, by two values that have their three first
+    moments.
 
     Parameters
     ----------
@@ -280,6 +323,10 @@ def likeliest_strength(counts, centre, start, last):
         Mean of the prior, of a shape that can be broadcast to that of the counts.
     start, last : int
         Numbers of the strengths to begin with and to end at.
+    scatter : Scatter, optional
+        Of the counts, if they are expected ones.
+    certain_total : bool, optional
+        Whether the sums over what is counted are certain all the same.
 
     Returns
     -------
@@ -288,13 +335,17 @@ def likeliest_strength(counts, centre, start, last):
     """
     total = counts.sum(axis=2)
     copies = counts.size / max(centre.size, 1)
+    known = scatter is None
+    of_counts = [(counts, 1.0)] if known else _two_values(counts, scatter)
+    exact = known or certain_total
+    of_total = [(total, 1.0)] if exact else _two_values(total, scatter.total())
 
     def value(number):
         prior = STRENGTHS[number] * centre
         return (
-            special.gammaln(counts + prior).sum()
+            sum((share * special.gammaln(at + prior)).sum() for at, share in of_counts)
             - copies * special.gammaln(prior).sum()
-            - special.gammaln(total + STRENGTHS[number]).sum()
+            - sum((share * special.gammaln(at + STRENGTHS[number])).sum() for at, share in of_total)
             + total.size * special.gammaln(STRENGTHS[number])
         )
 
@@ -306,4 +357,22 @@ def likeliest_strength(counts, centre, start, last):
             if trial <= best:
                 break
             number, best = number + step, trial
-    return number
+    # what the votes do not tell apart is alike
+    return number if best > value(last) + _LEAST_GAIN else last
+
+
+def _two_values(mean, scatter):
+    """
+    Return two values and their shares that have a mean, a variance and a third central moment.
+
+    Of a single vote they are 0 and 1.
+    """
+    sigma = np.sqrt(scatter.variance)
+    skewness = np.divide(
+        scatter.third, sigma**3, out=np.zeros_like(sigma), where=scatter.variance > 1e-12
+    )
+    root = np.sqrt(1 + skewness**2 / 4)
+    low = np.maximum(mean + sigma * (skewness / 2 - root), 0)
+    high = mean + sigma * (skewness / 2 + root)
+    share = 0.5 * (1 + skewness / (2 * root))
+    return [(low, share), (high, 1 - share)]

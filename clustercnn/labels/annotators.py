@@ -14,6 +14,7 @@ from clustercnn.labels._matrices import (
     LAST_AT_FIRST,
     STRENGTHS,
     Matrices,
+    Scatter,
     fit_coins,
     fit_rows,
     fit_skills,
@@ -24,6 +25,14 @@ __all__ = ['DawidSkeneResult', 'dawid_skene']
 
 # the iterations in which annotators may differ
 _N_OPEN = 10
+# number of the largest strength, ten votes, where annotators are not all alike
+_WEAK = 6
+# parts of the items that are held back in turn to find that out, and of how many votes only one is
+_N_FOLDS, _MANY_VOTES = 4, 100_000
+# iterations for that, and when they may stop
+_N_HELD, _HELD_TOLERANCE = 60, 1e-4
+# by so much more likely votes on other items must be
+_CLEAR_GAIN = 3.0
 MODELS = ('full', 'one-coin', 'difficulty')
 
 
@@ -208,31 +217,22 @@ def dawid_skene(
         (np.ones(item.size), (annotator * n_classes + label, item)),
         shape=(n_annotators * n_classes, n_items),
     ).tocsr()
-    on_items = cast.T.tocsr()
-    matrices = Matrices(
-        confusion=np.full((n_annotators, n_classes, n_classes), 1 / n_classes),
-        total=np.full((n_annotators, n_classes), np.nan),
+    crowd = _Crowd(
+        cast=cast,
+        start=posterior,
+        known=known,
+        certain=certain,
+        voted=voted,
+        open_items=open_items,
+        model=model,
+        prior_strength=prior_strength,
     )
-    prior = np.full(n_classes, 1 / n_classes)
-    converged, iteration = not item.size, 0
-    while not converged and iteration < n_iterations:
-        iteration += 1
-        counts = _expected_votes(cast, posterior)
-        last = len(STRENGTHS) - 1 if iteration > _N_OPEN else LAST_AT_FIRST
-        if model == 'one-coin':
-            matrices = fit_coins(counts, prior_strength, matrices, last)
-        else:
-            matrices = fit_rows(counts, prior_strength, matrices, last)
-        shares = posterior[open_items].sum(axis=0) + 1.0
-        prior = shares / shares.sum()
-        # (annotator, said, true), so that one row is what one vote says about the truth
-        evidence = np.log(matrices.confusion).transpose(0, 2, 1).reshape(-1, n_classes)
-        updated = special.softmax(np.log(prior) + on_items @ evidence, axis=1)
-        updated[known] = certain
-        change = np.abs(updated - posterior)[voted].max()
-        settled = iteration > _N_OPEN or prior_strength is not None
-        converged = settled and bool(change <= tolerance)
-        posterior = updated
+    last = len(STRENGTHS) - 1
+    if model != 'one-coin' and prior_strength is None:
+        last = crowd.likeliest_limit()
+    posterior, matrices, prior, iteration, converged = crowd.estimate(
+        last, n_iterations=n_iterations, tolerance=tolerance
+    )
     if model != 'one-coin' and prior_strength is None and item.size:
         matrices = fit_skills(_expected_votes(cast, posterior))
     # how uncertain the class was in which a vote counted
@@ -263,6 +263,107 @@ def dawid_skene(
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Crowd:
+    """
+    Votes, and what is known of the items before anybody is judged.
+
+    Parameters
+    ----------
+    cast : sparse array
+        One row for each annotator and vote, one column for each item.
+    start : 2D `~numpy.ndarray`
+        Probabilities of the classes to begin with.
+    known, voted, open_items : 1D `~numpy.ndarray` of bool
+        Items whose class is known, that have votes, and of which the shares of the classes are.
+    certain : 2D `~numpy.ndarray`
+        Probabilities of those that are known.
+    model, prior_strength
+        As of `dawid_skene`.
+    """
+
+    cast: sparse.csr_array
+    start: np.ndarray
+    known: np.ndarray
+    certain: np.ndarray
+    voted: np.ndarray
+    open_items: np.ndarray
+    model: str
+    prior_strength: float | None
+
+    def estimate(self, last, *, n_iterations, tolerance):
+        """
+        Return probabilities, matrices, shares of the classes, iterations, and whether it settled.
+
+        ``last`` is the number of the largest strength of the prior.
+        """
+        n_classes = self.start.shape[1]
+        n_annotators = self.cast.shape[0] // n_classes
+        on_items = self.cast.T.tocsr()
+        matrices = Matrices(
+            confusion=np.full((n_annotators, n_classes, n_classes), 1 / n_classes),
+            total=np.full((n_annotators, n_classes), np.nan),
+        )
+        fit = fit_coins if self.model == 'one-coin' else fit_rows
+        posterior, prior = self.start, np.full(n_classes, 1 / n_classes)
+        converged, iteration = not self.cast.nnz, 0
+        while not converged and iteration < n_iterations:
+            iteration += 1
+            counts = _expected_votes(self.cast, posterior)
+            largest = last if iteration > _N_OPEN else min(last, LAST_AT_FIRST)
+            scatter = _scatter(self.cast, posterior)
+            matrices = fit(counts, scatter, self.prior_strength, matrices, largest)
+            shares = posterior[self.open_items].sum(axis=0) + 1.0
+            prior = shares / shares.sum()
+            updated = special.softmax(_log_evidence(on_items, matrices, prior), axis=1)
+            updated[self.known] = self.certain
+            change = np.abs(updated - posterior)[self.voted].max(initial=0.0)
+            settled = iteration > _N_OPEN or self.prior_strength is not None
+            converged = settled and bool(change <= tolerance)
+            posterior = updated
+        return posterior, matrices, prior, iteration, converged
+
+    def likeliest_limit(self):
+        """
+        Return the number of the largest strength of the prior, judged by votes on other items.
+
+        That all annotators are alike is a belief that confirms itself, however different they
+        are. It is given up where weak priors foretell the votes on items that were held back
+        clearly better.
+        """
+        everything = len(STRENGTHS) - 1
+        n_folds = _N_FOLDS if self.cast.nnz <= _MANY_VOTES else 1
+        fold = np.arange(len(self.voted)) % _N_FOLDS
+        gain = 0.0
+        for number in range(n_folds):
+            held = (fold == number) & self.voted & ~self.known
+            if not held.any() or held.sum() == (self.voted & ~self.known).sum():
+                continue
+            seen = self.cast @ sparse.diags_array((~held).astype(float))
+            seen.eliminate_zeros()
+            rest = dataclasses.replace(
+                self, cast=seen, voted=self.voted & ~held, open_items=self.open_items & ~held
+            )
+            votes = self.cast[:, held].T.tocsr()
+            for last, sign in ((_WEAK, 1), (everything, -1)):
+                _, matrices, prior, _, _ = rest.estimate(
+                    last, n_iterations=_N_HELD, tolerance=_HELD_TOLERANCE
+                )
+                evidence = special.logsumexp(_log_evidence(votes, matrices, prior), axis=1)
+                gain += sign * float(evidence.sum())
+        return _WEAK if gain > _CLEAR_GAIN else everything
+
+
+def _log_evidence(on_items, matrices, prior):
+    """
+    Return the log of the shares of the classes times the probability of the votes on each item.
+    """
+    n_classes = len(prior)
+    # (annotator, said, true), so that one row is what one vote says about the truth
+    evidence = np.log(matrices.confusion).transpose(0, 2, 1).reshape(-1, n_classes)
+    return np.log(prior) + on_items @ evidence
+
+
 def _names_by_votes(counts):
     """
     Return the order of the estimated classes in which most votes are for the true one.
@@ -278,6 +379,17 @@ def _expected_votes(cast, posterior):
     """
     n_classes = posterior.shape[1]
     return (cast @ posterior).reshape(-1, n_classes, n_classes).transpose(0, 2, 1)
+
+
+def _scatter(cast, posterior):
+    """
+    Return how far votes may be from the expected ones.
+    """
+    variance = posterior * (1 - posterior)
+    return Scatter(
+        variance=_expected_votes(cast, variance),
+        third=_expected_votes(cast, variance * (1 - 2 * posterior)),
+    )
 
 
 def _anchors(truth, n_items, n_classes):

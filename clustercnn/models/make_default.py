@@ -32,7 +32,7 @@ from clustercnn.models.sample import (
 
 __all__ = ['main', 'make_default']
 
-TRAINING_SEEDS = range(100_000, 101_900)
+TRAINING_SEEDS = range(100_000, 101_500)
 VALIDATION_SEEDS = range(200_000, 200_060)
 CALIBRATION_SEEDS = range(300_000, 300_080)
 N_POINT_MAX = 20
