@@ -171,13 +171,20 @@ def _answers(options):
     """
     if not options.answer:
         return None
-    classes = {}
+    classes, said = {}, {}
     for text in options.answer:
         answer, separator, name = text.rpartition('=')
         if not separator or not answer.strip() or not name.strip():
             msg = f"--answer {text}: expected TEXT=CLASS, such as 'Yes=cluster'"
             raise UsageError(msg)
-        classes[answer.strip()] = name.strip()
+        answer, name = answer.strip(), name.strip()
+        lowered = ' '.join(answer.lower().split())
+        if said.setdefault(lowered, name) != name:
+            msg = (
+                f"--answer {text}: that answer is '{said[lowered]}' already; name one class for it"
+            )
+            raise UsageError(msg)
+        classes[answer] = name
     return classes
 
 
@@ -215,6 +222,7 @@ def _tell_labels(options, labels, source):
         f'out: {len(labels)} labels in {options.output}: {counts}',
         f'     from {labels.meta["n_votes"]} votes of {labels.meta["n_annotators"]} people, '
         f'{options.method}',
+        *([] if labels.meta.get('converged', True) else ['     not settled after all iterations']),
         f'next: clustercnn train CUTOUTS {options.output} -o model.safetensors',
     )
 

@@ -391,8 +391,27 @@ def name_classes(votes, classes=None):
     labels = names[code[place.reshape(-1)]]
     # columns are shared, since only that of the label is another one
     made = votes.copy(copy_data=False)
-    made['label'] = np.where(_contradicts_itself(labels, votes), UNKNOWN_NAME, labels)
+    # what says nothing contradicts nothing
+    says = labels != UNKNOWN_NAME
+    unsure = np.zeros(len(labels), bool)
+    unsure[says] = _contradicts_itself(labels[says], votes[says])
+    made['label'] = np.where(unsure, UNKNOWN_NAME, labels)
+    beside = _beside_a_class(votes, says)
+    if beside.any():
+        reason = f'{UNKNOWN_NAME}, beside an answer of the same classification that names a class'
+        made = made[~beside]
+        made.meta['dropped'] = {**made.meta.get('dropped', {}), reason: int(beside.sum())}
     return made
+
+
+def _beside_a_class(votes, says):
+    """
+    Return which answers say nothing in classifications that say something in another.
+    """
+    if 'classification_id' not in votes.colnames:
+        return np.zeros(len(votes), bool)
+    numbers = np.asarray(votes['classification_id'])
+    return ~says & (numbers >= 0) & np.isin(numbers, numbers[says])
 
 
 def _contradicts_itself(labels, votes):

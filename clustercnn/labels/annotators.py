@@ -117,7 +117,8 @@ def dawid_skene(
         It is centred on how all annotators together vote, so that people with
         few votes count as average ones. By default the strength under which the votes
         are likeliest, found anew in each iteration: large where annotators are alike,
-        small where they differ. Then the matrices that are returned are fitted to the classes
+        small where they differ, and no more than ten where that foretells the votes on other
+        items better. Then the matrices that are returned are fitted to the classes
         that were found with a prior that knows of skill, see below.
     n_iterations : int, optional
         Most iterations.
@@ -143,7 +144,10 @@ def dawid_skene(
     have changed all the same they are changed back, so that as many votes as can be are for the
     true class, unless items are known. In the first ten iterations the prior is worth
     no more than five votes: that all are alike is a belief that confirms itself, and where most
-    are nearly guessing the algorithm would never find out who is not. The one-coin
+    are nearly guessing the algorithm would never find out who is not. For the same reason the
+    likelihood of a strength is averaged over the classes that items may have, and a strength of
+    more than ten votes is given up where the votes on items that were held back, a quarter of
+    them at a time, are less likely with it, by three in the logarithm. The one-coin
     model is that of Zhang, Chen, Zhou & Jordan (2016), J. Mach. Learn. Res. 17, 102.
 
     Under ``'difficulty'`` the matrices are those of ``'full'``. To the log odds of each vote on

@@ -17,6 +17,8 @@ __all__ = ['label_by_catalogue', 'match_catalogue']
 # separations beyond so many sigma are not looked at: one in 270 000 counterparts lies there
 _REACH = 5.0
 _MOST_ROUNDS = 200
+# counts of both kinds that Jeffreys' prior of a share is worth
+_JEFFREYS = 0.5
 # how far candidates are moved to see what they meet by chance, in sigma
 _SHIFTS = (15.0, 25.0, 35.0)
 
@@ -256,13 +258,14 @@ def _within_reach(positions, catalogue, own, theirs):
 def _likeliest_share(total):
     """
     Return the share of candidates with a counterpart, by expectation maximisation.
+
+    Its prior is Jeffreys' for a share, without which a few candidates would all have one or none.
     """
     share = 0.5
     for _ in range(_MOST_ROUNDS):
         before = share
-        share = float((share * total / (share * total + 1 - share)).mean())
-        # none at all and all of them are limits that are not reached
-        share = min(max(share, 1e-6), 1 - 1e-6)
+        matched = float((share * total / (share * total + 1 - share)).sum())
+        share = (matched + _JEFFREYS) / (len(total) + 2 * _JEFFREYS)
         if abs(share - before) < 1e-7:
             break
     return share

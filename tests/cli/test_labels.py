@@ -150,3 +150,10 @@ def test_what_is_read_is_not_written_over(export, tmp_path, capsys):
     assert votes.read_bytes() == before
     same = str(tmp_path / 'same.ecsv')
     assert main(['labels', 'read', str(export), '-o', same, '--votes', same]) == 1
+
+
+def test_an_answer_has_one_class(export, tmp_path, capsys):
+    command = ['labels', 'read', str(export), '-o', str(tmp_path / 'l.ecsv')]
+    answers = ['--answer', 'yes=cluster', '--answer', 'Yes=other', '--answer', 'no=other']
+    assert main([*command, *answers]) == 2
+    assert "--answer Yes=other: that answer is 'cluster' already" in capsys.readouterr().err

@@ -555,6 +555,20 @@ def test_several_classes_in_one_classification_say_nothing(tmp_path):
     np.testing.assert_array_equal(labels.votes, [[1, 0, 0, 0]])
 
 
+def test_what_says_nothing_contradicts_nothing(tmp_path):
+    rows = [
+        _row(number, f'user {number}', 7, _annotation(['Cluster', 'Also an artefact']))
+        for number in range(5)
+    ]
+    rows.append(_row(5, 'user 5', 7, _annotation(['Also an artefact'])))
+    _write(tmp_path / 'a.csv', rows)
+    votes = read_classifications(tmp_path / 'a.csv')
+    made = name_classes(votes, {'cluster': 'cluster', 'also an artefact': 'unknown'})
+    assert made['label'].tolist() == ['cluster'] * 5 + ['unknown']
+    assert [n for reason, n in made.meta['dropped'].items() if 'beside' in reason] == [5]
+    assert len(made) + 5 == len(votes)
+
+
 def test_odd_numbers_and_texts_do_no_harm(tmp_path):
     rows = [
         _row('\u00b2', 'ann', 1, _annotation('Yes')),

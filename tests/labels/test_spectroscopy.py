@@ -215,3 +215,15 @@ def test_one_large_error_does_not_widen_the_search_of_others(monkeypatch):
     assert len(wanted) > 1000
     # all pairs are 1.2 million
     assert sum(looked_at) < 4 * len(wanted)
+
+
+def test_a_single_candidate_is_no_proof_of_the_share_of_all():
+    found = match_catalogue(
+        SkyCoord([10.0], [0.0], unit='deg'),
+        SkyCoord([10.0 + 20 / 3600], [0.0], unit='deg'),
+        error=4 * u.arcsec,
+        catalogue_error=15 * u.arcsec,
+        density=2000 / u.deg**2,
+    )
+    # a likelihood ratio of 1.9
+    assert 0.5 < found['probability'][0] < 0.9
