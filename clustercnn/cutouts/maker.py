@@ -25,6 +25,7 @@ from clustercnn.cutouts._resample import (
     tangent_grids,
     tangent_pixels,
 )
+from clustercnn.footprint import without_dark_frame
 
 __all__ = ['DEFAULT_GEOMETRY', 'PARTIAL_COVERAGE', 'CutoutMaker', 'coverage_flags']
 
@@ -184,6 +185,11 @@ class CutoutMaker:
             else np.full(len(catalog), np.nan, np.float32)
             for name in _FEATURES
         }
+        # what an X-ray image without an exposure map did not see is not dark but missing
+        seen = {
+            name: without_dark_frame(image) if isinstance(image, XrayImage) else (image, 0.0)
+            for name, image in images.items()
+        }
         bands = []
         with progress_bar(
             total=len(images) * len(catalog),
@@ -191,7 +197,7 @@ class CutoutMaker:
             quiet=None if progress is None else not progress,
             unit='cutouts',
         ) as bar:
-            for name, image in images.items():
+            for name, (image, _) in seen.items():
                 cut = _cut_xray if isinstance(image, XrayImage) else _cut_plain
                 n_pixels, scale = self.geometry_of(name)
                 bands.append(cut(name, image, ra, dec, n_pixels, scale, bar.update))
@@ -202,12 +208,14 @@ class CutoutMaker:
                 band.replace(psf_fwhm=widths) if isinstance(images[band.name], XrayImage) else band
                 for band in bands
             ]
+        dark = {name: share for name, (_, share) in seen.items() if share}
         return CutoutStack(
             ids=catalog.ids,
             bands=bands,
             positions=SkyCoord(ra, dec, unit='deg', frame='icrs'),
             features=features,
-            meta={'sources': {name: _source_of(image) for name, image in images.items()}},
+            meta={'sources': {name: _source_of(image) for name, image in images.items()}}
+            | ({'dark_frame_share': dark} if dark else {}),
         )
 
     def _facts(self):

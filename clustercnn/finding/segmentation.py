@@ -11,10 +11,10 @@ from photutils.segmentation import SourceCatalog, deblend_sources, detect_source
 from scipy import ndimage
 
 from clustercnn._utils.validation import check_whole
-from clustercnn.finding._field_of_view import without_dark_frame
 from clustercnn.finding._settings import FinderSettings
 from clustercnn.finding._starlet import poisson_sigma
 from clustercnn.finding.characterise import characterise
+from clustercnn.footprint import without_dark_frame
 
 __all__ = ['SegmentationFinder']
 

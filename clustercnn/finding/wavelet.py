@@ -9,13 +9,13 @@ import numpy as np
 
 from clustercnn._utils.validation import check_whole
 from clustercnn.exceptions import DataQualityWarning
-from clustercnn.finding._field_of_view import without_dark_frame
 from clustercnn.finding._fitter import closest_distance
 from clustercnn.finding._planes import Expected, peaks_above
 from clustercnn.finding._psf_image import source_fitter
 from clustercnn.finding._settings import FinderSettings
 from clustercnn.finding._starlet import poisson_sigma, poisson_sigma_at, smooth_at
 from clustercnn.finding.characterise import characterise
+from clustercnn.footprint import without_dark_frame
 
 __all__ = ['WaveletFinder']
 

@@ -366,3 +366,20 @@ def test_plate_solution_of_the_digitised_sky_survey(shared_data):
     target = tangent_wcs(position, 1.7 * u.arcsec, (64, 64))
     theirs, _ = reproject.reproject_interp((data, wcs), target, shape_out=(64, 64))
     assert relative_difference(stack['optical'][0], theirs).max() < 1e-5
+
+
+def test_the_dark_frame_of_an_image_without_exposure_map_is_missing_and_not_dark():
+    y, x = np.mgrid[-64:64, -64:64]
+    seen = np.hypot(x, y) < 55
+    counts = np.random.default_rng(1).poisson(np.where(seen, 1.5, 0.0))
+    image = XrayImage(counts=counts, wcs=tiny_wcs(shape=(128, 128)))
+    at = image.pixel_to_sky(np.array([64.0, 64.0]), np.array([64.0, 112.0]))
+    maker = CutoutMaker(geometry={'xray': (32, 4 * u.arcsec)})
+    stack = maker({'xray': image}, catalog_at(at.ra.deg, at.dec.deg))
+    band = stack.band('xray')
+    assert band.coverage[0] == 1 and 0.4 < band.coverage[1] < 0.8
+    assert 0.35 < stack.meta['dark_frame_share']['xray'] < 0.5
+    with_map = image.replace(exposure=np.where(seen, 1e4, 0))
+    known = maker({'xray': with_map}, catalog_at(at.ra.deg, at.dec.deg))
+    assert (known.band('xray').mask != band.mask).mean() < 0.05
+    assert 'dark_frame_share' not in known.meta

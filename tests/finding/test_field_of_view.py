@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from clustercnn import SegmentationFinder, WaveletFinder
-from clustercnn.finding._field_of_view import without_dark_frame
 from clustercnn.finding._starlet import poisson_sigma_at
+from clustercnn.footprint import without_dark_frame
 from clustercnn.io import read_image
 from clustercnn.testing import tiny_image
 

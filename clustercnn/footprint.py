@@ -9,7 +9,6 @@ import numpy as np
 from scipy import ndimage
 
 from clustercnn.core.image import block_sums
-from clustercnn.finding._planes import valid_counts
 
 __all__ = ['without_dark_frame']
 
@@ -47,11 +46,28 @@ def without_dark_frame(image):
         The same object if it has an exposure map, if there is no frame, or if it cannot be told.
     share : float
         The part of the valid pixels that is now masked.
+
+    Notes
+    -----
+    Finders and `~clustercnn.CutoutMaker` do this by themselves. How large a circle is follows from
+    the fainter part of the field of view: forty counts are expected in it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.footprint import without_dark_frame
+    >>> from clustercnn.testing import tiny_image
+    >>> y, x = np.mgrid[-64:64, -64:64]
+    >>> counts = np.random.default_rng(1).poisson(np.where(np.hypot(x, y) < 50, 2.0, 0.0))
+    >>> image = tiny_image(shape=(128, 128)).replace(counts=counts, exposure=None)
+    >>> masked, share = without_dark_frame(image)
+    >>> bool(masked.mask[2, 2]), bool(masked.mask[64, 64]), 0.4 < share < 0.6
+    (True, False, True)
     """
     if image.exposure is not None:
         return image, 0.0
     valid = image.valid
-    exposed = _exposed_part(valid_counts(image), valid)
+    exposed = _exposed_part(np.where(valid, image.counts, 0), valid)
     if exposed is None:
         return image, 0.0
     share = 1 - float((valid & exposed).sum() / valid.sum())
