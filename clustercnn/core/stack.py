@@ -4,6 +4,7 @@ Many cutouts of one geometry, as arrays: what is stored, and what networks see.
 """
 
 import dataclasses
+import warnings
 from typing import ClassVar
 
 import astropy.units as u
@@ -30,6 +31,7 @@ from clustercnn.core.cutout import (
     _restore,
     tangent_wcs,
 )
+from clustercnn.exceptions import DataQualityWarning
 
 __all__ = ['CutoutStack']
 
@@ -272,7 +274,7 @@ class CutoutStack:
         -------
         stack : CutoutStack
             All cutouts, in the order given. Planes and features that only some
-            have are kept only if all have them.
+            have are kept only if all have them, and warned of.
 
         Raises
         ------
@@ -295,19 +297,25 @@ class CutoutStack:
             if len(kinds) > 1:
                 msg = f"band '{name}' has several shapes, scales or units: {sorted(kinds)}"
                 raise ValueError(msg)
-            planes = {
-                plane: np.concatenate([getattr(m, plane) for m in members])
-                for plane in (*PLANES, 'psf_fwhm')
-                if all(getattr(m, plane) is not None for m in members)
-            }
+            planes = {}
+            for plane in (*PLANES, 'psf_fwhm'):
+                there = [getattr(member, plane) for member in members]
+                if all(one is not None for one in there):
+                    planes[plane] = np.concatenate(there)
+                else:
+                    _warn_of_lost(f"{plane} of band '{name}'", there)
             bands.append(
                 BandStack(
                     name=name, pixel_scale=members[0].pixel_scale, unit=members[0].unit, **planes
                 )
             )
-        shared = [
-            name for name in first.features if all(name in stack.features for stack in stacks)
-        ]
+        shared = []
+        for name in dict.fromkeys(name for stack in stacks for name in stack.features):
+            there = [stack.features.get(name) for stack in stacks]
+            if all(one is not None for one in there):
+                shared.append(name)
+            else:
+                _warn_of_lost(f"feature '{name}'", there)
         positions = None
         if all(stack.positions is not None for stack in stacks):
             positions = SkyCoord(
@@ -474,6 +482,19 @@ def _check_grids(cutout):
                 f'with CutoutMaker, or drop what is known of the grid with replace(wcs=None)'
             )
             raise ValueError(msg)
+
+
+def _warn_of_lost(what, there):
+    """
+    Warn of what is left out because not all stacks that are joined have it.
+    """
+    n_without = sum(one is None for one in there)
+    if n_without < len(there):
+        warnings.warn(
+            f'the {what} is left out of all cutouts: {n_without} of {len(there)} stacks lack it',
+            DataQualityWarning,
+            stacklevel=3,
+        )
 
 
 def _stack_band(name, cutouts):

@@ -6,6 +6,7 @@ from astropy.coordinates import SkyCoord
 
 from clustercnn import Band, CutoutStack, MultiBandCutout
 from clustercnn.core import tangent_wcs
+from clustercnn.exceptions import DataQualityWarning
 from clustercnn.testing import assert_identical, tiny_stack
 
 
@@ -51,6 +52,19 @@ def test_concatenation_undoes_slicing():
 def test_concatenation_refuses_other_bands():
     with pytest.raises(ValueError, match='stack 1 has the bands'):
         CutoutStack.concatenate([tiny_stack(), tiny_stack(optical=False)])
+
+
+def test_planes_that_only_some_have_are_left_out_with_a_warning():
+    stack = tiny_stack()
+    xray = stack.band('xray')
+    assert xray.exposure is not None
+    other = stack.replace(
+        ids=[f'b{name}' for name in stack.ids],
+        bands=[xray.replace(exposure=None), stack.band('optical')],
+    )
+    with pytest.warns(DataQualityWarning, match="exposure of band 'xray' .* 1 of 2 stacks lack it"):
+        both = CutoutStack.concatenate([stack, other])
+    assert both.band('xray').exposure is None and len(both) == 2 * len(stack)
 
 
 def test_values_that_are_not_finite_are_masked_from_arrays():
