@@ -25,12 +25,13 @@ __all__ = ['DawidSkeneResult', 'dawid_skene']
 
 # the iterations in which annotators may differ
 _N_OPEN = 10
-# number of the largest strength, ten votes, where annotators are not all alike
-_WEAK = 6
+# numbers of the largest strength there is, and, ten votes, where annotators are not all alike
+_ANY, _WEAK = len(STRENGTHS) - 1, 6
 # parts of the items that are held back in turn to find that out, and of how many votes only one is
 _N_FOLDS, _MANY_VOTES = 4, 100_000
 # iterations for that, and when they may stop
 _N_HELD, _HELD_TOLERANCE = 60, 1e-4
+_HELD = {'n_iterations': _N_HELD, 'tolerance': _HELD_TOLERANCE}
 # by so much more likely votes on other items must be
 _CLEAR_GAIN = 3.0
 MODELS = ('full', 'one-coin', 'difficulty')
@@ -147,7 +148,11 @@ def dawid_skene(
     are nearly guessing the algorithm would never find out who is not. For the same reason the
     likelihood of a strength is averaged over the classes that items may have, and a strength of
     more than ten votes is given up where the votes on items that were held back, a quarter of
-    them at a time, are less likely with it, by three in the logarithm. The one-coin
+    them at a time, are less likely with it, by three in the logarithm. Where no known items
+    and no more than 100 000 votes are given, people who are all alike, with even errors and
+    classes of one frequency, are asked in the same way: of few votes the majority is then right
+    to believe, unless the votes that were held back are likelier by three with one of the others.
+    The one-coin
     model is that of Zhang, Chen, Zhou & Jordan (2016), J. Mach. Learn. Res. 17, 102.
 
     Under ``'difficulty'`` the matrices are those of ``'full'``. To the log odds of each vote on
@@ -231,12 +236,12 @@ def dawid_skene(
         model=model,
         prior_strength=prior_strength,
     )
-    last = len(STRENGTHS) - 1
-    if model != 'one-coin' and prior_strength is None:
-        last = crowd.likeliest_limit()
-    posterior, matrices, prior, iteration, converged = crowd.estimate(
-        last, n_iterations=n_iterations, tolerance=tolerance
-    )
+    options = {'n_iterations': n_iterations, 'tolerance': tolerance}
+    found = crowd.estimate(_ANY, **options)
+    choice = crowd.choice(found[1]) if item.size else 'any'
+    if choice != 'any':
+        found = crowd.even() if choice == 'even' else crowd.estimate(_WEAK, **options)
+    posterior, matrices, prior, iteration, converged = found
     if model != 'one-coin' and prior_strength is None and item.size:
         matrices = fit_skills(_expected_votes(cast, posterior))
     # how uncertain the class was in which a vote counted
@@ -327,21 +332,65 @@ class _Crowd:
             posterior = updated
         return posterior, matrices, prior, iteration, converged
 
-    def likeliest_limit(self):
+    def even(self, n_iterations=_N_HELD):
         """
-        Return the number of the largest strength of the prior, judged by votes on other items.
+        Return the same where all annotators are alike, all errors and all classes as frequent.
 
-        That all annotators are alike is a belief that confirms itself, however different they
-        are. It is given up where weak priors foretell the votes on items that were held back
-        clearly better.
+        Whatever the share of right votes, the class with most votes is then the likeliest.
         """
-        everything = len(STRENGTHS) - 1
-        n_folds = _N_FOLDS if self.cast.nnz <= _MANY_VOTES else 1
+        n_classes = self.start.shape[1]
+        n_annotators = self.cast.shape[0] // n_classes
+        on_items = self.cast.T.tocsr()
+        prior = np.full(n_classes, 1 / n_classes)
+        posterior, right = self.start, np.nan
+        for iteration in range(1, n_iterations + 1):  # noqa: B007 - it is returned
+            before = right
+            counts = _expected_votes(self.cast, posterior).sum(axis=0)
+            right = (np.trace(counts) + 1) / (counts.sum() + n_classes)
+            wrong = (1 - right) / (n_classes - 1)
+            common = np.where(np.eye(n_classes, dtype=bool), right, wrong)
+            matrices = Matrices(
+                confusion=np.broadcast_to(common, (n_annotators, n_classes, n_classes)),
+                total=np.full((n_annotators, n_classes), np.nan),
+            )
+            posterior = special.softmax(_log_evidence(on_items, matrices, prior), axis=1)
+            converged = bool(abs(right - before) <= _HELD_TOLERANCE)
+            if converged:
+                break
+        return posterior, matrices, prior, iteration, converged
+
+    def choice(self, matrices):
+        """
+        Return which estimate foretells the votes on other items best.
+
+        Parameters
+        ----------
+        matrices : Matrices
+            Of the estimate with any prior.
+
+        Returns
+        -------
+        name : {'any', 'weak', 'even'}
+            That all annotators are alike is a belief that confirms itself, however different they
+            are; where the matrices say so, one with weak priors is taken that is clearly better.
+            Where votes are few, chance differences are taken for skill and for how frequent
+            classes are, and the even one is taken unless another is clearly better.
+        """
+        if self.model == 'one-coin' or self.prior_strength is not None:
+            return 'any'
+        few = self.cast.nnz <= _MANY_VOTES
+        ways = {'any': lambda rest: rest.estimate(_ANY, **_HELD)}
+        if matrices.strength > _WEAK:
+            ways['weak'] = lambda rest: rest.estimate(_WEAK, **_HELD)
+        if few and not self.known.any():
+            ways['even'] = lambda rest: rest.even()
+        if len(ways) == 1:
+            return 'any'
         fold = np.arange(len(self.voted)) % _N_FOLDS
-        gain = 0.0
-        for number in range(n_folds):
+        evidence = dict.fromkeys(ways, 0.0)
+        for number in range(_N_FOLDS if few else 1):
             held = (fold == number) & self.voted & ~self.known
-            if not held.any() or held.sum() == (self.voted & ~self.known).sum():
+            if not held.any() or not (self.voted & ~held).any():
                 continue
             seen = self.cast @ sparse.diags_array((~held).astype(float))
             seen.eliminate_zeros()
@@ -349,13 +398,16 @@ class _Crowd:
                 self, cast=seen, voted=self.voted & ~held, open_items=self.open_items & ~held
             )
             votes = self.cast[:, held].T.tocsr()
-            for last, sign in ((_WEAK, 1), (everything, -1)):
-                _, matrices, prior, _, _ = rest.estimate(
-                    last, n_iterations=_N_HELD, tolerance=_HELD_TOLERANCE
-                )
-                evidence = special.logsumexp(_log_evidence(votes, matrices, prior), axis=1)
-                gain += sign * float(evidence.sum())
-        return _WEAK if gain > _CLEAR_GAIN else everything
+            for name, way in ways.items():
+                _, matrices, prior, _, _ = way(rest)
+                likely = special.logsumexp(_log_evidence(votes, matrices, prior), axis=1)
+                evidence[name] += float(likely.sum())
+        best = 'any'
+        if evidence.get('weak', -np.inf) > evidence['any'] + _CLEAR_GAIN:
+            best = 'weak'
+        if evidence.get('even', -np.inf) >= evidence[best] - _CLEAR_GAIN:
+            best = 'even'
+        return best
 
 
 def _log_evidence(on_items, matrices, prior):
