@@ -34,7 +34,7 @@ of its outermost pixels.
 
 _COARSE = 1.5  # from this ratio of pixel sides on, one sample a pixel would alias
 _MANY = 8.0  # from this ratio on, the image is averaged in blocks first
-_MOST_SAMPLES = 12  # along the side of an output pixel
+_MOST_SAMPLES = 16  # along the side of an output pixel
 _MOST_ORDERS = 20  # of the lattice of samples; ratios near 1 need many
 _LOST = 0.03  # part of the counts of one pixel that an output may have more or less
 _POINTS = 1 << 16  # pixels handled at a time: their arrays stay in the cache

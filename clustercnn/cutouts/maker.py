@@ -377,6 +377,8 @@ def _resample(name, wcs, planes, valid, grid, update, *, keep_sums=False):
     block, n_samples = sampling_of(ratio)
     to_pixel = _projection(name, wcs, shape, n_pixels, scale.to_value(u.deg))
     if keep_sums:
+        # blocks keep sums exactly, and samples that are few enough do for what is left
+        block = max(1, int(ratio // 3))
         jacobian = _jacobian_in_the_middle(wcs, shape, to_pixel)
         usable = np.isfinite(jacobian).all() and np.linalg.det(jacobian) != 0
         n_samples = samples_that_keep_sums((jacobian if usable else ratio * np.eye(2)) / block)

@@ -270,9 +270,7 @@ def open_hdus(path, work):
                 size = path.stat().st_size if unpack is None else None
                 stream = _LimitedStream(path, raw, size)
                 try:
-                    # unsigned numbers, as astropy makes them, would hide BLANK
-                    options = {'memmap': False, 'lazy_load_hdus': True, 'uint': False}
-                    with fits.open(stream, **options) as hdus:
+                    with fits.open(stream, memmap=False, lazy_load_hdus=True) as hdus:
                         result = work(_walk(path, hdus, size))
                 except ImageReadError as error:
                     if not stream.cut_off:
@@ -459,6 +457,10 @@ def _load(path, item, number, text, wcs):
         doubts = (f'HDU {number}: DATASUM does not fit the pixels: damaged, or changed since',)
     data = np.asarray(item.data)
     data = data.reshape([n for n in data.shape if n > 1])
+    if data.dtype.kind == 'u' and isinstance(header.get('BLANK'), int):
+        # which astropy does not look for in unsigned numbers
+        blank = data == header['BLANK'] + int(header.get('BZERO', 0))
+        data = np.where(blank, np.nan, data.astype(np.float64)) if blank.any() else data
     if data.dtype.kind not in 'iuf':
         raise ImageReadError(path, f'{text}: holds {data.dtype} values, expected numbers')
     return Plane(data, header, wcs, number, doubts)

@@ -29,6 +29,8 @@ _N_OPEN = 10
 _ANY, _WEAK = len(STRENGTHS) - 1, 6
 # parts of the items that are held back in turn to find that out, and of how many votes only one is
 _N_FOLDS, _MANY_VOTES = 4, 100_000
+# of so many items with several votes it can be told how often votes are right
+_LEAST_ITEMS = 10
 # iterations for that, and when they may stop
 _N_HELD, _HELD_TOLERANCE = 60, 1e-4
 _HELD = {'n_iterations': _N_HELD, 'tolerance': _HELD_TOLERANCE}
@@ -149,7 +151,8 @@ def dawid_skene(
     likelihood of a strength is averaged over the classes that items may have, and a strength of
     more than ten votes is given up where the votes on items that were held back, a quarter of
     them at a time, are less likely with it, by three in the logarithm. Where no known items
-    and no more than 100 000 votes are given, people who are all alike, with even errors and
+    and no more than 100 000 votes are given, and several votes on ten items or more, people who
+    are all alike, with even errors and
     classes of one frequency, are asked in the same way: of few votes the majority is then right
     to believe, unless the votes that were held back are likelier by three with one of the others.
     The one-coin
@@ -228,6 +231,7 @@ def dawid_skene(
     ).tocsr()
     crowd = _Crowd(
         cast=cast,
+        votes=votes,
         start=posterior,
         known=known,
         certain=certain,
@@ -240,7 +244,7 @@ def dawid_skene(
     found = crowd.estimate(_ANY, **options)
     choice = crowd.choice(found[1]) if item.size else 'any'
     if choice != 'any':
-        found = crowd.even() if choice == 'even' else crowd.estimate(_WEAK, **options)
+        found = crowd.even(**options) if choice == 'even' else crowd.estimate(_WEAK, **options)
     posterior, matrices, prior, iteration, converged = found
     if model != 'one-coin' and prior_strength is None and item.size:
         matrices = fit_skills(_expected_votes(cast, posterior))
@@ -281,6 +285,8 @@ class _Crowd:
     ----------
     cast : sparse array
         One row for each annotator and vote, one column for each item.
+    votes : 2D `~numpy.ndarray`
+        How often each item was said to be of each class.
     start : 2D `~numpy.ndarray`
         Probabilities of the classes to begin with.
     known, voted, open_items : 1D `~numpy.ndarray` of bool
@@ -292,6 +298,7 @@ class _Crowd:
     """
 
     cast: sparse.csr_array
+    votes: np.ndarray
     start: np.ndarray
     known: np.ndarray
     certain: np.ndarray
@@ -332,20 +339,22 @@ class _Crowd:
             posterior = updated
         return posterior, matrices, prior, iteration, converged
 
-    def even(self, n_iterations=_N_HELD):
+    def even(self, *, n_iterations, tolerance):
         """
         Return the same where all annotators are alike, all errors and all classes as frequent.
 
-        Whatever the share of right votes, the class with most votes is then the likeliest.
+        Whatever the share of right votes, the class with most votes is then the likeliest. The
+        share follows from items with several votes: of one vote nobody knows whether it is right.
         """
         n_classes = self.start.shape[1]
         n_annotators = self.cast.shape[0] // n_classes
         on_items = self.cast.T.tocsr()
         prior = np.full(n_classes, 1 / n_classes)
         posterior, right = self.start, np.nan
+        several = self.cast @ sparse.diags_array(self.several().astype(float))
         for iteration in range(1, n_iterations + 1):  # noqa: B007 - it is returned
             before = right
-            counts = _expected_votes(self.cast, posterior).sum(axis=0)
+            counts = _expected_votes(several, posterior).sum(axis=0)
             right = (np.trace(counts) + 1) / (counts.sum() + n_classes)
             wrong = (1 - right) / (n_classes - 1)
             common = np.where(np.eye(n_classes, dtype=bool), right, wrong)
@@ -354,10 +363,16 @@ class _Crowd:
                 total=np.full((n_annotators, n_classes), np.nan),
             )
             posterior = special.softmax(_log_evidence(on_items, matrices, prior), axis=1)
-            converged = bool(abs(right - before) <= _HELD_TOLERANCE)
+            converged = bool(abs(right - before) <= tolerance)
             if converged:
                 break
         return posterior, matrices, prior, iteration, converged
+
+    def several(self):
+        """
+        Return which items have several votes.
+        """
+        return (self.votes.sum(axis=1) > 1) & self.voted
 
     def choice(self, matrices):
         """
@@ -382,11 +397,13 @@ class _Crowd:
         ways = {'any': lambda rest: rest.estimate(_ANY, **_HELD)}
         if matrices.strength > _WEAK:
             ways['weak'] = lambda rest: rest.estimate(_WEAK, **_HELD)
-        if few and not self.known.any():
-            ways['even'] = lambda rest: rest.even()
+        if few and not self.known.any() and self.several().sum() >= _LEAST_ITEMS:
+            ways['even'] = lambda rest: rest.even(**_HELD)
         if len(ways) == 1:
             return 'any'
-        fold = np.arange(len(self.voted)) % _N_FOLDS
+        # each part has its share of items of every kind, however they are numbered
+        fold = np.empty(len(self.voted), np.intp)
+        fold[np.lexsort(self.votes.T)] = np.arange(len(self.voted)) % _N_FOLDS
         evidence = dict.fromkeys(ways, 0.0)
         for number in range(_N_FOLDS if few else 1):
             held = (fold == number) & self.voted & ~self.known

@@ -38,7 +38,7 @@ VALIDATION_SEEDS = range(200_000, 200_060)
 CALIBRATION_SEEDS = range(300_000, 300_080)
 N_POINT_MAX = 20
 NETWORK = 'fusion'
-N_MEMBERS = 3
+N_MEMBERS = 2
 N_EPOCHS = 10
 # on other skies than ours X-rays and pictures may go together less well
 BAND_EXCHANGE = 0.1

@@ -152,8 +152,8 @@ def test_counts_exposure_and_background_of_a_tangential_image_agree_with_reproje
         assert relative_difference(ours[0], theirs).max() < 1e-5
 
 
-@pytest.mark.parametrize('scale', [0.6, 2.667, 2.952, 3.5, 4.0, 4.1, 6.0, 15.0])
-@pytest.mark.parametrize('angle', [0.0, 33.0])
+@pytest.mark.parametrize('scale', [0.51, 0.55, 0.72, 2.667, 2.952, 3.5, 4.0, 4.1, 6.0, 15.0])
+@pytest.mark.parametrize('angle', [0.0, 20.0, 33.0])
 def test_counts_of_a_single_pixel_are_kept_wherever_it_lies(scale, angle):
     wcs = rotated_wcs(scale=scale, angle=angle)
     rng = np.random.default_rng(3)
@@ -165,7 +165,7 @@ def test_counts_of_a_single_pixel_are_kept_wherever_it_lies(scale, angle):
         at = image.pixel_to_sky(x + rng.uniform(-0.5, 0.5), y + rng.uniform(-0.5, 0.5))
         maker = CutoutMaker(geometry={'xray': (24, 4 * u.arcsec)})
         band = maker({'xray': image}, catalog_at(at.ra.deg, at.dec.deg)).band('xray')
-        assert band.data.sum() == pytest.approx(1000, rel=0.03)
+        assert band.data.sum() == pytest.approx(1000, rel=0.035)
 
 
 @pytest.mark.parametrize('scale', [2.0, 4.0, 7.3, 11.0, 40.0])

@@ -4,6 +4,7 @@ How alike annotators are taken to be.
 """
 
 import numpy as np
+import pytest
 
 from clustercnn.labels import dawid_skene
 
@@ -36,3 +37,18 @@ def test_people_of_one_vote_each_count_alike():
     found = dawid_skene(item, np.arange(600), label, n_classes=2)
     majority = np.bincount(item, label, 200) > 1.5
     np.testing.assert_array_equal(found.probability.argmax(axis=1), majority)
+
+
+@pytest.mark.parametrize('n_classes', [2, 4])
+def test_the_only_vote_on_an_item_is_believed(n_classes):
+    label = np.arange(40) % n_classes
+    found = dawid_skene(np.arange(40), np.zeros(40, int), label, n_classes=n_classes)
+    own = found.probability[np.arange(40), label]
+    assert own.min() > 0.5
+
+
+def test_iterations_are_as_many_as_asked_for():
+    rng = np.random.default_rng(2)
+    item, label = np.repeat(np.arange(100), 3), rng.integers(0, 2, 300)
+    found = dawid_skene(item, np.arange(300), label, n_classes=2, n_iterations=2)
+    assert found.n_iterations <= 2
