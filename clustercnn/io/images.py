@@ -109,8 +109,7 @@ def read_map(role, path, *, image_path, shape, wcs):
         raise ImageReadError(path, reason)
     if role == 'exposure':
         return _exposure_in_known_unit(path, where, header, data)
-    _check_background_unit(path, where, header)
-    return data, None
+    return data * _counts_per_unit(path, where, header), None
 
 
 def _article(role):
@@ -143,14 +142,14 @@ def _exposure_in_known_unit(path, where, header, data):
     return data, u.cm**2 * u.s if data.max() > _LONGEST_EXPOSURE else u.s
 
 
-def _check_background_unit(path, where, header):
+def _counts_per_unit(path, where, header):
     """
-    Raise if a background map says that it holds something else than counts a pixel.
+    Return the counts that a unit of a background map is, or refuse what is not counts a pixel.
     """
     unit = unit_of(header)
-    known = (u.dimensionless_unscaled, u.ct, u.ph, u.ct / u.pix, u.ph / u.pix)
-    if unit is None or any(unit.is_equivalent(one) for one in known):
-        return
+    unit = u.dimensionless_unscaled if unit is None else unit.decompose()
+    if set(unit.bases) <= {u.ct, u.ph, u.electron, u.adu, u.pix, u.bin}:
+        return np.float32(unit.scale)
     reason = (
         f'{where}: BUNIT = {header["BUNIT"]!r}; expected a background in counts per pixel: '
         f'multiply a rate by the exposure, and a brightness by the area of a pixel'
@@ -299,8 +298,10 @@ def read_image(
         maps = {'exposure': exposure, 'background': background}
         return read_events(path, hdu=hdu, psf_fwhm=psf_fwhm, mission=mission, **band, **maps)
     where = f'HDU {number}'
-    # one that was copied into another file has lost its planes
-    if is_ours(header) and number == 0:
+    if is_ours(header) and number:
+        text = f'{where} is an image of this package that was copied; its other planes are not read'
+        warnings.warn(f'{path}: {text}', DataQualityWarning, stacklevel=2)
+    elif is_ours(header):
         given = {'energy_band': energy_band, 'psf_fwhm': psf_fwhm, 'mission': mission}
         given = {name: value for name, value in given.items() if value is not None}
         grid = {'image_path': path, 'shape': data.shape, 'wcs': wcs}

@@ -405,7 +405,12 @@ def _choose(path, hdus, wanted):
                 f'{text}: more than {_LARGEST_PIXELS:.0e} pixels; cut a smaller image out of it'
             )
             raise ImageReadError(path, reason)
-        wcs = wcs_of(path, header, text, len(axes))
+        try:
+            wcs = wcs_of(path, header, text, len(axes))
+        except ImageReadError as error:
+            # another image of the file may have one
+            no_wcs = no_wcs or error.reason
+            continue
         if wcs is None or not wcs.has_celestial:
             no_wcs = no_wcs or (
                 f'{text}: has no celestial WCS (CTYPE1 = {header.get("CTYPE1", "absent")}, '

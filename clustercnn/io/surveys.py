@@ -7,6 +7,7 @@ and eRASS1 DR1 (Merloni et al. 2024, Table D.1), of 4XMM-DR11 and of the SAS tas
 """
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import astropy.units as u
@@ -15,7 +16,8 @@ from astropy.io.ascii import convert_numpy
 from astropy.table import Table
 
 from clustercnn.core import CandidateCatalog
-from clustercnn.exceptions import TableReadError
+from clustercnn.exceptions import DataQualityWarning, TableReadError
+from clustercnn.io.missions import unit_of
 from clustercnn.io.planes import check_file
 
 __all__ = ['SURVEYS', 'SurveyColumn', 'likely_survey', 'survey_reader']
@@ -116,7 +118,7 @@ thing ends in a blank. The likelihoods are -ln P everywhere.
 """
 
 _SIGNS = {
-    'esass': ('EXT_LIKE', 'ID_SRC', 'DETUID', 'EXT', 'ML_CTS', 'DET_LIKE_0'),
+    'esass': ('EXT_LIKE', 'ID_SRC', 'DETUID', 'UID', 'IAUNAME', 'SKYTILE', 'EXT', 'ML_CTS'),
     '4xmm': ('EP_EXTENT_ML',),
     'emldetect': ('RADEC_ERR',),
 }
@@ -169,11 +171,26 @@ def _read_any(path):
             # '0042' is no number where it names something
             text = [convert_numpy(str)]
             named = {name for columns in SURVEYS.values() for name in _names_of(columns)}
+            named |= {name.lower() for name in named}
             return Table.read(path, format='ascii.csv', converters=dict.fromkeys(named, text))
         except Exception as error:
             reason = f'cannot be read as CSV ({" ".join(str(error).split())[:300]})'
             raise TableReadError(path, reason) from error
     return read_table(path, 'fits')
+
+
+# how lists write them, beside the names that astropy knows
+_UNIT_WORDS = {
+    'degrees': 'deg',
+    'arcseconds': 'arcsec',
+    'arcminutes': 'arcmin',
+    'radians': 'rad',
+    'arcsecs': 'arcsec',
+    'arcmins': 'arcmin',
+    'arcminute': 'arcmin',
+    'arcsecond': 'arcsec',
+    'ksec': 'ks',
+}
 
 
 def _names_of(columns):
@@ -222,37 +239,38 @@ def _numbers(path, column, definition, pixel_scale):
         meant, factor = u.arcsec, scale
     elif definition.unit == 'ct / pix2':
         meant, factor = u.ct / u.arcsec**2, scale**-2
-    stated = _stated_unit(column)
+    stated = _stated_unit(path, column, in_pixels='pix' in definition.unit)
     if stated is None:
         return values * factor * meant
-    if not stated.is_equivalent(meant):
-        reason = f"column '{column.name}' is in {column.unit}; expected {meant} or the like"
-        raise TableReadError(path, reason)
-    return (values * stated).to(meant)
+    # counts are often left out of a unit, or called photons
+    for left_out in (u.dimensionless_unscaled, u.ct, u.ct / u.ph, u.ct / u.electron):
+        unit = stated * left_out
+        if unit.is_equivalent(meant):
+            return (values * unit).to(meant)
+    reason = f"column '{column.name}' is in {column.unit}; expected {meant} or the like"
+    raise TableReadError(path, reason)
 
 
-# how lists write them, beside the names that astropy knows
-_UNIT_WORDS = {
-    'degrees': 'deg',
-    'arcseconds': 'arcsec',
-    'arcminutes': 'arcmin',
-    'radians': 'rad',
-    'counts': 'ct',
-    'cts': 'ct',
-}
-
-
-def _stated_unit(column):
+def _stated_unit(path, column, *, in_pixels):
     """
     Return the unit of a column, None where it has none that means something.
     """
     text = str(getattr(column, 'unit', None) or '').strip()
-    try:
-        unit = u.Unit(_UNIT_WORDS.get(text.lower(), text), parse_strict='raise')
-    except (TypeError, ValueError):
+    if not text:
         return None
-    # of pixels the definition of the survey says how large they are
-    silent = not text or unit == u.dimensionless_unscaled or u.pix in unit.bases
+    unit = unit_of({'BUNIT': text}) or unit_of(
+        {'BUNIT': _UNIT_WORDS.get(text.lower(), text.lower())}
+    )
+    if unit is None:
+        warnings.warn(
+            f"{path}: the unit '{text}' of column '{column.name}' is not understood; it is taken "
+            f'for that of the survey',
+            DataQualityWarning,
+            stacklevel=5,
+        )
+        return None
+    # how large pixels are the definition of the survey says, if it is in pixels
+    silent = unit == u.dimensionless_unscaled or (in_pixels and u.pix in unit.bases)
     return None if silent else unit
 
 

@@ -11,6 +11,7 @@ from astropy.table import Table
 
 from clustercnn.core import UNKNOWN_NAME, LabelSchema, LabelSet
 from clustercnn.exceptions import DataQualityWarning, TableReadError
+from clustercnn.io._classifications import beside_a_class, contradicts_itself
 from clustercnn.io._panoptes import Rows, Votes, is_number
 
 __all__ = ['name_classes', 'read_classifications', 'read_label_set', 'read_subjects', 'read_votes']
@@ -353,7 +354,8 @@ def name_classes(votes, classes=None):
     -------
     votes : `~astropy.table.Table`
         A copy. A classification whose answers name several classes says nothing: its label is
-        ``'unknown'``.
+        ``'unknown'``. Answers that say nothing, beside one of the same classification and item
+        that names a class, are left out and counted in ``meta['dropped']``.
 
     Raises
     ------
@@ -394,40 +396,14 @@ def name_classes(votes, classes=None):
     # what says nothing contradicts nothing
     says = labels != UNKNOWN_NAME
     unsure = np.zeros(len(labels), bool)
-    unsure[says] = _contradicts_itself(labels[says], votes[says])
+    unsure[says] = contradicts_itself(labels[says], votes[says])
     made['label'] = np.where(unsure, UNKNOWN_NAME, labels)
-    beside = _beside_a_class(votes, says)
+    beside = beside_a_class(votes, says)
     if beside.any():
         reason = f'{UNKNOWN_NAME}, beside an answer of the same classification that names a class'
         made = made[~beside]
         made.meta['dropped'] = {**made.meta.get('dropped', {}), reason: int(beside.sum())}
     return made
-
-
-def _beside_a_class(votes, says):
-    """
-    Return which answers say nothing in classifications that say something in another.
-    """
-    if 'classification_id' not in votes.colnames:
-        return np.zeros(len(votes), bool)
-    numbers = np.asarray(votes['classification_id'])
-    return ~says & (numbers >= 0) & np.isin(numbers, numbers[says])
-
-
-def _contradicts_itself(labels, votes):
-    """
-    Return which labels share a classification with another class.
-    """
-    if 'classification_id' not in votes.colnames or not len(votes):
-        return np.zeros(len(labels), bool)
-    numbers = np.asarray(votes['classification_id'])
-    order = np.argsort(numbers, kind='stable')
-    begin = np.append(True, np.diff(numbers[order]) != 0)
-    first = np.maximum.accumulate(np.where(begin, np.arange(len(order)), 0))
-    # whoever differs from the first of its classification makes all of these unsure
-    differs = labels[order] != labels[order][first]
-    unsure = np.unique(numbers[order][differs])
-    return np.isin(numbers, unsure[unsure >= 0])
 
 
 def _class_of(answer, classes):

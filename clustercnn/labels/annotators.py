@@ -260,7 +260,13 @@ def dawid_skene(
     difficulty = None
     if model == 'difficulty' and item.size:
         posterior, difficulty = judge_items(
-            item, annotator, label, confusion=confusion, prior=prior, n_items=n_items, truth=truth
+            item,
+            annotator,
+            label,
+            confusion=confusion,
+            prior=prior,
+            n_items=n_items,
+            truth=None if truth is None else np.asarray(truth),
         )
         posterior[known] = certain
     elif model == 'difficulty':

@@ -7,12 +7,20 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import MaskedColumn, QTable, Table
 from astropy.time import Time
 
 from clustercnn import CandidateCatalog
-from clustercnn.exceptions import TableReadError
+from clustercnn.exceptions import DataQualityWarning, TableReadError
 from clustercnn.testing import tiny_catalog
+
+
+def write_with_unit(path, table, name, text):
+    # astropy writes no unit that it does not know, but others do
+    hdu = fits.BinTableHDU(table)
+    hdu.header[f'TUNIT{table.colnames.index(name) + 1}'] = text
+    hdu.writeto(path)
 
 
 def esass_list(**changes):
@@ -108,3 +116,36 @@ def test_positions_and_times_beside_our_columns_become_text(tmp_path, name):
     assert again.ids == tiny_catalog().ids
     if name == 'a.ecsv':
         assert str(again.table['coord'][0]).startswith('09h59m59.7')
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [('ARCMIN', 30), ('arcmins', 30), ('Arcsec', 0.5), ('DEG', 1800), ('arcseconds', 0.5)],
+)
+def test_units_are_understood_in_any_letters(tmp_path, text, expected):
+    table = esass_list(EXT=[0.5, 0.0])
+    write_with_unit(tmp_path / 'a.fits', table, 'EXT', text)
+    catalog = CandidateCatalog.read(tmp_path / 'a.fits', format='esass')
+    assert catalog.table['extent'][0].value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('text', ['1/arcmin2', 'ct/arcmin2', 'ph/arcmin2', 'cts/arcmin**2'])
+def test_counts_may_be_left_out_of_units(tmp_path, text):
+    table = esass_list(ML_BKG=[3.6, 3.6])
+    write_with_unit(tmp_path / 'a.fits', table, 'ML_BKG', text)
+    catalog = CandidateCatalog.read(tmp_path / 'a.fits', format='esass')
+    assert catalog.table['background'][0].value == pytest.approx(1e-3)
+
+
+def test_units_that_are_not_understood_are_warned_of(tmp_path):
+    table = esass_list()
+    write_with_unit(tmp_path / 'a.fits', table, 'EXT', 'sides')
+    with pytest.warns(DataQualityWarning, match=r"'sides' of column 'EXT' is not understood"):
+        CandidateCatalog.read(tmp_path / 'a.fits', format='esass')
+
+
+def test_unsigned_numbers_stay_what_they_are(tmp_path):
+    big = np.array([2**63 + 7, 2**63 + 8], np.uint64)
+    Table(esass_list(ID_SRC=big)).write(tmp_path / 'a.fits')
+    catalog = CandidateCatalog.read(tmp_path / 'a.fits', format='esass')
+    assert catalog.ids == tuple(str(number) for number in big.tolist())
