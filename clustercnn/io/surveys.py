@@ -190,6 +190,8 @@ _UNIT_WORDS = {
     'arcminute': 'arcmin',
     'arcsecond': 'arcsec',
     'ksec': 'ks',
+    'image pixels': 'pix',
+    'image pixel': 'pix',
 }
 
 
