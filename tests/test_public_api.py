@@ -142,6 +142,7 @@ PUBLIC = {
         'characterise',
         'estimate_background',
     ),
+    'clustercnn.footprint': ('without_dark_frame',),
     'clustercnn.io': (
         'FileReport',
         'check_files',
