@@ -19,8 +19,8 @@ __all__ = [
     'pixel_area_ratio',
     'prepare_planes',
     'sample_grids',
-    'samples_that_keep_sums',
     'sampling_of',
+    'sampling_that_keeps_sums',
     'tangent_grids',
     'tangent_pixels',
 ]
@@ -34,6 +34,7 @@ of its outermost pixels.
 
 _COARSE = 1.5  # from this ratio of pixel sides on, one sample a pixel would alias
 _MANY = 8.0  # from this ratio on, the image is averaged in blocks first
+_PIXELS_A_SIDE = 3  # or blocks of them, that are left of an output pixel of counts, at least
 _MOST_SAMPLES = 16  # along the side of an output pixel
 _MOST_ORDERS = 20  # of the lattice of samples; ratios near 1 need many
 _LOST = 0.03  # part of the counts of one pixel that an output may have more or less
@@ -109,7 +110,7 @@ def _block_mean(plane, block):
 
 def sampling_of(ratio):
     """
-    Return how an image of smaller pixels is to be averaged.
+    Return how an image of brightness is to be averaged, of smaller pixels.
 
     Parameters
     ----------
@@ -134,14 +135,14 @@ def sampling_of(ratio):
     return block, round(ratio / block)
 
 
-def samples_that_keep_sums(jacobian):
+def sampling_that_keeps_sums(jacobian):
     """
-    Return how many samples a pixel keep the sum of an image, wherever in a pixel it lies.
+    Return how an image of counts is to be averaged, so that those of any pixel are kept.
 
-    Bilinear interpolation gives a pixel of the image the weight of a tent at each sample. By
-    Poisson's summation formula these add up to one but for the tent's Fourier transform, a
-    product of two sinc^2, at the reciprocal lattice of the samples: not at all for as many
-    samples as pixels, and by up to a half between that.
+    Blocks keep sums exactly. Bilinear interpolation gives a pixel of the image the weight of a
+    tent at each sample. By Poisson's summation formula these add up to one but for the tent's
+    Fourier transform, a product of two sinc^2, at the reciprocal lattice of the samples: exactly
+    to one for as many samples as pixels, and up to a factor of two off between that.
 
     Parameters
     ----------
@@ -150,25 +151,28 @@ def samples_that_keep_sums(jacobian):
 
     Returns
     -------
-    n_samples : int
-        Along the side of an output pixel, at least 1.
+    block, n_samples : int
+        Side of the blocks to average first, and number of samples along the side
+        of an output pixel.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from clustercnn.cutouts._resample import samples_that_keep_sums
-    >>> [samples_that_keep_sums(ratio * np.eye(2)) for ratio in (1.0, 2.0, 1.6, 2 / 3)]
-    [1, 2, 5, 2]
+    >>> from clustercnn.cutouts._resample import sampling_that_keeps_sums
+    >>> [sampling_that_keeps_sums(ratio * np.eye(2)) for ratio in (1.0, 2.0, 1.6, 8.0)]
+    [(1, 1), (1, 2), (1, 5), (2, 4)]
     """
+    # few samples do for what blocks leave
+    block = max(1, int(np.sqrt(abs(np.linalg.det(jacobian))) // _PIXELS_A_SIDE))
     along = np.arange(-_MOST_ORDERS, _MOST_ORDERS + 1)
     orders = np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)
-    reciprocal = orders[orders.any(axis=1)] @ np.linalg.inv(jacobian)
+    reciprocal = orders[orders.any(axis=1)] @ np.linalg.inv(jacobian / block)
     lost = [
         (np.sinc(n_samples * reciprocal) ** 2).prod(axis=1).sum()
         for n_samples in range(1, _MOST_SAMPLES + 1)
     ]
     good = np.flatnonzero(np.array(lost) < _LOST)
-    return 1 + int(good[0] if len(good) else np.argmin(lost))
+    return block, 1 + int(good[0] if len(good) else np.argmin(lost))
 
 
 def tangent_grids(ra, dec, *, n_pixels, step, rotation=None, corners=False):

@@ -20,8 +20,8 @@ from clustercnn.cutouts._resample import (
     local_axes,
     prepare_planes,
     sample_grids,
-    samples_that_keep_sums,
     sampling_of,
+    sampling_that_keeps_sums,
     tangent_grids,
     tangent_pixels,
 )
@@ -378,14 +378,13 @@ def _resample(name, wcs, planes, valid, grid, update, *, keep_sums=False):
     wcs = wcs if wcs.naxis == 2 else wcs.celestial
     shape = planes[0].shape
     ratio = (scale / _side_of_pixel(wcs, shape)).to_value(u.one)
-    block, n_samples = sampling_of(ratio)
     to_pixel = _projection(name, wcs, shape, n_pixels, scale.to_value(u.deg))
     if keep_sums:
-        # blocks keep sums exactly, and samples that are few enough do for what is left
-        block = max(1, int(ratio // 3))
         jacobian = _jacobian_in_the_middle(wcs, shape, to_pixel)
         usable = np.isfinite(jacobian).all() and np.linalg.det(jacobian) != 0
-        n_samples = samples_that_keep_sums((jacobian if usable else ratio * np.eye(2)) / block)
+        block, n_samples = sampling_that_keeps_sums(jacobian if usable else ratio * np.eye(2))
+    else:
+        block, n_samples = sampling_of(ratio)
     values, mask, density = sample_grids(
         prepare_planes(planes, valid, block=block),
         to_pixel,

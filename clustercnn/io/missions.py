@@ -17,6 +17,7 @@ __all__ = [
     'mission_of',
     'psf_fwhm_of',
     'role_of',
+    'unit_named',
     'unit_of',
 ]
 
@@ -57,8 +58,13 @@ _UNIT_WORDS = {
     **dict.fromkeys(('counts', 'count', 'Counts', 'Count', 'cts'), 'ct'),
     **dict.fromkeys(('photons', 'photon'), 'ph'),
     **dict.fromkeys(('seconds', 'second', 'sec'), 's'),
+    **dict.fromkeys(('ksec',), 'ks'),
     **dict.fromkeys(('electrons',), 'electron'),
-    **dict.fromkeys(('pixels', 'pixel'), 'pix'),
+    **dict.fromkeys(('image pixels', 'image pixel', 'pixels', 'pixel'), 'pix'),
+    **dict.fromkeys(('degrees', 'degree'), 'deg'),
+    **dict.fromkeys(('arcminutes', 'arcminute', 'arcmins'), 'arcmin'),
+    **dict.fromkeys(('arcseconds', 'arcsecond', 'arcsecs'), 'arcsec'),
+    **dict.fromkeys(('radians',), 'rad'),
 }
 _UNIT_WORD = re.compile(rf'\b({"|".join(_UNIT_WORDS)})\b')
 
@@ -168,18 +174,42 @@ def unit_of(header):
     >>> unit_of({'BUNIT': '/cm**2 /s'}), unit_of({'BUNIT': 'Primary Array'})
     (Unit("1 / (s cm2)"), None)
     """
-    text = str(header.get('BUNIT', '')).strip()
-    # 'S' alone is a siemens
-    text = text.lower() if text.isupper() and _UNIT_WORD.search(text.lower()) else text
-    text = _UNIT_WORD.sub(lambda found: _UNIT_WORDS[found.group()], text)
-    over, *under = (part.strip() for part in text.split('/'))
-    if under:
-        # CIAO writes '/cm**2 /s' where the standard has 'cm**(-2) s**(-1)'
-        text = f'{over or 1} / ({" ".join(under)})'
-    try:
-        return u.Unit(text) if text else None
-    except (ValueError, TypeError):
-        return None
+    return unit_named(header.get('BUNIT', ''))
+
+
+def unit_named(text):
+    """
+    Return the unit that a text means.
+
+    Parameters
+    ----------
+    text : str
+        As files write it, in words and letters of any kind.
+
+    Returns
+    -------
+    unit : `~astropy.units.Unit` or None
+        None where the text is empty or means nothing.
+
+    Examples
+    --------
+    >>> from clustercnn.io.missions import unit_named
+    >>> unit_named('counts/sec'), unit_named('ARCMIN'), unit_named('S')
+    (Unit("ct / s"), Unit("arcmin"), Unit("S"))
+    """
+    text = str(text).strip()
+    # 'S' alone is a siemens, in 'COUNTS/S' it is not
+    for spelling in (text, text.lower()):
+        words = _UNIT_WORD.sub(lambda found: _UNIT_WORDS[found.group()], spelling)
+        over, *under = (part.strip() for part in words.split('/'))
+        if under:
+            # CIAO writes '/cm**2 /s' where the standard has 'cm**(-2) s**(-1)'
+            words = f'{over or 1} / ({" ".join(under)})'
+        try:
+            return u.Unit(words) if words else None
+        except (ValueError, TypeError):
+            continue
+    return None
 
 
 def psf_fwhm_of(mission, header):

@@ -17,7 +17,7 @@ from astropy.table import Table
 
 from clustercnn.core import CandidateCatalog
 from clustercnn.exceptions import DataQualityWarning, TableReadError
-from clustercnn.io.missions import unit_of
+from clustercnn.io.missions import unit_named
 from clustercnn.io.planes import check_file
 
 __all__ = ['SURVEYS', 'SurveyColumn', 'likely_survey', 'survey_reader']
@@ -179,22 +179,6 @@ def _read_any(path):
     return read_table(path, 'fits')
 
 
-# how lists write them, beside the names that astropy knows
-_UNIT_WORDS = {
-    'degrees': 'deg',
-    'arcseconds': 'arcsec',
-    'arcminutes': 'arcmin',
-    'radians': 'rad',
-    'arcsecs': 'arcsec',
-    'arcmins': 'arcmin',
-    'arcminute': 'arcmin',
-    'arcsecond': 'arcsec',
-    'ksec': 'ks',
-    'image pixels': 'pix',
-    'image pixel': 'pix',
-}
-
-
 def _names_of(columns):
     """
     Return how a survey calls identifiers and names.
@@ -260,9 +244,7 @@ def _stated_unit(path, column, *, in_pixels):
     text = str(getattr(column, 'unit', None) or '').strip()
     if not text:
         return None
-    unit = unit_of({'BUNIT': text}) or unit_of(
-        {'BUNIT': _UNIT_WORDS.get(text.lower(), text.lower())}
-    )
+    unit = unit_named(text)
     if unit is None:
         warnings.warn(
             f"{path}: the unit '{text}' of column '{column.name}' is not understood; it is taken "

@@ -56,7 +56,7 @@ class DawidSkeneResult:
         One sigma of that, from the number of votes and from what is not known of the true
         classes; that all classes may have changed their names is not in it.
     prior : 1D `~numpy.ndarray`
-        Share of each class.
+        Share of each class; the same for all where votes are counted alike, see `dawid_skene`.
     n_iterations : int
         Iterations taken.
     converged : bool

@@ -224,7 +224,7 @@ def _exchanged(plane, which):
 
 def augment(key, batch, inputs, settings):
     """
-    Change a batch at random without changing what it shows.
+    Change a batch at random without changing what is true of it.
 
     Parameters
     ----------
@@ -293,7 +293,8 @@ def augment(key, batch, inputs, settings):
                 exchanged = (
                     kept & (n_seen > 0) & (chance < settings.band_dropout + settings.band_exchange)
                 )
-                # rows come in random order, so that the one before is any other
+                # rows come in random order, so that the one before is any other; that of the first
+                # may be a row that fills up the batch, without the band
                 planes = {name: _exchanged(plane, exchanged) for name, plane in planes.items()}
                 bands[spec.name] = planes
             planes['present'] = planes['present'] * kept
