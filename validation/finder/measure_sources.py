@@ -304,7 +304,7 @@ def main():
     if options.data is None:
         parser.error('the masks are needed: name the folder that holds sim_support with --data')
     folder = Path(options.data) / 'sim_support'
-    n_fields = 5 if options.quick else 25
+    n_fields = 10 if options.quick else 50
 
     def make_sky(**settings):
         return epic_sky(folder, **settings)
