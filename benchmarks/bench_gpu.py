@@ -167,7 +167,7 @@ def ours(name, batch, precision, options, roof):
     difference = difference_of(np.asarray(predict(params, few)), network, params, few)
     row(f'{case}, prediction', lambda: predict(params, planes), work, difference=difference)
     config = TrainingConfig(batch_size=batch, precision=precision)
-    steps = Steps(network, config=config, n_steps=N_STEPS)
+    steps = Steps(network, config=config)
     state = [steps.initial_state(1, initial=params)]
     ready = on_device(make_batch(planes, codes))
     trained, statistics = network.divide(params)
@@ -177,7 +177,7 @@ def ours(name, batch, precision, options, roof):
     )
 
     def step():
-        state[0], metrics = steps.train(state[0], ready)
+        state[0], metrics = steps.train(state[0], ready, N_STEPS)
         return metrics['loss']
 
     row(f'{case}, training', step, work / 8)
@@ -201,13 +201,11 @@ def from_cutouts(batch, precision, options):
             f'fusion, prediction from cutouts, {text}',
             lambda steps=steps: steps.predict(params, inputs),
         )
-    steps = Steps(
-        network, config=TrainingConfig(batch_size=batch, precision=precision), n_steps=N_STEPS
-    )
+    steps = Steps(network, config=TrainingConfig(batch_size=batch, precision=precision))
     state = [steps.initial_state(1)]
 
     def step():
-        state[0], metrics = steps.train(state[0], raw)
+        state[0], metrics = steps.train(state[0], raw, N_STEPS)
         return metrics['loss']
 
     row('fusion, training from cutouts', step)

@@ -73,7 +73,7 @@ class Ours:
     """
 
     def __init__(self, network, params, planes, codes):
-        self.steps = Steps(network, config=CONFIG, n_steps=N_STEPS)
+        self.steps = Steps(network, config=CONFIG)
         self.batch = make_batch(planes, codes)
 
         @jax.jit
@@ -87,7 +87,7 @@ class Ours:
         self.state = self.steps.initial_state(1, initial=params)
 
     def __call__(self):
-        self.state, metrics = self.steps.train(self.state, self.batch)
+        self.state, metrics = self.steps.train(self.state, self.batch, N_STEPS)
         return float(metrics['loss'])
 
 
@@ -191,7 +191,7 @@ class WholeStep:
 
     def __init__(self, name, batch_size):
         network = build_network(name, INPUTS, n_classes=N_CLASSES)
-        self.steps = Steps(network, config=CONFIG, n_steps=N_STEPS)
+        self.steps = Steps(network, config=CONFIG)
         self.state = self.steps.initial_state(1)
         self.dataset, self.batch_size = make_data(2 * batch_size), batch_size
         self.rng = np.random.default_rng(1)
@@ -199,7 +199,7 @@ class WholeStep:
     def __call__(self):
         rows = self.rng.permutation(2 * self.batch_size)[: self.batch_size]
         batch = take(self.dataset, rows, self.batch_size)
-        self.state, metrics = self.steps.train(self.state, batch)
+        self.state, metrics = self.steps.train(self.state, batch, N_STEPS)
         return float(metrics['loss'])
 
 
@@ -219,7 +219,7 @@ class Members:
 
     def __init__(self, name, batch_size, *, together):
         network, _ = make_case(name)
-        steps = Steps(network, config=CONFIG, n_steps=N_STEPS)
+        steps = Steps(network, config=CONFIG)
         trained = [network.divide(network.init(seed))[0] for seed in range(N_MEMBERS)]
         statistics = network.divide(network.init(0))[1]
         batch = make_batch(*make_planes(network, batch_size))

@@ -94,11 +94,11 @@ def binary_auc(score, truth, *, weight=None):
     return float((weight[truth] * (below + not_above)).sum() / 2 / n_positive / n_negative)
 
 
-# compilation takes longer than many an epoch: runs that differ in seed or data only share;
-# the size of the batch is part of the key
+# compilation takes longer than many an epoch: runs that differ in seed, data or length only
+# share
 @functools.lru_cache(maxsize=8)
-def _training_steps(network, config, n_steps, batch_size):
-    return Steps(network, config=config, n_steps=n_steps)
+def _training_steps(network, config):
+    return Steps(network, config=config)
 
 
 def make_steps(network, config, n_items):
@@ -117,8 +117,8 @@ def make_steps(network, config, n_items):
     Returns
     -------
     steps : Steps
-        The same object for equal arguments, so that each function is traced once for
-        all members of an ensemble and all repetitions.
+        The same object for trainings that differ in seed, data and length only, so that each
+        function is traced once for all members of an ensemble, folds and repetitions.
 
     Examples
     --------
@@ -126,11 +126,13 @@ def make_steps(network, config, n_items):
     >>> spec = BandSpec(name='g', kind='optical', shape=(16, 16), pixel_scale=1.0)
     >>> network = build_network('cn', InputSpec(bands=(spec,)), n_classes=2)
     >>> from clustercnn.training import TrainingConfig, make_steps
-    >>> make_steps(network, TrainingConfig(), 100) is make_steps(network, TrainingConfig(), 100)
+    >>> make_steps(network, TrainingConfig(), 100) is make_steps(network, TrainingConfig(), 90)
     True
     """
-    n_steps = config.n_epochs * config.steps_per_epoch(n_items)
-    return _training_steps(network, config, n_steps, config.batch_for(n_items))
+    batch_size = config.batch_for(n_items)
+    # for how long, and by what an epoch is chosen, is not compiled in
+    alike = dataclasses.replace(config, batch_size=batch_size, n_epochs=1, monitor='loss')
+    return _training_steps(network, alike)
 
 
 @functools.lru_cache(maxsize=8)
@@ -397,6 +399,7 @@ def train(
     """
     n_items = n_rows(dataset)
     batch_size, per_epoch = config.batch_for(n_items), config.steps_per_epoch(n_items)
+    n_steps = config.n_epochs * per_epoch
     steps = make_steps(network, config, n_items) if steps is None else steps
     mean_weight = float(np.mean(dataset['weight'], dtype=np.float64))
     if not mean_weight > 0:
@@ -430,15 +433,13 @@ def train(
         return TrainingResult(params=params, history=tuple(history), best_epoch=epoch)
 
     quiet = None if progress is None else not progress
-    with progress_bar(
-        total=config.n_epochs * per_epoch, label=label, quiet=quiet, unit='steps'
-    ) as bar:
+    with progress_bar(total=n_steps, label=label, quiet=quiet, unit='steps') as bar:
         bar.update(first_epoch * per_epoch)
         for epoch in range(first_epoch, config.n_epochs):
             order = np.random.default_rng([seed, epoch]).permutation(n_items)
             loss = weight = 0.0
             for number, (rows, batch) in enumerate(_batches(dataset, order, batch_size), 1):
-                state, metrics = steps.train(state, batch)
+                state, metrics = steps.train(state, batch, n_steps)
                 if not metrics['finite']:
                     msg = (
                         f'the loss or its gradient is not finite in epoch {epoch + 1}, step '

@@ -10,6 +10,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from clustercnn.network import augment
@@ -33,13 +34,13 @@ def make_optimizer(config, n_steps):
     ----------
     config : TrainingConfig
         Settings.
-    n_steps : int
+    n_steps : int or `~jax.Array`
         Number of steps of the whole training, for the schedule.
 
     Returns
     -------
     optimizer : `~optax.GradientTransformation`
-        AdamW behind a limit on the gradient.
+        AdamW behind a limit on the gradient. Its state does not depend on the number of steps.
 
     Examples
     --------
@@ -48,12 +49,6 @@ def make_optimizer(config, n_steps):
     >>> len(state)
     4
     """
-    schedule = optax.warmup_cosine_decay_schedule(
-        init_value=0.0,
-        peak_value=config.learning_rate,
-        warmup_steps=max(1, int(config.warmup * n_steps)),
-        decay_steps=max(2, n_steps),
-    )
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         # AdamW in its parts; one long vector compiles and runs faster than many arrays
@@ -63,8 +58,23 @@ def make_optimizer(config, n_steps):
             # biases are one-dimensional
             mask=lambda params: jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params),
         ),
-        optax.scale_by_learning_rate(schedule),
+        optax.scale_by_learning_rate(functools.partial(_learning_rate, config, n_steps)),
     )
+
+
+def _learning_rate(config, n_steps, step):
+    """
+    Return the learning rate of a step, the first of which is 0.
+
+    Linear to its highest, then half a cosine to nothing (Loshchilov & Hutter 2017, equation 5,
+    without restarts; Goyal et al. 2017, section 2.2). Optax has the same, for numbers of steps
+    that are known when it is compiled.
+    """
+    rising = jnp.maximum(1, jnp.int32(config.warmup * n_steps))
+    falling = jnp.maximum(2, n_steps) - rising
+    gone = jnp.clip((step - rising) / falling, 0, 1)
+    share = jnp.where(step < rising, step / rising, 0.5 * (1 + jnp.cos(jnp.pi * gone)))
+    return config.learning_rate * share
 
 
 class Steps:
@@ -77,8 +87,6 @@ class Steps:
         The network.
     config : TrainingConfig, optional
         Settings, needed for training.
-    n_steps : int, optional
-        Number of steps of the whole training.
     dihedral : bool, optional
         Whether `predict` averages over flips and quarter turns; as the network
         has it by default.
@@ -108,14 +116,13 @@ class Steps:
     ((8, 2), 1)
     """
 
-    def __init__(self, network, *, config=None, n_steps=1, dihedral=None, precision='auto'):
+    def __init__(self, network, *, config=None, dihedral=None, precision='auto'):
         self.network = network
         self.config = config
         self.n_traces = collections.Counter()
         self.dihedral = network.dihedral if dihedral is None else dihedral
         self.precision = precision if config is None else config.precision
         if config is not None:
-            self.optimizer = make_optimizer(config, n_steps)
             self._whole = jax.jit(self._computing(self._train), donate_argnums=0)
             self._prepared = jax.jit(self._computing(self._prepare), static_argnames='n_parts')
             self._part = jax.jit(self._computing(self._gradient_of_part), static_argnames='n_items')
@@ -154,7 +161,8 @@ class Steps:
         params = self.network.init(seed) if initial is None else jax.tree.map(jnp.array, initial)
         return {
             'params': params,
-            'optimizer': self.optimizer.init(self.network.divide(params)[0]),
+            # whose state is the same for any number of steps
+            'optimizer': make_optimizer(self.config, 1).init(self.network.divide(params)[0]),
             'step': jnp.zeros((), jnp.int32),
             'key': jax.random.key_data(jax.random.key(seed)),
         }
@@ -258,7 +266,7 @@ class Steps:
         value, gradient = self._with_penalty(trained, statistics, total, gradient, n_items)
         return value, total, measured, gradient
 
-    def train(self, state, batch):
+    def train(self, state, batch, n_steps):
         """
         Do one step; a batch whose loss or gradient is not finite leaves the state alone.
 
@@ -269,6 +277,9 @@ class Steps:
         batch : dict
             From `~clustercnn.network.take`; with ``'planes'`` where they are ready, which are
             not augmented.
+        n_steps : int
+            Number of steps of the whole training, for the schedule. Trainings that differ in
+            nothing else share what is compiled.
 
         Returns
         -------
@@ -285,8 +296,9 @@ class Steps:
         n_items = len(batch['_mask'])
         _, statistics = self.network.divide(state['params'])
         n_parts = number_of_parts(n_items, self._tile(n_items, statistics))
+        n_steps = np.int32(n_steps)
         if n_parts == 1:
-            return self._whole(state, batch)
+            return self._whole(state, batch, n_steps)
         key, parts = self._prepared(state, batch, n_parts=n_parts)
 
         def of_part(numbered):
@@ -297,9 +309,10 @@ class Steps:
             of_part, list(enumerate(parts)), compiled=self.n_traces['gradient'] > 0
         )
         # where batches are normalised by themselves, they are not divided
-        return self._updated(state, batch, [sums for _, (sums, _) in results], statistics=None)
+        sums = [sums for _, (sums, _) in results]
+        return self._updated(state, batch, sums, n_steps, statistics=None)
 
-    def _train(self, state, batch):
+    def _train(self, state, batch, n_steps):
         """
         One step on all of a batch at once.
         """
@@ -308,7 +321,7 @@ class Steps:
         sums, statistics = self._gradient_of_part(
             state['params'], key, 0, batch, n_items=len(batch['_mask'])
         )
-        return self._update(state, batch, [sums], statistics)
+        return self._update(state, batch, [sums], n_steps, statistics)
 
     def _prepare(self, state, batch, *, n_parts):
         """
@@ -330,7 +343,7 @@ class Steps:
         key = jax.random.fold_in(key, number)
         return self._sums(trained, statistics, part, key, n_items)
 
-    def _update(self, state, batch, sums, statistics):
+    def _update(self, state, batch, sums, n_steps, statistics):
         """
         Return the next state and the metrics; no statistics are those of the state.
         """
@@ -342,7 +355,8 @@ class Steps:
         value, gradient = self._with_penalty(
             trained, statistics, total, gradient, len(batch['_mask'])
         )
-        updates, optimizer = self.optimizer.update(gradient, state['optimizer'], trained)
+        optimizer = make_optimizer(self.config, n_steps)
+        updates, optimizer = optimizer.update(gradient, state['optimizer'], trained)
         # weights do not decay either where they are frozen
         updates = self._on_frozen(updates, jnp.zeros_like)
         params = self.network.join(optax.apply_updates(trained, updates), statistics)

@@ -97,11 +97,11 @@ def test_training_in_narrow_numbers(name):
     losses = {}
     for precision in ('float32', 'bfloat16'):
         config = TrainingConfig(batch_size=16, precision=precision, warmup=0.0)
-        steps = Steps(network, config=config, n_steps=100)
+        steps = Steps(network, config=config)
         state = steps.initial_state(1)
         losses[precision] = []
         for _ in range(30):
-            state, metrics = steps.train(state, batch)
+            state, metrics = steps.train(state, batch, 100)
             losses[precision].append(float(metrics['loss']))
         # master copies, their statistics and the optimiser's are never narrow
         assert dtypes(state['params']) == {'float32'}

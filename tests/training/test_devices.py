@@ -92,10 +92,10 @@ def test_batches_in_threads_keep_their_order_and_their_errors(monkeypatch):
 
 
 def learnt(network, batch, calm):
-    steps = Steps(network, config=TrainingConfig(augmentation=calm), n_steps=9)
+    steps = Steps(network, config=TrainingConfig(augmentation=calm))
     state = steps.initial_state(1)
     for _ in range(3):
-        state, metrics = steps.train(state, batch)
+        state, metrics = steps.train(state, batch, 9)
     return steps, jax.tree.map(np.array, (state, metrics))
 
 
@@ -123,7 +123,7 @@ def test_a_step_takes_its_parts_at_a_time(network, data, calm, monkeypatch):
         return part(params, key, number, *arguments, **options)
 
     monkeypatch.setattr(steps, '_part', together)
-    steps.train(steps.initial_state(1), batch)
+    steps.train(steps.initial_state(1), batch, 9)
     assert sorted(numbers) == [0, 1, 2, 3]
 
 
@@ -144,8 +144,8 @@ def test_parts_learn_what_the_whole_learns(network, data, calm, monkeypatch):
 def test_a_part_that_fails_leaves_the_state_to_be_used_again(network, data, calm, monkeypatch):
     monkeypatch.setattr(devices, '_n_at_once', lambda: 2)
     batch = take(data(32, seed=1), np.arange(32), 32)
-    steps = Steps(network, config=TrainingConfig(augmentation=calm), n_steps=9)
-    state, _ = steps.train(steps.initial_state(1), batch)
+    steps = Steps(network, config=TrainingConfig(augmentation=calm))
+    state, _ = steps.train(steps.initial_state(1), batch, 9)
     before, part = jax.tree.map(np.array, state), steps._part
 
     def failing(params, key, number, *arguments, **options):
@@ -156,9 +156,9 @@ def test_a_part_that_fails_leaves_the_state_to_be_used_again(network, data, calm
     with monkeypatch.context() as patch:
         patch.setattr(steps, '_part', failing)
         with pytest.raises(InterruptedError):
-            steps.train(state, batch)
+            steps.train(state, batch, 9)
     jax.tree.map(np.testing.assert_array_equal, state, before)
-    assert steps.train(state, batch)[1]['finite']
+    assert steps.train(state, batch, 9)[1]['finite']
 
 
 def test_a_gpu_gets_batches_while_others_are_gathered(monkeypatch):

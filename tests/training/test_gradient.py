@@ -31,7 +31,7 @@ def test_tiles_sum_to_the_gradient_of_the_batch(name, network, data, calm):
     for size in (8, 3):
         # in place of what is found from the size of the maps
         learner.__dict__['tile'] = size
-        steps = Steps(learner, config=TrainingConfig(augmentation=calm), n_steps=3)
+        steps = Steps(learner, config=TrainingConfig(augmentation=calm))
         trained, statistics = learner.divide(learner.init(1))
         value, total, _, gradient = jax.jit(steps.gradient)(
             trained, statistics, batch, jax.random.key(0)
@@ -49,7 +49,7 @@ def test_no_loop_of_a_gradient_holds_the_slow_convolution(name, network, data, c
     learner = make(name, network)
     learner.__dict__['tile'] = 32
     batch = take(data(64, seed=1), np.arange(64), 64)
-    steps = Steps(learner, config=TrainingConfig(augmentation=calm), n_steps=3)
+    steps = Steps(learner, config=TrainingConfig(augmentation=calm))
     trained, statistics = learner.divide(learner.init(1))
     traced = jax.make_jaxpr(steps.gradient)(trained, statistics, batch, jax.random.key(0))
     scans = [one for one in traced.jaxpr.eqns if one.primitive.name == 'scan']

@@ -7,6 +7,7 @@ import dataclasses
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from clustercnn.exceptions import TrainingError
@@ -17,6 +18,7 @@ from clustercnn.training import (
     binary_auc,
     evaluate,
     loop,
+    make_optimizer,
     make_steps,
     predict,
     train,
@@ -79,6 +81,39 @@ def test_each_function_is_traced_once(whole, steps, network, config, data):
     assert whole.history[-1]['validation_auc'] is not None
     train(network, config, data(40, seed=4), seed=6, steps=steps)
     assert steps.n_traces == dict.fromkeys(('prepare', 'gradient', 'update', 'evaluate'), 1)
+
+
+def test_other_lengths_share_what_is_compiled(whole, steps, network, config, data):
+    assert whole.history
+    longer = dataclasses.replace(config, n_epochs=13, monitor='auc')
+    assert make_steps(network, longer, 56) is steps
+    assert make_steps(network, dataclasses.replace(config, learning_rate=1e-3), 40) is not steps
+    traced = steps.n_traces.copy()
+    train(network, dataclasses.replace(config, n_epochs=1), data(56, seed=4), seed=6, steps=steps)
+    assert steps.n_traces == traced
+
+
+@pytest.mark.parametrize(('warmup', 'n_steps'), [(0.0, 1), (0.1, 7), (0.3, 60), (0.9, 20)])
+def test_the_optimiser_is_that_of_optax(warmup, n_steps):
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, 0.01, max(1, int(warmup * n_steps)), max(2, n_steps)
+    )
+    reference = optax.chain(optax.clip_by_global_norm(0.5), optax.adamw(schedule, weight_decay=0.1))
+    config = TrainingConfig(warmup=warmup, learning_rate=0.01, weight_decay=0.1, clip_norm=0.5)
+
+    # as it is compiled, for a number of steps that is not known then
+    @jax.jit
+    def update(gradient, state, params, n_steps):
+        return make_optimizer(config, n_steps).update(gradient, state, params)
+
+    params = {'kernel': jax.numpy.ones((2, 3))}
+    state, other = make_optimizer(config, 1).init(params), reference.init(params)
+    for number in range(n_steps + 2):
+        gradient = np.random.default_rng(number).normal(size=(2, 3)).astype(np.float32)
+        gradient = {'kernel': gradient}
+        made, state = update(gradient, state, params, np.int32(n_steps))
+        wanted, other = reference.update(gradient, other, params)
+        np.testing.assert_allclose(made['kernel'], wanted['kernel'], atol=1e-8)
 
 
 def test_same_seed_same_bits_other_seed_other_bits(whole, network, config, steps, data):
@@ -169,7 +204,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(network, confi
     good = data(40, seed=1)
     state = steps.initial_state(3)
     before = jax.tree.map(np.array, state)
-    after, metrics = steps.train(state, take(good | {'weight': weight}, np.arange(10, 26), 16))
+    after, metrics = steps.train(state, take(good | {'weight': weight}, np.arange(10, 26), 16), 9)
     assert not metrics['finite']
     assert_same(jax.tree.map(np.array, after), before)
 
@@ -189,7 +224,7 @@ def test_padding_has_no_effect_on_a_step(network, data, calm):
         n_classes=2,
         options={'widths': (16,), 'dense_width': 16, 'dropout': 0.0},
     )
-    steps = Steps(still, config=TrainingConfig(augmentation=calm), n_steps=3)
+    steps = Steps(still, config=TrainingConfig(augmentation=calm))
     batch = take(data(16, seed=1), np.arange(9), 16)
     rubbish = take(data(16, seed=2), np.arange(16), 16) | {'_mask': batch['_mask']}
     mixed = jax.tree.map(lambda one, other: np.concatenate([one[:9], other[9:]]), batch, rubbish)
@@ -197,7 +232,7 @@ def test_padding_has_no_effect_on_a_step(network, data, calm):
     for each in (batch, mixed):
         state = steps.initial_state(1)
         for _ in range(2):
-            state, metrics = steps.train(state, each)
+            state, metrics = steps.train(state, each, 3)
         results.append((jax.tree.map(np.array, state['params']), float(metrics['loss'])))
     assert_same(results[0][0], results[1][0])
     assert results[0][1] == results[1][1]

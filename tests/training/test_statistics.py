@@ -83,9 +83,9 @@ def test_statistics_are_measured_and_not_trained(normalised, whole, functions):
 
 def test_a_step_moves_the_statistics_as_the_momentum_says(network, data, calm):
     normalised = make('mobilenet', network)
-    steps = Steps(normalised, config=TrainingConfig(augmentation=calm), n_steps=3)
+    steps = Steps(normalised, config=TrainingConfig(augmentation=calm))
     batch = take(data(16, seed=1), np.arange(16), 16)
-    state, _ = steps.train(steps.initial_state(1), batch)
+    state, _ = steps.train(steps.initial_state(1), batch, 3)
     params = normalised.init(1)
     planes = jax.jit(normalised.preprocess)(batch)
     stacked = np.concatenate([np.zeros((16, 16, 16, 2), np.float32)], axis=-1)
@@ -104,7 +104,7 @@ def test_a_step_moves_the_statistics_as_the_momentum_says(network, data, calm):
 
 
 def test_padding_is_no_part_of_the_statistics(normalised, data, calm):
-    steps = Steps(normalised, config=TrainingConfig(augmentation=calm), n_steps=3)
+    steps = Steps(normalised, config=TrainingConfig(augmentation=calm))
     batch = take(data(16, seed=1), np.arange(9), 16)
     rubbish = take(data(16, seed=2), np.arange(16), 16) | {'_mask': batch['_mask']}
     mixed = jax.tree.map(lambda one, other: np.concatenate([one[:9], other[9:]]), batch, rubbish)
@@ -112,7 +112,7 @@ def test_padding_is_no_part_of_the_statistics(normalised, data, calm):
     for each in (batch, mixed):
         state = steps.initial_state(1)
         for _ in range(2):
-            state, metrics = steps.train(state, each)
+            state, metrics = steps.train(state, each, 3)
         results.append(jax.tree.map(np.array, (state['params'], metrics['loss'])))
     assert_same(*results)
 
