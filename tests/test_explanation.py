@@ -10,10 +10,11 @@ from clustercnn import Classifier
 from clustercnn.explanation import grad_cam, integrated_gradients, occlusion, plot_attributions
 from clustercnn.testing import tiny_labels, tiny_stack
 
+# those of test_onnx.py, so that they are compiled once
 SMALL = {
     'cn': {'width': 8, 'first_width': 8, 'n_stages': 2},
-    'fusion': {'widths': (16, 16), 'dense_width': 16},
-    'mobilenet': {'stages': ((1, 16, 1, 1),)},
+    'fusion': {'widths': (16,), 'dense_width': 16},
+    'mobilenet': {'stages': ((1, 16, 1, 1), (6, 24, 2, 2))},
 }
 
 

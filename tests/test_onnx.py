@@ -18,11 +18,11 @@ from clustercnn.core import CandidateCatalog
 from clustercnn.exceptions import MissingDependencyError
 from clustercnn.testing import tiny_labels, tiny_stack
 
-STAGES = ((1, 16, 1, 1), (6, 24, 2, 2))
+# those of test_explanation.py, so that they are compiled once
 SMALL = {
-    'cn': {'width': 8, 'first_width': 8},
+    'cn': {'width': 8, 'first_width': 8, 'n_stages': 2},
     'fusion': {'widths': (16,), 'dense_width': 16},
-    'mobilenet': {'stages': STAGES},
+    'mobilenet': {'stages': ((1, 16, 1, 1), (6, 24, 2, 2))},
 }
 
 
@@ -40,6 +40,7 @@ def fitted(request):
         seed=3,
         n_epochs=2,
         batch_size=32,
+        learning_rate=5e-3,
         validation_fraction=0.25,
         ensemble=2 if variant == 'an ensemble' else 1,
         dihedral=name != 'cn',
