@@ -13,6 +13,7 @@ from astropy.wcs import WCS
 from clustercnn._utils.validation import check_angle
 from clustercnn.core import XrayImage
 from clustercnn.exceptions import ImageReadError
+from clustercnn.io._good_times import DETECTORS, GoodTimes, are_good_times, outside_good_times
 from clustercnn.io.images import note, read_map
 from clustercnn.io.missions import (
     has_main_instrument,
@@ -68,7 +69,11 @@ _CONVENTIONS = {
     'Einstein Probe': _Convention(energy=('ENERGY', 'PI'), electronvolt=None, pixel_scale=9.6),
 }
 _UNKNOWN = _Convention(electronvolt=None)
-_KEPT = ('X', 'Y', 'PI', 'ENERGY', 'FLAG', 'PATTERN', 'PAT_TYP', 'GRADE')
+_KEPT = ('X', 'Y', 'PI', 'ENERGY', 'FLAG', 'PATTERN', 'PAT_TYP', 'GRADE', 'TIME', *DETECTORS)
+_OUTSIDE = 'outside the good times'
+# if such a share of them is, times and intervals may not belong together
+_MANY_OUTSIDE = 0.5
+_BELONG = 'whether TIME and good time intervals belong together; all_events=True ignores these'
 _WITHOUT_ENERGIES = ('HRI', 'HRC')
 
 
@@ -143,7 +148,7 @@ def read_events(
         By default as the header says.
     all_events : bool, optional
         Whether to take also those events that the mission's flags and patterns (or grades)
-        leave out.
+        or the good time intervals of the file leave out.
 
     Returns
     -------
@@ -160,6 +165,11 @@ def read_events(
 
     Notes
     -----
+    The exposure is the sum of the good time intervals, in which events have to lie: those of the
+    tables ``GTI`` (Chandra, one for each ``CCD_ID``), ``STDGTInn`` (XMM-Newton, for each ``CCDNR``)
+    or ``GTIn`` (eROSITA, for each ``TM_NR``), or of the only one. Other intervals that a file may
+    bring along, of flares or of the background, are not looked at.
+
     World coordinates are those of the columns (TCTYPn and the like, or REFXCTYP of the
     pipelines of XMM-Newton and eROSITA), found by their kind rather than their number: tools
     that drop columns leave old numbers behind.
@@ -192,7 +202,10 @@ def read_events(
     if scale is not None and maps:
         msg = "'pixel_scale' must be left out where a map gives the grid"
         raise ValueError(msg)
-    header, columns, where = open_hdus(path, lambda hdus: _load(path, hdus, hdu))
+    header, columns, number, tables, doubts = open_hdus(
+        path, lambda hdus: _load(path, hdus, hdu, timed=not all_events)
+    )
+    where = f'HDU {number}'
     mission = mission_named(mission) if mission else mission_of(header)
     # what is known of a mission is that of its main instrument
     main = has_main_instrument(header)
@@ -208,9 +221,20 @@ def read_events(
     _leave_out(summary, good, f'outside {low:g} to {high:g} eV', ~in_band)
     if not all_events:
         _leave_out_by_quality(summary, good, columns, convention)
+        outside, doubt = outside_good_times(path, number, header, columns, tables)
+        doubts += [] if doubt is None else [doubt]
+        if tables:
+            n_before = good.sum()
+            _leave_out(summary, good, _OUTSIDE, outside)
+            if summary[_OUTSIDE] > _MANY_OUTSIDE * n_before:
+                doubts.append(
+                    f'{summary[_OUTSIDE]} of {n_before} events are {_OUTSIDE}: check {_BELONG}'
+                )
     if not good.any():
         reasons = ', '.join(f'{n} {reason}' for reason, n in summary.items())
         reason = f'{where}: no event is left ({reasons}); check the energy band'
+        if summary.get(_OUTSIDE):
+            reason += f', and {_BELONG}'
         raise ImageReadError(path, reason)
     sky = _wcs_of_columns(path, where, header)
     position = np.stack([columns['X'][good], columns['Y'][good]])
@@ -237,6 +261,8 @@ def read_events(
     if background is not None:
         planes['background'], _ = read_map('background', background, **grid)
     notes = [f'{len(flat)} of {summary["in the file"]} events binned']
+    for doubt in doubts:
+        note(notes, path, f'{where}: {doubt}')
     if maps:
         unseen = summary['outside the grid']
         if exposure is not None:
@@ -256,7 +282,7 @@ def read_events(
         instrument=str(header.get('INSTRUME', '')).strip(),
         meta={
             'path': str(path),
-            'hdu': int(where.split()[-1]),
+            'hdu': number,
             'events': summary,
             'notes': tuple(notes),
         },
@@ -276,30 +302,41 @@ def _check_band(band):
     return float(low), float(high)
 
 
-def _load(path, hdus, wanted):
+def _load(path, hdus, wanted, *, timed):
     """
-    Return header and columns of the event list, and where it is.
+    Return header and columns of the event list, its number, good time intervals, and doubts.
     """
-    seen = []
+    seen, found, others, tables = [], None, [], []
     for number, item in hdus:
         seen.append(f'HDU {number} {item.name}'.strip())
-        if not is_wanted(wanted, number, item):
+        if timed and are_good_times(item):
+            tables.append(GoodTimes(path, number, item))
+        if not is_wanted(wanted, number, item) or not _is_events(item):
             continue
-        if not _is_events(item):
+        if found is not None:
+            others.append(str(number))
             continue
+        found = number
         names = {name.upper(): name for name in item.columns.names}
-        columns = {}
+        header, columns = item.header.copy(), {}
         for name in _KEPT:
             if name in names:
                 columns[name] = _numbers(path, number, item, names[name])
                 columns[f'unit of {name}'] = item.columns[names[name]].unit
         if not len(columns['X']):
             raise ImageReadError(path, f'HDU {number}: the event list is empty; fetch it again')
-        return item.header.copy(), columns, f'HDU {number}'
-    reason = (
-        f'has no event list (a table EVENTS with columns X and Y); there are: {"; ".join(seen)}'
-    )
-    raise ImageReadError(path, reason)
+    if found is None:
+        reason = (
+            f'has no event list (a table EVENTS with columns X and Y); there are: {"; ".join(seen)}'
+        )
+        raise ImageReadError(path, reason)
+    doubts = []
+    if others:
+        doubts.append(
+            f'the first event list of several is taken, not HDU {", ".join(others)}; '
+            'hdu=NUMBER takes another'
+        )
+    return header, columns, found, tables, doubts
 
 
 def _numbers(path, number, item, name):

@@ -11,6 +11,7 @@ import bz2
 import gzip
 import itertools
 import lzma
+import re
 import stat
 import warnings
 from pathlib import Path
@@ -28,6 +29,8 @@ from clustercnn.exceptions import (
     NoImageError,
 )
 from clustercnn.io._header_wcs import wcs_of
+from clustercnn.io._limited_stream import LimitedStream
+from clustercnn.io.missions import role_of
 
 __all__ = [
     'Plane',
@@ -40,13 +43,14 @@ __all__ = [
 ]
 
 _LARGEST_PIXELS = 20_000 * 20_000
-_LARGEST_STREAM = 4 << 30
-_LARGEST_HEADERS = 64 << 20
-_LARGEST_REST = 1 << 30
 _MOST_HDUS = 10_000
 # of a table, by the FITS standard
 _MOST_COLUMNS = 999
 _BLOCK = 2880
+# in names of images that come with another
+_BESIDE = re.compile(
+    'ERR|DQ|VAR|WHT|WEIGHT|MASK|EXP|BKG|BACK|RMS|SIGMA|NOISE|QUAL|FLAG|MODEL|RESID|SENS|VIGN'
+)
 _UNPACKERS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}
 _OTHER_KINDS = {
     b'<': 'an HTML or XML page; the download failed, fetch it again',
@@ -88,76 +92,6 @@ class Plane(NamedTuple):
     wcs: WCS
     number: int
     doubts: tuple = ()
-
-
-class _LimitedStream:
-    """
-    A file to read that ends in an error rather than in all our memory or time.
-
-    It moves only when it is read, so that jumping over data costs nothing until what lies
-    behind them is asked for.
-    """
-
-    mode = 'rb'
-
-    def __init__(self, path, raw, size):
-        self._path = path
-        self._raw = raw
-        self._size = _LARGEST_STREAM if size is None else size
-        self._limit = _LARGEST_STREAM if size is None else max(size, _LARGEST_STREAM)
-        self._position = 0
-        self._header_bytes = 0
-        self.cut_off = False
-        self.closed = False
-
-    def read(self, size=-1):
-        if size is None or size < 0:
-            size = self._limit - self._position
-        if size <= _BLOCK:
-            # headers are read block by block; one without an end would go on for ever
-            self._header_bytes += size
-            if self._header_bytes > _LARGEST_HEADERS:
-                reason = f'its headers pass {_LARGEST_HEADERS >> 20} MiB, expected an END keyword'
-                raise ImageReadError(self._path, reason)
-        if self._position + size > self._limit:
-            # what astropy looks for here is a next header: for us the file ends before it
-            self.cut_off = True
-            return b''
-        self._raw.seek(self._position)
-        data = self._raw.read(size)
-        self._position += len(data)
-        return data
-
-    def seek(self, offset, whence=0):
-        start = {0: 0, 1: self._position, 2: self._size}[whence]
-        self._position = max(start + offset, 0)
-        return self._position
-
-    def tell(self):
-        return self._position
-
-    def readable(self):
-        return True
-
-    def seekable(self):
-        return True
-
-    def writable(self):
-        return False
-
-    def flush(self):
-        pass
-
-    def close(self):
-        self.closed = True
-
-    def drain(self):
-        """
-        Read on to the end, which is where gzip keeps its checksum.
-        """
-        stop = self._raw.tell() + _LARGEST_REST
-        while self._raw.tell() < stop and self._raw.read(1 << 20):
-            pass
 
 
 def check_file(path):
@@ -268,14 +202,14 @@ def open_hdus(path, work):
                     raw.seek(0)
                 _check_start(path, head)
                 size = path.stat().st_size if unpack is None else None
-                stream = _LimitedStream(path, raw, size)
+                stream = LimitedStream(path, raw, size)
                 try:
                     with fits.open(stream, memmap=False, lazy_load_hdus=True) as hdus:
                         result = work(_walk(path, hdus, size))
                 except ImageReadError as error:
                     if not stream.cut_off:
                         raise
-                    beyond = f'; beyond {_LARGEST_STREAM / (1 << 30):.3g} GiB nothing was read'
+                    beyond = f'; beyond {LimitedStream.most / (1 << 30):.3g} GiB nothing was read'
                     raise ImageReadError(path, error.reason + beyond) from error
                 if unpack is not None:
                     stream.drain()
@@ -392,29 +326,25 @@ def read_plane(path, *, hdu=None):
 def _choose(path, hdus, wanted):
     seen, no_wcs = [], None
     for number, item in hdus:
-        header = item.header
-        kind, text = _describe(number, header)
+        kind, text = _describe(number, item.header)
         seen.append((kind, text))
-        if not is_wanted(wanted, number, item):
+        if not is_wanted(wanted, number, item) or not _is_picture(item):
             continue
-        axes = [header.get(f'NAXIS{axis + 1}', 0) for axis in range(int(header.get('NAXIS', 0)))]
-        if not item.is_image or len([n for n in axes if n > 1]) != 2 or 0 in axes:
-            continue
-        if np.prod(axes, dtype=float) > _LARGEST_PIXELS:
+        if np.prod(item.shape, dtype=float) > _LARGEST_PIXELS:
             reason = (
                 f'{text}: more than {_LARGEST_PIXELS:.0e} pixels; cut a smaller image out of it'
             )
             raise ImageReadError(path, reason)
         try:
-            wcs = wcs_of(path, header, text, len(axes))
+            wcs = wcs_of(path, item.header, text, len(item.shape))
         except ImageReadError as error:
             # another image of the file may have one
             no_wcs = no_wcs or error.reason
             continue
         if wcs is None or not wcs.has_celestial:
             no_wcs = no_wcs or (
-                f'{text}: has no celestial WCS (CTYPE1 = {header.get("CTYPE1", "absent")}, '
-                f'CTYPE2 = {header.get("CTYPE2", "absent")}); expected RA/DEC or GLON/GLAT, '
+                f'{text}: has no celestial WCS (CTYPE1 = {item.header.get("CTYPE1", "absent")}, '
+                f'CTYPE2 = {item.header.get("CTYPE2", "absent")}); expected RA/DEC or GLON/GLAT, '
                 f'add the WCS keywords or use the file they were lost from'
             )
             continue
@@ -425,10 +355,43 @@ def _choose(path, hdus, wanted):
                 f'check CDELT1 and CDELT2 or the CD matrix'
             )
             raise ImageReadError(path, reason)
-        return _load(path, item, number, text, wcs)
+        plane = _load(path, item, number, text, wcs)
+        others = _rivals(item, hdus) if wanted is None else []
+        if others:
+            doubt = f'HDU {number} is taken, the first image; hdu= takes another: '
+            plane = plane._replace(doubts=(*plane.doubts, doubt + ', '.join(others)))
+        return plane
     if no_wcs is not None:
         raise ImageReadError(path, no_wcs)
     raise NoImageError(path, _nothing_found(seen, wanted))
+
+
+def _is_picture(item):
+    """
+    Say whether an HDU is an image of two axes, beside those of length 1.
+    """
+    return item.is_image and len([n for n in item.shape if n > 1]) == 2 and 0 not in item.shape
+
+
+def _rivals(item, hdus):
+    """
+    Return the images behind one that could have been meant as well, in words.
+
+    Weights, errors, masks and maps of exposure that come with an image are none.
+    """
+    rivals, chosen_is_beside = [], bool(_BESIDE.search(item.name.upper()))
+    try:
+        for number, other in hdus:
+            header = other.header
+            if not _is_picture(other) or 'CTYPE1' not in header:
+                continue
+            beside = _BESIDE.search(other.name.upper()) or role_of(header) is not None
+            if chosen_is_beside or not beside:
+                rivals.append(f'HDU {number} {other.name}'.strip())
+    except (ClusterCNNError, OSError, ValueError):
+        # what lies behind may be damaged, and is not used
+        return rivals
+    return rivals
 
 
 def is_wanted(wanted, number, item):

@@ -258,3 +258,117 @@ def test_the_commands_take_event_lists(tmp_path, capsys):
     assert (tmp_path / 'c.ecsv').exists()
     assert main(['check', str(tmp_path / 'a.fits')]) == 0
     assert 'event list' in capsys.readouterr().out
+
+
+def add_good_times(path, intervals, name='STDGTI', **cards):
+    """
+    Add a table of good time intervals to a file.
+    """
+    rows = np.array(intervals, float).reshape(-1, 2)
+    columns = [
+        fits.Column(word, 'D', unit='s', array=values)
+        for word, values in zip(('START', 'STOP'), rows.T, strict=True)
+    ]
+    table = fits.BinTableHDU.from_columns(columns, name=name)
+    table.header.update(cards)
+    with fits.open(path, mode='append') as hdus:
+        hdus.append(table)
+
+
+def n_in(data, inside):
+    return (inside & (data['PI'] >= 500) & (data['PI'] < 2000)).sum()
+
+
+def test_events_outside_the_good_times_do_not_count(tmp_path):
+    path = tmp_path / 'a.fits'
+    data = write_events(path)
+    # in no order, overlapping, and without flares in a table that is not for these
+    add_good_times(path, [(2000, 3500), (100, 900), (500, 1400)])
+    add_good_times(path, [(0, 10)], name='FLAREGTI')
+    inside = (data['TIME'] >= 100) & (data['TIME'] <= 1400)
+    inside |= (data['TIME'] >= 2000) & (data['TIME'] <= 3500)
+    image = read_events(path)
+    assert image.n_counts == n_in(data, inside)
+    assert image.meta['events']['outside the good times'] == n_in(data, ~inside)
+    whole = read_events(path, all_events=True)
+    assert whole.n_counts == n_in(data, True)
+    assert 'outside the good times' not in whole.meta['events']
+
+
+@pytest.mark.parametrize(
+    ('column', 'tables'),
+    [
+        ('CCDNR', [('STDGTI01', {}), ('STDGTI02', {})]),
+        ('TM_NR', [('GTI1', {}), ('GTI2', {})]),
+        ('CCD_ID', [('GTI', {'CCD_ID': 1}), ('GTI', {'CCD_ID': 2})]),
+    ],
+)
+def test_each_detector_has_its_good_times(tmp_path, column, tables):
+    path = tmp_path / 'a.fits'
+    detector = (1 + np.arange(N) % 2).astype('i2')
+    data = write_events(path, **{column: detector})
+    for (name, cards), interval in zip(tables, [(0, 2999), (1000, 9999)], strict=True):
+        add_good_times(path, [interval], name=name, **cards)
+    inside = np.where(detector == 1, data['TIME'] <= 2999, data['TIME'] >= 1000)
+    assert read_events(path).n_counts == n_in(data, inside)
+
+
+def test_detectors_without_good_times_keep_their_events_and_say_so(tmp_path):
+    path = tmp_path / 'a.fits'
+    detector = (1 + np.arange(N) % 2).astype('i2')
+    data = write_events(path, CCDNR=detector)
+    add_good_times(path, [(0, 2999)], name='STDGTI01')
+    with pytest.warns(DataQualityWarning, match='2000 events are of detectors without good time'):
+        image = read_events(path)
+    assert image.n_counts == n_in(data, (detector == 2) | (data['TIME'] <= 2999))
+
+
+def test_good_times_are_counted_from_their_own_zero(tmp_path):
+    path = tmp_path / 'a.fits'
+    data = write_events(path)
+    with fits.open(path, mode='update') as hdus:
+        hdus[1].header.update(TIMEZERO=50.0, MJDREFI=51543, MJDREFF=0.5)
+    # a day later, and 300 s before its own zero
+    add_good_times(path, [(0, 3000)], MJDREF=51544.5, TIMEZERO=350.0 - 86400.0)
+    time = data['TIME'] - 300
+    assert read_events(path).n_counts == n_in(data, (time >= 0) & (time <= 3000))
+
+
+def test_good_times_that_cannot_be_right(tmp_path):
+    data = write_events(tmp_path / 'a.fits')
+    for name in 'bcde':
+        (tmp_path / f'{name}.fits').write_bytes((tmp_path / 'a.fits').read_bytes())
+    add_good_times(tmp_path / 'a.fits', [(0, 9), (30, 20)])
+    with pytest.raises(ImageReadError, match=r'HDU 2 STDGTI: the interval in row 2 starts at 30'):
+        read_events(tmp_path / 'a.fits')
+    assert read_events(tmp_path / 'a.fits', all_events=True).n_counts == n_in(data, True)
+    add_good_times(tmp_path / 'b.fits', [(1e6, 2e6)])
+    with pytest.raises(ImageReadError, match='outside the good times.*belong together'):
+        read_events(tmp_path / 'b.fits')
+    add_good_times(tmp_path / 'c.fits', [(0, 1000)])
+    with pytest.warns(DataQualityWarning, match='events are outside the good times: check whether'):
+        read_events(tmp_path / 'c.fits')
+    # two tables, and nothing that says of which detector an event is
+    add_good_times(tmp_path / 'd.fits', [(0, 10)], name='STDGTI01')
+    add_good_times(tmp_path / 'd.fits', [(0, 10)], name='STDGTI02')
+    with pytest.warns(DataQualityWarning, match='differ by detector, and the events have none'):
+        assert read_events(tmp_path / 'd.fits').n_counts == n_in(data, True)
+    add_good_times(tmp_path / 'e.fits', np.zeros((0, 2)))
+    with pytest.raises(ImageReadError, match='no event is left'):
+        read_events(tmp_path / 'e.fits')
+
+
+def test_good_times_without_times_are_not_applied_and_that_is_said(tmp_path):
+    data = write_events(tmp_path / 'a.fits', drop=('TIME',), convention='reference')
+    add_good_times(tmp_path / 'a.fits', [(0, 10)])
+    with pytest.warns(DataQualityWarning, match='the events have no TIME'):
+        assert read_events(tmp_path / 'a.fits').n_counts == n_in(data, True)
+
+
+def test_of_several_event_lists_the_others_are_named(tmp_path):
+    write_events(tmp_path / 'a.fits')
+    with fits.open(tmp_path / 'a.fits') as hdus:
+        fits.HDUList([*hdus, hdus[1].copy()]).writeto(tmp_path / 'b.fits')
+    with pytest.warns(DataQualityWarning, match='of several is taken, not HDU 2'):
+        read_events(tmp_path / 'b.fits')
+    assert read_events(tmp_path / 'b.fits', hdu=2).meta['hdu'] == 2

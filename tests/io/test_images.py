@@ -564,7 +564,7 @@ def test_header_without_end(tmp_path):
 def test_bomb_ends_at_the_limit(tmp_path, monkeypatch):
     # a table that unpacks to far more than the file, before the image; the size that gzip
     # notes at its end is not asked
-    monkeypatch.setattr('clustercnn.io.planes._LARGEST_STREAM', 4 << 20)
+    monkeypatch.setattr('clustercnn.io.planes.LimitedStream.most', 4 << 20)
     header = fits.BinTableHDU(Table({'a': np.zeros(10)})).header
     header['NAXIS2'] = 10_000_000
     content = fits.PrimaryHDU().header.tostring().encode() + header.tostring().encode()

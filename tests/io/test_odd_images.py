@@ -124,3 +124,25 @@ def test_counts_of_our_own_image_copied_elsewhere_are_read(tmp_path):
     with pytest.warns(DataQualityWarning, match='other planes are not read'):
         image = read_image(tmp_path / 'a.fits')
     assert image.n_counts == tiny_image().n_counts
+
+
+def test_of_several_images_the_others_are_named(tmp_path):
+    header = tiny_wcs().to_header()
+    counts = np.random.default_rng(1).poisson(0.5, (64, 64)).astype(np.int16)
+
+    def write(*names):
+        images = [fits.ImageHDU(counts, header, name=name) for name in names]
+        fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / 'a.fits', overwrite=True)
+        return tmp_path / 'a.fits'
+
+    with pytest.warns(DataQualityWarning, match='HDU 1 is taken.*: HDU 2 HARD, HDU 3 BROAD$'):
+        read_image(write('SOFT', 'HARD', 'BROAD'))
+    assert read_image(tmp_path / 'a.fits', hdu='hard').meta['hdu'] == 2
+    # what comes with an image is no other one, unless it comes first
+    assert read_image(write('SCI', 'ERR', 'DQ', 'EXPOSURE')).meta['hdu'] == 1
+    with pytest.warns(DataQualityWarning, match='HDU 1 is taken.*: HDU 2 SCI$'):
+        read_image(write('WEIGHT', 'SCI'))
+    # what lies behind is not needed
+    whole = write('SCI', 'OTHER').read_bytes()
+    (tmp_path / 'b.fits').write_bytes(whole[:-3000])
+    assert read_image(tmp_path / 'b.fits').n_counts == counts.sum()
