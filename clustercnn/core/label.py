@@ -4,6 +4,7 @@ What a label is: a class of a schema, a probability over classes, or unknown.
 """
 
 import dataclasses
+import re
 from typing import ClassVar
 
 import numpy as np
@@ -48,6 +49,19 @@ def names_nothing(text):
     return text.casefold() in _NO_NAMES
 
 
+# what begins names of classes that say that something is not there
+_DENIAL = re.compile(r'(no|not|non|none|nothing|n|false|0|negative)(?![a-z0-9])')
+
+
+def _usual_find(classes):
+    """
+    Return the class that counts as a find where nobody said which.
+    """
+    if 'cluster' in classes:
+        return 'cluster'
+    return next((name for name in classes if not _DENIAL.match(name.casefold())), classes[0])
+
+
 @dataclasses.dataclass(frozen=True)
 class LabelSchema:
     """
@@ -58,8 +72,8 @@ class LabelSchema:
     classes : tuple of str
         Names; the order gives the codes 0, 1, ...
     positive : tuple of str, optional
-        The classes that count as a find; by default ``'cluster'``, or the first one
-        where there is no such class.
+        The classes that count as a find; by default ``'cluster'``, or, where there is no such
+        class, the first one that is no denial such as No, 0, False or Not a cluster.
 
     Raises
     ------
@@ -96,7 +110,7 @@ class LabelSchema:
             msg = f"'{UNKNOWN_NAME}' and the empty name are states of a label, not classes"
             raise ValueError(msg)
         positive = (self.positive,) if isinstance(self.positive, str) else tuple(self.positive)
-        positive = positive or (('cluster',) if 'cluster' in classes else classes[:1])
+        positive = positive or (_usual_find(classes),)
         outside = [name for name in positive if name not in classes]
         if outside:
             msg = f'the positive classes {outside} are not among {classes}'

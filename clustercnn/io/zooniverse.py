@@ -84,7 +84,9 @@ def read_classifications(
     Notes
     -----
     Answers are the texts that volunteers saw. A task in which several answers may be chosen
-    gives as many rows; a survey gives one a choice; a combined task gives those of its parts.
+    gives as many rows; a survey gives one a choice; a combined task gives those of its parts, and
+    a menu those of its lists, whose tasks are called after them: ``T0.Colour``.
+    Rows come in the order in which the classifications were made, if all say when.
     Drawings, empty values and sliders that were not moved are no answers, and are counted.
 
     Examples
@@ -155,7 +157,9 @@ def _add_row(votes, rows, row, selected, item_key, subjects):
         return
     answers = list(_answers(annotations, rows))
     if task is not None:
-        wanted = [answer for answer in answers if answer[0] == task]
+        wanted = [
+            answer for answer in answers if answer[0] == task or answer[0].startswith(f'{task}.')
+        ]
         rows.drop_answers('to other tasks', len(answers) - len(wanted))
         answers = wanted
     if not answers:
@@ -239,16 +243,18 @@ def _values(task, question, value, rows):
         rows.drop_answers('empty')
     for one in values:
         if isinstance(one, dict):
+            # each list of a menu is a question of its own
+            listed = _text(one.get('select_label'))
+            task_of_list = f'{task}.{listed}' if listed else task
             if 'task' in one and 'value' in one:
                 # a task made of several
                 yield from _answers([one], rows)
             elif isinstance(one.get('choice'), str):
                 yield task, question, _text(one['choice'])
             elif isinstance(one.get('label'), str) and 'tool' not in one:
-                yield task, question, _text(one['label'])
+                yield task_of_list, question, _text(one['label'])
             elif isinstance(one.get('value'), str | int | float) and 'tool' not in one:
-                # a menu
-                yield task, question, _text(one['value'])
+                yield task_of_list, question, _text(one['value'])
             else:
                 rows.drop_answers('drawings')
             continue

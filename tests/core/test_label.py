@@ -24,6 +24,27 @@ def test_votes_become_shares_and_no_votes_are_unknown():
     assert not labels.known[1]
 
 
+@pytest.mark.parametrize(
+    ('classes', 'positive'),
+    [
+        (('No', 'Yes'), 'Yes'),
+        (('0', '1'), '1'),
+        (('False', 'True'), 'True'),
+        (('Not a cluster', 'Cluster'), 'Cluster'),
+        (('non-cluster', 'none', 'Group'), 'Group'),
+        (('other', 'cluster'), 'cluster'),
+        (('nonthermal', 'thermal'), 'nonthermal'),
+        (('nova', 'no nova'), 'nova'),
+        (('no', 'none'), 'no'),
+    ],
+)
+def test_what_is_looked_for_is_no_denial(classes, positive):
+    assert LabelSchema(classes).positive == (positive,)
+    # whoever says what is looked for, gets that
+    if 'cluster' not in classes:
+        assert LabelSchema(classes, classes[0]).positive == (classes[0],)
+
+
 def test_several_classes_can_be_positive():
     schema = LabelSchema(('low-z', 'hi-z', 'galaxy', 'point', 'other'), ('low-z', 'hi-z'))
     labels = LabelSet.from_votes(['a'], [[1, 2, 1, 0, 0]], schema=schema)

@@ -226,13 +226,48 @@ def test_of_a_volunteer_who_votes_twice_the_last_vote_counts(tmp_path):
     rows = [_row(k, 'ann', 1, _annotation(answer)) for k, answer in enumerate(['Yes', 'No'])]
     rows.append(_row(5, 'bob', 1, _annotation('Yes')))
     labels = LabelSet.read(_write(tmp_path / 'e.csv', rows), format='zooniverse')
-    assert labels.schema.classes == ('No', 'Yes')
+    assert labels.schema.classes == ('No', 'Yes') and labels.schema.positive == ('Yes',)
     np.testing.assert_array_equal(labels.votes, [[1, 1]])
     assert labels.meta['dropped'] == {
         'answers: unknown': 0,
         'answers: repeated by the same annotator': 1,
         'answers: withdrawn by the same annotator': 0,
     }
+
+
+def test_the_last_vote_is_that_of_the_latest_time(tmp_path):
+    times = ['2026-03-01 10:00:00 UTC', '2026-02-28 23:59:59 UTC', '2026-02-01 00:00:00 UTC']
+    said = [('ann', 'Yes'), ('ann', 'No'), ('bob', 'Yes')]
+    rows = [
+        _row(k, who, 1, _annotation(answer), created_at=time)
+        for k, ((who, answer), time) in enumerate(zip(said, times, strict=True))
+    ]
+    path = _write(tmp_path / 'e.csv', rows)
+    assert read_classifications(path)['created_at'].tolist() == sorted(times)
+    np.testing.assert_array_equal(LabelSet.read(path, format='zooniverse').votes, [[0, 2]])
+    # where one does not say when, rows are in order
+    rows[2]['created_at'] = ''
+    path = _write(tmp_path / 'f.csv', rows)
+    np.testing.assert_array_equal(LabelSet.read(path, format='zooniverse').votes, [[1, 1]])
+
+
+def test_each_list_of_a_menu_is_a_question(tmp_path):
+    def menu(*chosen):
+        lists = zip(('Shape', 'Colour'), chosen, strict=False)
+        return [{'select_label': name, 'label': label, 'value': 'f3a'} for name, label in lists]
+
+    rows = [
+        _row(1, 'ann', 1, _annotation(menu('Round', 'Blue'))),
+        _row(2, 'bob', 1, _annotation(menu('Flat', 'Red'))),
+        _row(3, 'cy', 1, _annotation(menu('Round'))),
+    ]
+    path = _write(tmp_path / 'e.csv', rows)
+    votes = read_classifications(path, task='T0.Shape')
+    assert votes['label'].tolist() == ['Round', 'Flat', 'Round']
+    assert read_classifications(path, task='T0.Colour')['label'].tolist() == ['Blue', 'Red']
+    assert len(read_classifications(path, task='T0')) == 5
+    with pytest.raises(ValueError, match='T0.Colour.*T0.Shape'):
+        LabelSet.read(path, format='zooniverse')
 
 
 def test_a_last_vote_for_no_class_takes_the_one_before_back(tmp_path):
