@@ -3,6 +3,9 @@
 Event lists of several missions become images of counts.
 """
 
+import re
+import warnings
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -490,3 +493,41 @@ def test_a_detector_whose_table_is_empty_is_named(tmp_path):
     add_good_times(path, [], name='STDGTI02')
     with pytest.warns(DataQualityWarning, match='HDU 3 STDGTI02 has no interval.*the 1000 events'):
         assert read_events(path).n_counts == n_in(data, detector == 1)
+
+
+@pytest.mark.parametrize(
+    ('name', 'column', 'key'),
+    [
+        ('xmm_a1835_mos2/P0098010101M2U009IMAGE_3000.FTZ', 'CCDNR', 'CCDID'),
+        ('chandra/image2.fits.gz', 'ccd_id', 'CCD_ID'),
+        ('sim_support/SIMULATED_statix_pnevt-img.fits.gz', 'CCDNR', None),
+    ],
+)
+def test_tables_and_references_of_real_files(shared_data, tmp_path, name, column, key):
+    # events made up, by the header and with the tables of real images of such
+    rng = np.random.default_rng(8)
+    with fits.open(shared_data / name) as hdus:
+        tables = [fits.BinTableHDU(hdu.data, hdu.header) for hdu in hdus[1:]]
+        words = re.compile(r'\d*DS(TYP|VAL|REF)\d+|MJDREF|TIME(SYS|REF|ZERO|UNIT)')
+        cards = {k: v for k, v in hdus[0].header.items() if words.fullmatch(k)}
+    of = [table.header[key] if key else number for number, table in enumerate(tables, start=1)]
+    detector = rng.choice([*of, 9] if key == 'CCDID' else of, N).astype('i2')
+    start = min(table.data['START'].min() for table in tables)
+    stop = max(table.data['STOP'].max() for table in tables)
+    data = write_events(
+        tmp_path / 'a.fits',
+        **{column: detector, 'TIME': rng.uniform(start - 50, stop + 50, N)},
+        PI=np.full(N, 1000, 'i2'),
+    )
+    inside = ~np.isin(detector, of)
+    for one, table in zip(of, tables, strict=True):
+        for first, last in table.data:
+            inside |= (detector == one) & (data['TIME'] >= first) & (data['TIME'] <= last)
+    with fits.open(tmp_path / 'a.fits', mode='append') as hdus:
+        for table in tables:
+            hdus.append(table)
+    refer(tmp_path / 'a.fits', **{f'_{k}': v for k, v in cards.items()})
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        assert read_events(tmp_path / 'a.fits').n_counts == inside.sum() < N
+    assert len(told) == (key == 'CCDID')
