@@ -9,9 +9,10 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from clustercnn.exceptions import DataQualityWarning, ImageReadError
+from clustercnn.exceptions import DataQualityWarning, ImageReadError, NoImageError
 from clustercnn.io import read_image, read_optical, read_psf
 from clustercnn.io.missions import unit_of
+from clustercnn.io.planes import read_plane
 from clustercnn.testing import tiny_image, tiny_wcs
 
 
@@ -169,3 +170,16 @@ def test_images_that_cannot_be_meant_are_not_named(tmp_path):
     fits.HDUList([fits.PrimaryHDU(), *maps]).writeto(tmp_path / 'b.fits')
     with pytest.warns(DataQualityWarning, match='b.fits: HDU 1 is taken, the first of 2 images'):
         read_image(tmp_path / 'a.fits', exposure=tmp_path / 'b.fits')
+
+
+def test_no_real_file_has_an_image_that_could_be_meant_as_well(shared_data):
+    paths = [path for kind in ('*.fits*', '*.FTZ') for path in shared_data.rglob(kind)]
+    n_images = 0
+    for path in sorted(paths):
+        try:
+            plane = read_plane(path)
+        except NoImageError:
+            continue
+        n_images += 1
+        assert not [doubt for doubt in plane.doubts if 'is taken' in doubt], path
+    assert n_images >= 40
