@@ -74,7 +74,7 @@ class GoodTimes:
     where : str
         Which HDU it is, for messages.
     names : tuple of str
-        By which headers refer to it: HDUNAME, where there is one, and EXTNAME.
+        By which headers refer to it: HDUNAME and EXTNAME.
     columns : tuple of str or None
         Which columns of events may hold the detector, the likeliest first; None if the table is
         named as none that the events were chosen by.
@@ -93,7 +93,7 @@ class GoodTimes:
         self.where = f'HDU {number} {item.name}'
         self.header = item.header.copy()
         names = (str(self.header.get('HDUNAME', '')), item.name)
-        self.names = tuple(name.strip().upper() for name in names if name.strip())
+        self.names = tuple({name.strip().upper() for name in names} - {''})
         self.standard = str(self.header.get('HDUCLAS2', '')).strip().upper() == 'STANDARD'
         self.columns, self.detector, self.numbered = None, None, False
         named = _NAME.fullmatch(item.name.strip().upper())

@@ -427,6 +427,15 @@ def test_chandra_names_tables_by_another_keyword(tmp_path):
     assert read_events(path).n_counts == n_in(data, inside)
 
 
+def test_a_table_that_two_keywords_name_alike_is_one(tmp_path):
+    path = tmp_path / 'a.fits'
+    data = write_events(path)
+    refer(path, DSTYP1='TIME', DSREF1=':SELECTED')
+    add_good_times(path, [(0, 2999)], name='SELECTED', HDUNAME='SELECTED')
+    add_good_times(path, [(0, 9999)])
+    assert read_events(path).n_counts == n_in(data, data['TIME'] <= 2999)
+
+
 def test_events_of_a_merged_list_whose_table_is_lacking_are_kept(tmp_path):
     path = tmp_path / 'a.fits'
     data = write_events(path)
