@@ -22,7 +22,13 @@ from clustercnn.core import (
     pixel_scale_of,
 )
 from clustercnn.core.label import names_nothing
-from clustercnn.exceptions import ClusterCNNError, FluxImageError, ImageReadError, ModelFileError
+from clustercnn.exceptions import (
+    ClusterCNNError,
+    DataQualityWarning,
+    FluxImageError,
+    ImageReadError,
+    ModelFileError,
+)
 from clustercnn.io.events import read_events
 from clustercnn.io.images import read_image, read_map
 from clustercnn.io.missions import dispersion, mission_of, role_of, unit_of
@@ -290,7 +296,10 @@ def _of_model(path):
 
 
 def _of_image(path, images):
-    data, header, wcs, number, _ = read_plane(path)
+    data, header, wcs, number, doubts = read_plane(path)
+    for doubt in doubts:
+        # gathered with those of other readers
+        warnings.warn(f'{path}: {doubt}', DataQualityWarning, stacklevel=2)
     facts = {
         'HDU': number,
         'size': f'{data.shape[1]} x {data.shape[0]}',
@@ -364,7 +373,10 @@ def _against(report, image):
         return report
     where = image.meta['path']
     try:
-        read_map(role, report.path, image_path=where, shape=image.shape, wcs=image.wcs)
+        with warnings.catch_warnings():
+            # what there is to warn of stands in the report
+            warnings.simplefilter('ignore', DataQualityWarning)
+            read_map(role, report.path, image_path=where, shape=image.shape, wcs=image.wcs)
     except (ClusterCNNError, OSError, ValueError) as error:
         if report.kind == _SMOOTH:
             return dataclasses.replace(report, doubts=(*report.doubts, f'as a map: {_line(error)}'))

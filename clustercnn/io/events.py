@@ -69,11 +69,14 @@ _CONVENTIONS = {
     'Einstein Probe': _Convention(energy=('ENERGY', 'PI'), electronvolt=None, pixel_scale=9.6),
 }
 _UNKNOWN = _Convention(electronvolt=None)
-_KEPT = ('X', 'Y', 'PI', 'ENERGY', 'FLAG', 'PATTERN', 'PAT_TYP', 'GRADE', 'TIME', *DETECTORS)
+_KEPT = ('X', 'Y', 'PI', 'ENERGY', 'FLAG', 'PATTERN', 'PAT_TYP', 'GRADE')
+_TIMED = ('TIME', *DETECTORS)
 _OUTSIDE = 'outside the good times'
 # if such a share of them is, times and intervals may not belong together
 _MANY_OUTSIDE = 0.5
-_BELONG = 'whether TIME and good time intervals belong together; all_events=True ignores these'
+_BELONG = (
+    'whether TIME and good time intervals belong together; good_time_intervals=False ignores these'
+)
 _WITHOUT_ENERGIES = ('HRI', 'HRC')
 
 
@@ -125,6 +128,7 @@ def read_events(
     psf_fwhm=None,
     mission=None,
     all_events=False,
+    good_time_intervals=True,
 ):
     """
     Read an event list and bin it into an image of counts.
@@ -149,6 +153,8 @@ def read_events(
     all_events : bool, optional
         Whether to take also those events that the mission's flags and patterns (or grades)
         or the good time intervals of the file leave out.
+    good_time_intervals : bool, optional
+        Whether to leave out events outside the good time intervals of the file.
 
     Returns
     -------
@@ -165,10 +171,13 @@ def read_events(
 
     Notes
     -----
-    The exposure is the sum of the good time intervals, in which events have to lie: those of the
-    tables ``GTI`` (Chandra, one for each ``CCD_ID``), ``STDGTInn`` (XMM-Newton, for each ``CCDNR``)
-    or ``GTIn`` (eROSITA, for each ``TM_NR``), or of the only one. Other intervals that a file may
-    bring along, of flares or of the background, are not looked at.
+    The exposure is the sum of the good time intervals, in which events have to lie, both ends
+    included. They are those to which the header of the events refers (DSTYPn, DSVALn and DSREFn
+    of Chandra and XMM-Newton), else those of the tables ``GTI`` (Chandra, one for each
+    ``CCD_ID``), ``STDGTInn`` (XMM-Newton, for each ``CCDNR``) or ``GTIn`` (eROSITA, for each
+    ``TM_NR``), or of the only one. Other intervals that a file may bring along, of flares or of
+    the background, are not looked at. Events of detectors without intervals are kept, with a
+    warning; TIMEZERO, MJDREF and units are heeded, and other times (TIMESYS, TIMEREF) refused.
 
     World coordinates are those of the columns (TCTYPn and the like, or REFXCTYP of the
     pipelines of XMM-Newton and eROSITA), found by their kind rather than their number: tools
@@ -202,8 +211,9 @@ def read_events(
     if scale is not None and maps:
         msg = "'pixel_scale' must be left out where a map gives the grid"
         raise ValueError(msg)
+    timed = good_time_intervals and not all_events
     header, columns, number, tables, doubts = open_hdus(
-        path, lambda hdus: _load(path, hdus, hdu, timed=not all_events)
+        path, lambda hdus: _load(path, hdus, hdu, timed=timed)
     )
     where = f'HDU {number}'
     mission = mission_named(mission) if mission else mission_of(header)
@@ -221,9 +231,10 @@ def read_events(
     _leave_out(summary, good, f'outside {low:g} to {high:g} eV', ~in_band)
     if not all_events:
         _leave_out_by_quality(summary, good, columns, convention)
-        outside, doubt = outside_good_times(path, number, header, columns, tables)
-        doubts += [] if doubt is None else [doubt]
-        if tables:
+    if timed:
+        outside, found = outside_good_times(path, number, header, columns, tables)
+        doubts += found
+        if outside is not None:
             n_before = good.sum()
             _leave_out(summary, good, _OUTSIDE, outside)
             if summary[_OUTSIDE] > _MANY_OUTSIDE * n_before:
@@ -234,7 +245,7 @@ def read_events(
         reasons = ', '.join(f'{n} {reason}' for reason, n in summary.items())
         reason = f'{where}: no event is left ({reasons}); check the energy band'
         if summary.get(_OUTSIDE):
-            reason += f', and {_BELONG}'
+            reason = '; '.join([f'{reason}, and {_BELONG}', *doubts])
         raise ImageReadError(path, reason)
     sky = _wcs_of_columns(path, where, header)
     position = np.stack([columns['X'][good], columns['Y'][good]])
@@ -306,20 +317,24 @@ def _load(path, hdus, wanted, *, timed):
     """
     Return header and columns of the event list, its number, good time intervals, and doubts.
     """
-    seen, found, others, tables = [], None, [], []
+    seen, found, rejected, others, tables = [], None, [], [], []
     for number, item in hdus:
         seen.append(f'HDU {number} {item.name}'.strip())
         if timed and are_good_times(item):
             tables.append(GoodTimes(path, number, item))
         if not is_wanted(wanted, number, item) or not _is_events(item):
             continue
+        if wanted is None and str(item.header.get('HDUCLAS2', '')).strip().upper() == 'REJECTED':
+            # what the mission left out, in files of ROSAT
+            rejected.append(str(number))
+            continue
         if found is not None:
-            others.append(str(number))
+            others.append(f'HDU {number} {item.name}'.strip())
             continue
         found = number
         names = {name.upper(): name for name in item.columns.names}
         header, columns = item.header.copy(), {}
-        for name in _KEPT:
+        for name in (*_KEPT, *(_TIMED if timed else ())):
             if name in names:
                 columns[name] = _numbers(path, number, item, names[name])
                 columns[f'unit of {name}'] = item.columns[names[name]].unit
@@ -329,12 +344,14 @@ def _load(path, hdus, wanted, *, timed):
         reason = (
             f'has no event list (a table EVENTS with columns X and Y); there are: {"; ".join(seen)}'
         )
+        if rejected:
+            reason += f'; rejected events are taken if asked for, with hdu={rejected[0]}'
         raise ImageReadError(path, reason)
     doubts = []
     if others:
         doubts.append(
-            f'the first event list of several is taken, not HDU {", ".join(others)}; '
-            'hdu=NUMBER takes another'
+            f'the first of {len(others) + 1} event lists is taken; hdu=NUMBER, or a file of its '
+            f'own, gives another: {", ".join(others)}'
         )
     return header, columns, found, tables, doubts
 

@@ -242,8 +242,9 @@ def read_image(
     Parameters
     ----------
     path : str or path-like
-        FITS file; the first two-dimensional image with a celestial WCS is taken. An event
-        list without one is binned, see `~clustercnn.io.read_events`.
+        FITS file; the first two-dimensional image with a celestial WCS is taken, with a warning
+        if it has others that could be meant. An event list without one is binned, see
+        `~clustercnn.io.read_events`.
     exposure, background : str or path-like, optional
         Maps on the same grid, to a tenth of a pixel.
     hdu : int or str, optional
@@ -363,7 +364,8 @@ def read_optical(path, *, hdu=None):
     Parameters
     ----------
     path : str or path-like
-        FITS file; the first two-dimensional image with a celestial WCS is taken.
+        FITS file; the first two-dimensional image with a celestial WCS is taken, with a warning
+        if it has others that could be meant.
     hdu : int or str, optional
         Which HDU to take.
 

@@ -17,6 +17,7 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+import astropy.units as u
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
@@ -30,7 +31,7 @@ from clustercnn.exceptions import (
 )
 from clustercnn.io._header_wcs import wcs_of
 from clustercnn.io._limited_stream import LimitedStream
-from clustercnn.io.missions import role_of
+from clustercnn.io.missions import role_of, unit_of
 
 __all__ = [
     'Plane',
@@ -47,9 +48,10 @@ _MOST_HDUS = 10_000
 # of a table, by the FITS standard
 _MOST_COLUMNS = 999
 _BLOCK = 2880
-# in names of images that come with another
+# in names of images that come with another, of XMM-Newton, eROSITA, HST, JWST, DES and Euclid
 _BESIDE = re.compile(
-    'ERR|DQ|VAR|WHT|WEIGHT|MASK|EXP|BKG|BACK|RMS|SIGMA|NOISE|QUAL|FLAG|MODEL|RESID|SENS|VIGN'
+    'ERR|DQ|VAR|WHT|WEIGHT|WGT|MASK|MSK|EXP|BKG|BACK|RMS|SIGMA|NOISE|UNC|STDEV|QUAL|FLAG|FLG|BPM|'
+    'MODEL|RESID|SENS|VIGN|COVER|CTX|^CON$|AREA|PSF|SNR'
 )
 _UNPACKERS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}
 _OTHER_KINDS = {
@@ -356,10 +358,13 @@ def _choose(path, hdus, wanted):
             )
             raise ImageReadError(path, reason)
         plane = _load(path, item, number, text, wcs)
-        others = _rivals(item, hdus) if wanted is None else []
+        others = _rivals(path, item, hdus) if wanted is None else []
         if others:
-            doubt = f'HDU {number} is taken, the first image; hdu= takes another: '
-            plane = plane._replace(doubts=(*plane.doubts, doubt + ', '.join(others)))
+            doubt = (
+                f'HDU {number} is taken, the first of {len(others) + 1} images; hdu=, or a file '
+                f'of its own, gives another: {", ".join(others)}'
+            )
+            plane = plane._replace(doubts=(*plane.doubts, doubt))
         return plane
     if no_wcs is not None:
         raise ImageReadError(path, no_wcs)
@@ -373,25 +378,37 @@ def _is_picture(item):
     return item.is_image and len([n for n in item.shape if n > 1]) == 2 and 0 not in item.shape
 
 
-def _rivals(item, hdus):
+def _rivals(path, item, hdus):
     """
-    Return the images behind one that could have been meant as well, in words.
+    Return the images of the sky behind one that could have been meant as well, in words.
 
     Weights, errors, masks and maps of exposure that come with an image are none.
     """
-    rivals, chosen_is_beside = [], bool(_BESIDE.search(item.name.upper()))
+    rivals, chosen_is_beside = [], _is_beside(item)
     try:
         for number, other in hdus:
-            header = other.header
-            if not _is_picture(other) or 'CTYPE1' not in header:
+            if not _is_picture(other) or (_is_beside(other) and not chosen_is_beside):
                 continue
-            beside = _BESIDE.search(other.name.upper()) or role_of(header) is not None
-            if chosen_is_beside or not beside:
-                rivals.append(f'HDU {number} {other.name}'.strip())
-    except (ClusterCNNError, OSError, ValueError):
+            text = f'HDU {number} {other.name}'.strip()
+            try:
+                wcs = wcs_of(path, other.header, text, len(other.shape))
+            except ImageReadError:
+                continue
+            if wcs is not None and wcs.has_celestial:
+                rivals.append(text)
+    except (ClusterCNNError, fits.VerifyError, OSError, LookupError, ValueError, TypeError):
         # what lies behind may be damaged, and is not used
         return rivals
     return rivals
+
+
+def _is_beside(item):
+    """
+    Say whether name, role or unit of an image speak for one that comes with another.
+    """
+    unit = unit_of(item.header)
+    timed = unit is not None and (unit.is_equivalent(u.s) or unit.is_equivalent(u.cm**2 * u.s))
+    return bool(timed or _BESIDE.search(item.name.upper()) or role_of(item.header) is not None)
 
 
 def is_wanted(wanted, number, item):

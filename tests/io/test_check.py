@@ -170,3 +170,14 @@ def test_what_is_left_out_of_an_export_is_told(tmp_path):
     assert (report.facts['rows'], report.facts['answers']) == (4, 2)
     assert len(report.doubts) == 2
     assert all('cut short' in doubt for doubt in report.doubts)
+
+
+def test_the_other_images_of_a_map_are_named(tmp_path):
+    header = tiny_wcs().to_header()
+    header['BUNIT'] = 's'
+    fits.writeto(tmp_path / 'a.fits', tiny_image().counts, tiny_wcs().to_header())
+    maps = [fits.ImageHDU(np.full((64, 64), 9.0), header, name=name) for name in ('PN', 'MOS')]
+    fits.HDUList([fits.PrimaryHDU(), *maps]).writeto(tmp_path / 'expmap.fits')
+    counts, exposure = check_files([tmp_path / 'a.fits', tmp_path / 'expmap.fits'])
+    assert exposure.kind == 'exposure map' and exposure.facts['on the grid of'] == counts.path
+    assert [doubt for doubt in exposure.doubts if 'the first of 2 images' in doubt]

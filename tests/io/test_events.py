@@ -3,6 +3,9 @@
 Event lists of several missions become images of counts.
 """
 
+import re
+import warnings
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -290,9 +293,10 @@ def test_events_outside_the_good_times_do_not_count(tmp_path):
     image = read_events(path)
     assert image.n_counts == n_in(data, inside)
     assert image.meta['events']['outside the good times'] == n_in(data, ~inside)
-    whole = read_events(path, all_events=True)
-    assert whole.n_counts == n_in(data, True)
-    assert 'outside the good times' not in whole.meta['events']
+    for option in ({'all_events': True}, {'good_time_intervals': False}):
+        whole = read_events(path, **option)
+        assert whole.n_counts == n_in(data, True)
+        assert 'outside the good times' not in whole.meta['events']
 
 
 @pytest.mark.parametrize(
@@ -369,6 +373,170 @@ def test_of_several_event_lists_the_others_are_named(tmp_path):
     write_events(tmp_path / 'a.fits')
     with fits.open(tmp_path / 'a.fits') as hdus:
         fits.HDUList([*hdus, hdus[1].copy()]).writeto(tmp_path / 'b.fits')
-    with pytest.warns(DataQualityWarning, match='of several is taken, not HDU 2'):
+    with pytest.warns(DataQualityWarning, match='the first of 2 event lists.*: HDU 2 EVENTS$'):
         read_events(tmp_path / 'b.fits')
     assert read_events(tmp_path / 'b.fits', hdu=2).meta['hdu'] == 2
+    # which of them is meant is told by a number alone
+    with pytest.warns(DataQualityWarning, match='hdu=NUMBER'):
+        read_events(tmp_path / 'b.fits', hdu='events')
+    with fits.open(tmp_path / 'b.fits', mode='update') as hdus:
+        hdus[1].header['HDUCLAS2'] = 'REJECTED'
+    assert read_events(tmp_path / 'b.fits').meta['hdu'] == 2
+    with fits.open(tmp_path / 'b.fits', mode='update') as hdus:
+        del hdus[2]
+    with pytest.raises(ImageReadError, match='rejected events are taken if asked for, with hdu=1'):
+        read_events(tmp_path / 'b.fits')
+
+
+def refer(path, **cards):
+    """
+    Let the header of the events say by which tables they were chosen.
+    """
+    with fits.open(path, mode='update') as hdus:
+        hdus[1].header.update({key.lstrip('_'): value for key, value in cards.items()})
+
+
+def test_the_header_of_the_events_says_which_table_is_of_which_detector(tmp_path):
+    # as the SAS writes them: the numbers in the names are not those of the CCDs
+    path = tmp_path / 'a.fits'
+    detector = (1 + np.arange(N) % 3).astype('i2')
+    data = write_events(path, CCDNR=detector)
+    refer(path, DSTYP1='CCDNR', DSVAL1='1', DSTYP3='TIME', DSVAL3='TABLE', DSREF3=':GTI00003')
+    refer(path, **{'2DSVAL1': '2', '2DSREF3': ':GTI00103', '3DSVAL1': '3', '3DSREF3': ':GTI00203'})
+    for name, interval in (('00003', (0, 999)), ('00103', (500, 1999)), ('00203', (3000, 3999))):
+        add_good_times(path, [interval], name=f'GTI{name}')
+    # what they were chosen from
+    for number in (1, 2, 3):
+        add_good_times(path, [(0, 9999)], name=f'STDGTI{number:02}')
+    time = data['TIME']
+    inside = (detector == 1) & (time <= 999) | (detector == 3) & (time >= 3000)
+    inside |= (detector == 2) & (time >= 500) & (time <= 1999)
+    with pytest.warns(DataQualityWarning, match='events are outside the good times'):
+        assert read_events(path).n_counts == n_in(data, inside)
+
+
+def test_chandra_names_tables_by_another_keyword(tmp_path):
+    path = tmp_path / 'a.fits'
+    detector = (np.arange(N) % 2 * 7).astype('i2')
+    data = write_events(path, ccd_id=detector)
+    refer(path, DSTYP1='time', DSVAL1='TABLE', DSREF1=':GTI7', DSTYP2='ccd_id', DSVAL2='7:7')
+    refer(path, **{'2DSREF1': ':GTI0', '2DSVAL2': '0:0'})
+    add_good_times(path, [(0, 2999)], name='GTI', HDUNAME='GTI7')
+    add_good_times(path, [(1500, 3999)], name='GTI', HDUNAME='GTI0')
+    inside = np.where(detector == 7, data['TIME'] <= 2999, data['TIME'] >= 1500)
+    assert read_events(path).n_counts == n_in(data, inside)
+
+
+def test_a_table_that_two_keywords_name_alike_is_one(tmp_path):
+    path = tmp_path / 'a.fits'
+    data = write_events(path)
+    refer(path, DSTYP1='TIME', DSREF1=':SELECTED')
+    add_good_times(path, [(0, 2999)], name='SELECTED', HDUNAME='SELECTED')
+    add_good_times(path, [(0, 9999)])
+    assert read_events(path).n_counts == n_in(data, data['TIME'] <= 2999)
+
+
+def test_events_of_a_merged_list_whose_table_is_lacking_are_kept(tmp_path):
+    path = tmp_path / 'a.fits'
+    data = write_events(path)
+    refer(path, DSTYP1='TIME', DSREF1=':GTI00001', **{'2DSREF1': ':GTI00101'})
+    add_good_times(path, [(0, 999)], name='GTI00001')
+    with pytest.warns(DataQualityWarning, match='3000 events are of detectors without good time'):
+        assert read_events(path).n_counts == n_in(data, True)
+
+
+def test_numbers_of_the_sas_are_taken_for_no_detector(tmp_path):
+    path = tmp_path / 'a.fits'
+    detector = (1 + np.arange(N) % 3).astype('i2')
+    data = write_events(path, CCDNR=detector)
+    add_good_times(path, [(0, 2999)], name='GTI00003')
+    assert read_events(path).n_counts == n_in(data, data['TIME'] <= 2999)
+    add_good_times(path, [(0, 10)], name='GTI00103')
+    with pytest.warns(DataQualityWarning, match='HDU 2 GTI00003, HDU 3 GTI00103 is'):
+        assert read_events(path).n_counts == n_in(data, True)
+
+
+def test_both_ends_of_an_interval_count_and_other_tables_do_not(tmp_path):
+    path = tmp_path / 'a.fits'
+    data = write_events(path, PI=np.full(N, 1000, 'i2'))
+    add_good_times(path, [(0, 9999)], name='GTI', HDUCLAS2='ALL')
+    add_good_times(path, [(100, 3500)], HDUCLAS2='STANDARD')
+    # that one cannot be right, but is not for these
+    add_good_times(path, [(np.nan, 10)], name='FLAREGTI')
+    assert read_events(path).n_counts == 3401 == n_in(data, True) - 599
+
+
+@pytest.mark.parametrize(
+    ('of_events', 'of_intervals', 'match'),
+    [
+        ({'TIMESYS': 'TT'}, {'TIMESYS': 'UTC'}, 'HDU 1: TIMESYS = TT, HDU 2 STDGTI: TIMESYS = UTC'),
+        ({'TIMEREF': 'SOLARSYSTEM'}, {'TIMEREF': 'LOCAL'}, 'TIMEREF = LOCAL; expected the same'),
+        ({'TIMEZERO': 'noon'}, {}, "HDU 1: TIMEZERO = 'noon'; expected a number"),
+        ({'TIMEUNIT': 'm'}, {}, "HDU 1: times are in 'm'; expected s"),
+    ],
+)
+def test_times_that_cannot_be_compared_are_refused(tmp_path, of_events, of_intervals, match):
+    data = write_events(tmp_path / 'a.fits')
+    refer(tmp_path / 'a.fits', **of_events)
+    add_good_times(tmp_path / 'a.fits', [(0, 9999)], **of_intervals)
+    with pytest.raises(ImageReadError, match=match):
+        read_events(tmp_path / 'a.fits')
+    whole = read_events(tmp_path / 'a.fits', good_time_intervals=False)
+    assert whole.n_counts == n_in(data, True)
+
+
+def test_zeros_and_times_are_in_their_units(tmp_path):
+    path = tmp_path / 'a.fits'
+    data = write_events(path)
+    refer(path, TIMESYS='TDT', TIMEUNIT='sec', TIMEZERO=1000)
+    # of the columns in s, of the zero in days
+    add_good_times(path, [(0, 3500.5)], TIMESYS='TT', TIMEUNIT='d', TIMEZERO=500 / 86400)
+    assert read_events(path).n_counts == n_in(data, data['TIME'] + 500 <= 3500.5)
+
+
+def test_a_detector_whose_table_is_empty_is_named(tmp_path):
+    path = tmp_path / 'a.fits'
+    detector = (1 + np.arange(N) % 4 // 3).astype('i2')
+    data = write_events(path, CCDNR=detector)
+    add_good_times(path, [(0, 9999)], name='STDGTI01')
+    add_good_times(path, [], name='STDGTI02')
+    with pytest.warns(DataQualityWarning, match='HDU 3 STDGTI02 has no interval.*the 1000 events'):
+        assert read_events(path).n_counts == n_in(data, detector == 1)
+
+
+@pytest.mark.parametrize(
+    ('name', 'column', 'key'),
+    [
+        ('xmm_a1835_mos2/P0098010101M2U009IMAGE_3000.FTZ', 'CCDNR', 'CCDID'),
+        ('chandra/image2.fits.gz', 'ccd_id', 'CCD_ID'),
+        ('sim_support/SIMULATED_statix_pnevt-img.fits.gz', 'CCDNR', None),
+    ],
+)
+def test_tables_and_references_of_real_files(shared_data, tmp_path, name, column, key):
+    # events made up, by the header and with the tables of real images of such
+    rng = np.random.default_rng(8)
+    with fits.open(shared_data / name) as hdus:
+        tables = [fits.BinTableHDU(hdu.data, hdu.header) for hdu in hdus[1:]]
+        words = re.compile(r'\d*DS(TYP|VAL|REF)\d+|MJDREF|TIME(SYS|REF|ZERO|UNIT)')
+        cards = {k: v for k, v in hdus[0].header.items() if words.fullmatch(k)}
+    of = [table.header[key] if key else number for number, table in enumerate(tables, start=1)]
+    detector = rng.choice([*of, 9] if key == 'CCDID' else of, N).astype('i2')
+    start = min(table.data['START'].min() for table in tables)
+    stop = max(table.data['STOP'].max() for table in tables)
+    data = write_events(
+        tmp_path / 'a.fits',
+        **{column: detector, 'TIME': rng.uniform(start - 50, stop + 50, N)},
+        PI=np.full(N, 1000, 'i2'),
+    )
+    inside = ~np.isin(detector, of)
+    for one, table in zip(of, tables, strict=True):
+        for first, last in table.data:
+            inside |= (detector == one) & (data['TIME'] >= first) & (data['TIME'] <= last)
+    with fits.open(tmp_path / 'a.fits', mode='append') as hdus:
+        for table in tables:
+            hdus.append(table)
+    refer(tmp_path / 'a.fits', **{f'_{k}': v for k, v in cards.items()})
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        assert read_events(tmp_path / 'a.fits').n_counts == inside.sum() < N
+    assert len(told) == (key == 'CCDID')

@@ -9,9 +9,10 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from clustercnn.exceptions import DataQualityWarning, ImageReadError
+from clustercnn.exceptions import DataQualityWarning, ImageReadError, NoImageError
 from clustercnn.io import read_image, read_optical, read_psf
 from clustercnn.io.missions import unit_of
+from clustercnn.io.planes import read_plane
 from clustercnn.testing import tiny_image, tiny_wcs
 
 
@@ -135,7 +136,9 @@ def test_of_several_images_the_others_are_named(tmp_path):
         fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / 'a.fits', overwrite=True)
         return tmp_path / 'a.fits'
 
-    with pytest.warns(DataQualityWarning, match='HDU 1 is taken.*: HDU 2 HARD, HDU 3 BROAD$'):
+    with pytest.warns(
+        DataQualityWarning, match='the first of 3 images.*: HDU 2 HARD, HDU 3 BROAD$'
+    ):
         read_image(write('SOFT', 'HARD', 'BROAD'))
     assert read_image(tmp_path / 'a.fits', hdu='hard').meta['hdu'] == 2
     # what comes with an image is no other one, unless it comes first
@@ -146,3 +149,37 @@ def test_of_several_images_the_others_are_named(tmp_path):
     whole = write('SCI', 'OTHER').read_bytes()
     (tmp_path / 'b.fits').write_bytes(whole[:-3000])
     assert read_image(tmp_path / 'b.fits').n_counts == counts.sum()
+
+
+def test_images_that_cannot_be_meant_are_not_named(tmp_path):
+    header = tiny_wcs().to_header()
+    counts = np.random.default_rng(1).poisson(0.5, (64, 64)).astype(np.int16)
+    seconds, detector = header.copy(), fits.Header({'CTYPE1': 'DETX', 'CTYPE2': 'DETY'})
+    seconds['BUNIT'] = 's'
+    beside = [
+        fits.ImageHDU(counts, seconds, name='TIME'),
+        fits.ImageHDU(counts, detector, name='CHIP'),
+        fits.ImageHDU(counts, name='PLAIN'),
+        fits.ImageHDU(counts[None], header, name='CTX'),
+        fits.CompImageHDU(counts, header, name='WGT'),
+    ]
+    fits.HDUList([fits.PrimaryHDU(counts, header), *beside]).writeto(tmp_path / 'a.fits')
+    assert read_image(tmp_path / 'a.fits').meta['hdu'] == 0
+    # of a map, too, the others are named
+    maps = [fits.ImageHDU(np.ones((64, 64)), seconds, name=name) for name in ('PN', 'MOS')]
+    fits.HDUList([fits.PrimaryHDU(), *maps]).writeto(tmp_path / 'b.fits')
+    with pytest.warns(DataQualityWarning, match='b.fits: HDU 1 is taken, the first of 2 images'):
+        read_image(tmp_path / 'a.fits', exposure=tmp_path / 'b.fits')
+
+
+def test_no_real_file_has_an_image_that_could_be_meant_as_well(shared_data):
+    paths = [path for kind in ('*.fits*', '*.FTZ') for path in shared_data.rglob(kind)]
+    n_images = 0
+    for path in sorted(paths):
+        try:
+            plane = read_plane(path)
+        except NoImageError:
+            continue
+        n_images += 1
+        assert not [doubt for doubt in plane.doubts if 'is taken' in doubt], path
+    assert n_images >= 40
