@@ -9,13 +9,15 @@ __all__ = ['usual_positive']
 
 _END = r'(?![a-z0-9])'
 # what begins names of classes that say that something is not there
-_DENIAL = re.compile(r"(no|not|non|none|nothing|isn['’]?t|without|n|false|0|negative)" + _END)
+_DENIAL = re.compile(r'(no|not|non|none|nothing|isn.?t|without|n|false|0|negative)' + _END)
 _AFFIRMATION = re.compile(r'(yes|true|y|positive)' + _END)
 _CLUSTER = re.compile(r'(?<![a-z0-9])clusters?' + _END)
 # whole names of what is left over, or of doubt
 _REST = frozenset(
-    'other others rest background noise absent artefact artifact junk bad fake spurious unsure '
-    'maybe'.split()
+    (
+        *('absent', 'artefact', 'artifact', 'background', 'bad', 'fake', 'junk', 'maybe', 'noise'),
+        *('other', 'others', 'rest', 'spurious', 'unsure'),
+    )
 )
 
 
