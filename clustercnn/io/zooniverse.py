@@ -258,7 +258,7 @@ def read_subjects(path, *, quiet=True):
     >>> text = 'subject_id,subject_set_id,metadata,retired_at\\n7,1,"{""#id"": ""A 1835""}",\\n'
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / 'subjects.csv'
-    ...     _ = path.writeplain_text(text)
+    ...     _ = path.write_text(text)
     ...     subjects = read_subjects(path)
     >>> subjects['subject_id'].tolist(), subjects['#id'].tolist(), subjects['retired'].tolist()
     (['7'], ['A 1835'], [0])
