@@ -63,6 +63,7 @@ def label_export(
     classes=None,
     method='dawid-skene',
     schema=None,
+    positive=None,
     votes_output=None,
     same_question=False,
     candidates=None,
@@ -84,6 +85,8 @@ def label_export(
         See `~clustercnn.labels.consensus`.
     schema : LabelSchema or iterable of str, optional
         The classes.
+    positive : str or iterable of str, optional
+        The classes that count as a find; by default those of the schema, see `LabelSchema`.
     votes_output : str or path-like, optional
         File for the votes, one a row: ECSV, CSV or FITS.
     same_question : bool, optional
@@ -134,7 +137,9 @@ def label_export(
         known, facts = _of_candidates(votes, candidates)
         slim = known['item', 'label']
         slim['annotator'] = _as_numbers(known['annotator'])
-        labels = people.consensus(slim, method=method, schema=schema)
+        if any(known['created_at']):
+            slim['created_at'] = known['created_at']
+        labels = people.consensus(slim, method=method, schema=schema, positive=positive)
     except ValueError as error:
         raise TableReadError(export, str(error)) from error
     dropped = votes.meta['dropped'] | facts.pop('dropped') | labels.meta['dropped']
@@ -153,9 +158,11 @@ def label_votes(
     item='item',
     annotator='annotator',
     label='label',
+    time=None,
     annotator_columns=None,
     method='dawid-skene',
     schema=None,
+    positive=None,
     candidates=None,
     output=None,
     overwrite=False,
@@ -169,6 +176,9 @@ def label_votes(
         One vote a row, or one item a row: CSV, ECSV, FITS or VOTable.
     item, annotator, label : str, optional
         Names of its columns.
+    time : str, optional
+        Name of the column with the time of each vote, by default ``'created_at'`` if there is
+        one; see `~clustercnn.labels.consensus`.
     annotator_columns : iterable of str, optional
         For a table with one item a row: the columns with what each annotator said; see
         `~clustercnn.labels.votes_from_columns`.
@@ -176,6 +186,8 @@ def label_votes(
         See `~clustercnn.labels.consensus`.
     schema : LabelSchema or iterable of str, optional
         The classes.
+    positive : str or iterable of str, optional
+        The classes that count as a find; by default those of the schema, see `LabelSchema`.
     candidates : str, path-like, or iterable of str, optional
         A catalogue of candidates, their cutouts (HDF5), or their identifiers: votes on anything
         else are left out and counted.
@@ -206,10 +218,10 @@ def label_votes(
 
     def make(table):
         table, columns = _one_a_row(
-            table, annotator_columns, schema, item=item, annotator=annotator, label=label
+            table, annotator_columns, schema, time, item=item, annotator=annotator, label=label
         )
         known, facts = _of_candidates(table, candidates, column=columns['item'])
-        labels = people.consensus(known, **columns, method=method, schema=schema)
+        labels = people.consensus(known, **columns, method=method, schema=schema, positive=positive)
         dropped = facts.pop('dropped') | labels.meta['dropped']
         return labels.replace(meta={**labels.meta, **facts, 'dropped': dropped})
 
@@ -225,7 +237,9 @@ def measure_agreement(
     item='item',
     annotator='annotator',
     label='label',
+    time=None,
     annotator_columns=None,
+    schema=None,
     seed=0,
 ):
     """
@@ -237,16 +251,20 @@ def measure_agreement(
         One vote a row, or one item a row: CSV, ECSV, FITS or VOTable.
     item, annotator, label : str, optional
         Names of its columns.
+    time : str, optional
+        Name of the column with the time of each vote; as for `label_votes`.
     annotator_columns : iterable of str, optional
         As for `label_votes`.
+    schema : LabelSchema or iterable of str, optional
+        The classes; a vote for another one is an error. By default what was voted for.
     seed : int, optional
         Seed of the intervals.
 
     Returns
     -------
     agreement : dict
-        ``n_items``, ``n_annotators``, ``n_votes``, ``dropped``; ``unanimous``, the share of the
-        items with two votes or more on which all agree; ``krippendorff_alpha`` and
+        ``n_items``, ``n_annotators``, ``n_votes``, ``dropped``, ``repeated``; ``unanimous``, the
+        share of the items with two votes or more on which all agree; ``krippendorff_alpha`` and
         ``fleiss_kappa`` of everybody; ``cohen_kappa``, the mean over the ``n_pairs`` pairs of
         people with five items or more in common, and its ``cohen_kappa_range``, lowest and
         highest. Of a crowd only the ``n_compared`` people with most votes are
@@ -257,7 +275,7 @@ def measure_agreement(
     Raises
     ------
     TableReadError
-        If the file cannot be read or lacks a column.
+        If the file cannot be read, lacks a column, or a vote is for no class.
 
     Examples
     --------
@@ -271,9 +289,9 @@ def measure_agreement(
 
     def measure(table):
         table, columns = _one_a_row(
-            table, annotator_columns, None, item=item, annotator=annotator, label=label
+            table, annotator_columns, schema, time, item=item, annotator=annotator, label=label
         )
-        labels = people.consensus(table, **columns, method='majority')
+        labels = people.consensus(table, **columns, method='majority', schema=schema)
         counted = labels.votes[labels.votes.sum(axis=1) >= 2]
         unanimous = (counted.max(axis=1) == counted.sum(axis=1)).mean() if len(counted) else np.nan
         pairs = people.pairwise_agreement(table, **columns, seed=seed)
@@ -284,6 +302,7 @@ def measure_agreement(
             'n_annotators': labels.meta['n_annotators'],
             'n_votes': labels.meta['n_votes'],
             'dropped': dict(labels.meta['dropped']),
+            'repeated': dict(labels.meta['repeated']),
             'unanimous': float(unanimous),
             'krippendorff_alpha': people.krippendorff_alpha(labels.votes),
             'fleiss_kappa': people.fleiss_kappa(labels.votes),
@@ -306,12 +325,18 @@ def measure_agreement(
     return _of_votes(votes, measure)
 
 
-def _one_a_row(table, annotator_columns, schema, **columns):
+def _one_a_row(table, annotator_columns, schema, time, **columns):
     """
     Return a table with one vote a row, and the names of its columns.
     """
     if annotator_columns is None:
-        return table, columns
+        return table, {**columns, 'time': time}
+    if time is not None:
+        msg = (
+            f"'time' ('{time}') is for tables with one vote a row: where each annotator has a "
+            f'column there is one vote on an item; leave it out'
+        )
+        raise ValueError(msg)
     classes = getattr(schema, 'classes', schema)
     votes = people.votes_from_columns(
         table, annotator_columns, item=columns['item'], classes=classes

@@ -10,7 +10,7 @@ from pathlib import Path
 from clustercnn._classifier_spool import in_order
 from clustercnn._utils.files import check_output
 from clustercnn.classifier import Classifier
-from clustercnn.core import CutoutStack, LabelSet
+from clustercnn.core import CutoutStack, LabelSchema, LabelSet
 
 __all__ = ['train_classifier']
 
@@ -29,6 +29,7 @@ def train_classifier(
     cutouts,
     labels,
     *,
+    positive=None,
     network='cn',
     n_runs=1,
     seed=0,
@@ -49,6 +50,8 @@ def train_classifier(
         The cutouts.
     labels : str, path-like or LabelSet
         Labels by identifier; cutouts without one are left out and counted.
+    positive : str or iterable of str, optional
+        The classes that count as a find; by default those of the labels.
     network : str, optional
         Name of the network.
     n_runs : int, optional
@@ -101,6 +104,9 @@ def train_classifier(
     if not (stream or isinstance(cutouts, CutoutStack)):
         stack = CutoutStack.concatenate([CutoutStack.read(path) for path in paths])
     label_set = labels if isinstance(labels, LabelSet) else LabelSet.read(labels)
+    if positive is not None:
+        schema = LabelSchema(label_set.schema.classes, positive)
+        label_set = label_set.replace(schema=schema)
     ids = [name for here in in_order(paths)[0] for name in here] if stream else stack.ids
     there = set(ids)
     common = [name for name in label_set.ids if name in there]

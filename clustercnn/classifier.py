@@ -427,6 +427,7 @@ class Classifier(Training, Calibrated, Variants):
         facts = [('network', self.network)]
         if self.schema is not None:
             facts.append(('classes', ', '.join(self.schema.classes)))
+            facts.append(('positive', ', '.join(self.schema.positive)))
         if self._model is None:
             return [*facts, ('state', 'not trained')]
         description = self._model['description']

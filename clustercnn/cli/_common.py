@@ -18,6 +18,7 @@ __all__ = [
     'check_catalogue_name',
     'finder_options',
     'fraction',
+    'looked_for',
     'positive_number',
     'prefix_of_ids',
     'psf_of',
@@ -372,3 +373,31 @@ def tell(options, *lines):
     """
     if not options.quiet:
         print('\n'.join(lines))
+
+
+def looked_for(schema, named=None):
+    """
+    Return the line that says which classes count as a find, and why these.
+
+    Parameters
+    ----------
+    schema : LabelSchema
+        The classes.
+    named : iterable of str, optional
+        Those that the user named.
+
+    Returns
+    -------
+    lines : list of str
+        None where it is the class ``'cluster'``, as is usual.
+    """
+    from clustercnn.core import LabelSchema
+
+    if schema.positive == ('cluster',):
+        return []
+    reason = ''
+    if not named and schema.positive == LabelSchema(schema.classes).positive:
+        from clustercnn.core.label import usual_positive
+
+        reason = f', {usual_positive(schema.classes)[1]}; --positive names another'
+    return [f'     looked for: {", ".join(schema.positive)}{reason}']

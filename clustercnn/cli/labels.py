@@ -9,6 +9,7 @@ from clustercnn.cli._common import (
     UsageError,
     add_common_arguments,
     check_catalogue_name,
+    looked_for,
     quiet_of,
     tell,
 )
@@ -84,6 +85,12 @@ def _add_columns(parser):
             f'--{name}', default=name, metavar='C', help='its column; default: %(default)s'
         )
     parser.add_argument(
+        '--time',
+        metavar='C',
+        help='the column with the time of each vote, for people who voted more than once on an '
+        'item; default: created_at, if there is one, else the last row counts',
+    )
+    parser.add_argument(
         '--annotator-columns',
         nargs='+',
         metavar='C',
@@ -96,30 +103,43 @@ def _columns_of(options):
     if options.annotator_columns and (options.annotator, options.label) != ('annotator', 'label'):
         msg = 'give --annotator-columns, or --annotator and --label, not both'
         raise UsageError(msg)
-    return {
-        name: getattr(options, name) for name in ('item', 'annotator', 'label', 'annotator_columns')
-    }
+    if options.annotator_columns and options.time:
+        msg = 'give --annotator-columns, or --time, not both: in such a table nobody votes twice'
+        raise UsageError(msg)
+    names = ('item', 'annotator', 'label', 'time', 'annotator_columns')
+    return {name: getattr(options, name) for name in names}
 
 
 def _columns_again(options):
     """
-    Return the options that name columns as they were given, for the next command.
+    Return the options that name columns and classes as they were given, for the next command.
     """
     said = []
-    for name in ('item', 'annotator', 'label'):
-        if getattr(options, name) != name:
+    for name in ('item', 'annotator', 'label', 'time', 'classes'):
+        if getattr(options, name) not in (name, None):
             said += [f'--{name}', getattr(options, name)]
     if options.annotator_columns:
         said += ['--annotator-columns', *options.annotator_columns]
     return ''.join(f' {shlex.quote(part)}' for part in said)
 
 
+def _add_classes(parser):
+    parser.add_argument(
+        '--classes', metavar='A,B,...', help='the classes in their order, separated by commas'
+    )
+
+
 def _add_rest(parser):
     parser.add_argument(
         '--method', choices=_METHODS, default=_METHODS[0], help='default: %(default)s'
     )
+    _add_classes(parser)
     parser.add_argument(
-        '--classes', metavar='A,B,...', help='the classes in their order, separated by commas'
+        '--positive',
+        action='append',
+        metavar='CLASS',
+        help='the class that is looked for, repeatable; default: cluster, or what the names tell, '
+        'such as Yes rather than No',
     )
     parser.add_argument(
         '--candidates',
@@ -148,6 +168,7 @@ def _add_agreement(verbs):
         description='Say how far those who voted agree beyond chance.',
     )
     _add_columns(parser)
+    _add_classes(parser)
     add_common_arguments(parser, overwrite=False)
     parser.set_defaults(execute=_agreement)
 
@@ -213,6 +234,7 @@ def _schema(options):
 def _tell_labels(options, labels, source):
     dropped = [f'     {n} left out: {reason}' for reason, n in labels.meta['dropped'].items() if n]
     counts = ', '.join(f'{n} {name}' for name, n in labels.counts().items() if n)
+    dropped += _by_row(labels.meta['repeated'])
     if labels.meta.get('n_candidates_without_votes'):
         dropped.append(f'     {labels.meta["n_candidates_without_votes"]} candidates have no vote')
     tell(
@@ -222,9 +244,23 @@ def _tell_labels(options, labels, source):
         f'out: {len(labels)} labels in {options.output}: {counts}',
         f'     from {labels.meta["n_votes"]} votes of {labels.meta["n_annotators"]} people, '
         f'{options.method}',
+        *looked_for(labels.schema, options.positive),
         *([] if labels.meta.get('converged', True) else ['     not settled after all iterations']),
         f'next: clustercnn train CUTOUTS {options.output} -o model.safetensors',
     )
+
+
+def _by_row(repeated):
+    """
+    Return the line that says where rows had to decide which of several votes was the last.
+    """
+    if not repeated['by row']:
+        return []
+    n_times = f' ({repeated["by time"]} times the time decided)' if repeated['by time'] else ''
+    return [
+        f'     {repeated["by row"]} times the last row of somebody with several votes on an item '
+        f'counts, since times are missing{n_times}'
+    ]
 
 
 def _read(options):
@@ -240,6 +276,7 @@ def _read(options):
         classes=_answers(options),
         same_question=options.same_question,
         schema=_schema(options),
+        positive=options.positive,
         candidates=_candidates(options),
         method=options.method,
         votes_output=options.votes,
@@ -258,6 +295,7 @@ def _consensus(options):
         **_columns_of(options),
         method=options.method,
         schema=_schema(options),
+        positive=options.positive,
         candidates=_candidates(options),
         output=options.output,
         overwrite=options.overwrite,
@@ -269,8 +307,11 @@ def _consensus(options):
 def _agreement(options):
     from clustercnn.pipeline import measure_agreement
 
-    found = measure_agreement(options.votes, **_columns_of(options), seed=options.seed or 0)
+    found = measure_agreement(
+        options.votes, **_columns_of(options), schema=_schema(options), seed=options.seed or 0
+    )
     dropped = [f'     {n} left out: {reason}' for reason, n in found['dropped'].items() if n]
+    dropped += _by_row(found['repeated'])
     tell(
         options,
         f'in:  {found["n_votes"] + sum(found["dropped"].values())} votes of '

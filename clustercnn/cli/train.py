@@ -3,7 +3,14 @@
 The command ``clustercnn train``.
 """
 
-from clustercnn.cli._common import UsageError, add_common_arguments, positive_number, quiet_of, tell
+from clustercnn.cli._common import (
+    UsageError,
+    add_common_arguments,
+    looked_for,
+    positive_number,
+    quiet_of,
+    tell,
+)
 
 __all__ = ['add_parser']
 
@@ -40,6 +47,12 @@ def add_parser(commands):
         default='probability',
         help='what of the labels is learned: probabilities, or counts of votes; '
         'default: %(default)s',
+    )
+    parser.add_argument(
+        '--positive',
+        action='append',
+        metavar='CLASS',
+        help='the class that is looked for, repeatable; default: that of the labels',
     )
     parser.add_argument(
         '--stream',
@@ -90,6 +103,7 @@ def _execute(options):
         f'in:  {counts["cutouts"]} cutouts in {", ".join(options.cutouts)}',
         f'out: {options.output}, trained on {counts["used"] - validation} and calibrated on '
         f'{validation}',
+        *looked_for(classifier.schema, options.positive),
         f'     {counts["unlabelled"]} left out: without a label',
         f'     {counts["unknown"]} left out: labelled unknown',
         *without,
@@ -106,6 +120,7 @@ def _train(options):
     return train_classifier(
         options.cutouts if len(options.cutouts) > 1 else options.cutouts[0],
         options.labels,
+        positive=options.positive,
         network=options.network,
         n_runs=options.runs,
         seed=options.seed or 0,

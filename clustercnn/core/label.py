@@ -4,7 +4,6 @@ What a label is: a class of a schema, a probability over classes, or unknown.
 """
 
 import dataclasses
-import re
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from astropy.io.registry import UnifiedReadWriteMethod
 from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.summary import html_summary, text_summary
 from clustercnn._utils.validation import check_image, check_rows, plain_texts
+from clustercnn.core._positive import usual_positive
 from clustercnn.core.candidate import _rows_of
 from clustercnn.core.connect import make_reader, make_writer
 from clustercnn.core.cutout import _restore
@@ -49,19 +49,6 @@ def names_nothing(text):
     return text.casefold() in _NO_NAMES
 
 
-# what begins names of classes that say that something is not there
-_DENIAL = re.compile(r'(no|not|non|none|nothing|n|false|0|negative)(?![a-z0-9])')
-
-
-def _usual_find(classes):
-    """
-    Return the class that counts as a find where nobody said which.
-    """
-    if 'cluster' in classes:
-        return 'cluster'
-    return next((name for name in classes if not _DENIAL.match(name.casefold())), classes[0])
-
-
 @dataclasses.dataclass(frozen=True)
 class LabelSchema:
     """
@@ -72,8 +59,10 @@ class LabelSchema:
     classes : tuple of str
         Names; the order gives the codes 0, 1, ...
     positive : tuple of str, optional
-        The classes that count as a find; by default ``'cluster'``, or, where there is no such
-        class, the first one that is no denial such as No, 0, False or Not a cluster.
+        The classes that count as a find; by default ``'cluster'``, else what is called so, such
+        as Galaxy cluster, else what begins with yes, true, y or positive, else the first one
+        that is neither a denial, such as No, 0 or Not a cluster, nor what is left over, such as
+        other.
 
     Raises
     ------
@@ -110,7 +99,7 @@ class LabelSchema:
             msg = f"'{UNKNOWN_NAME}' and the empty name are states of a label, not classes"
             raise ValueError(msg)
         positive = (self.positive,) if isinstance(self.positive, str) else tuple(self.positive)
-        positive = positive or (_usual_find(classes),)
+        positive = positive or usual_positive(classes)[0]
         outside = [name for name in positive if name not in classes]
         if outside:
             msg = f'the positive classes {outside} are not among {classes}'

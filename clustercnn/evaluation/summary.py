@@ -60,6 +60,8 @@ class EvaluationResult:
         Classes of the confusion matrix.
     confusion : tuple of tuple of float or None
         Rows true, columns predicted; None where the schemas differ.
+    positive : tuple of str
+        Classes of the labels that count as positive.
 
     Examples
     --------
@@ -87,6 +89,7 @@ class EvaluationResult:
     samples: dict
     classes: tuple | None
     confusion: tuple | None
+    positive: tuple = ()
 
     def to_dict(self):
         """
@@ -112,8 +115,9 @@ class EvaluationResult:
         def with_interval(value, interval):
             return f'{value:.4f} ({interval[0]:.4f} to {interval[1]:.4f})'
 
+        which = f' ({", ".join(self.positive)})' if self.positive else ''
         return [
-            ('used', f'{self.n_used}, {self.n_positive} positive'),
+            ('used', f'{self.n_used}, {self.n_positive} positive{which}'),
             ('left out', ', '.join(f'{count} {why}' for why, count in self.dropped.items())),
             ('AUC', with_interval(self.auc, self.auc_interval)),
             ('average precision', f'{self.average_precision:.4f}'),
@@ -246,6 +250,7 @@ def evaluate(
         samples=samples,
         classes=label_set.schema.classes if same_classes else None,
         confusion=confusion,
+        positive=label_set.schema.positive,
     )
 
 

@@ -12,7 +12,6 @@ import csv
 import gzip
 import hashlib
 import json
-import re
 import typing
 import warnings
 import zlib
@@ -356,10 +355,6 @@ class _Names:
         return texts[codes]
 
 
-# as Panoptes writes when a classification was made; of fixed width, so that texts sort as times
-_MADE_AT = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC')
-
-
 class Votes:
     """
     The columns of the votes while they are read.
@@ -396,30 +391,13 @@ class Votes:
         key = f'{row["workflow_id"]} {task}'.strip()
         self.questions[key][question[:_QUESTION_LENGTH]] += 1
 
-    def _order(self):
-        """
-        Return rows in the order in which they were made; None if that is theirs, or not known.
-
-        Exports of several workflows, or that were sorted by subject, are in another. The last
-        vote of a volunteer is the one that counts.
-        """
-        made = self.texts['created_at']
-        if not all(_MADE_AT.fullmatch(text) for text in made.code):
-            return None
-        rank = np.argsort(np.argsort(np.array(list(made.code), dtype=str)))
-        rank = rank[np.frombuffer(made.column, np.int64)] if len(made.column) else rank
-        in_order = (np.diff(rank) >= 0).all()
-        return None if in_order else np.argsort(rank, kind='stable')
-
     def table(self, rows):
-        order = self._order()
         table = Table()
         table['classification_id'] = np.array(self.number, np.int64)
         for name in self._TEXTS:
             table[name] = self.texts[name].values()
         table['gold'] = np.array(self.gold, np.int8)
         table['expert'] = self.texts['expert'].values()
-        table = table if order is None else table[order]
         table.meta = rows.facts() | {
             'n_answers': len(table),
             'questions': {key: dict(texts) for key, texts in sorted(self.questions.items())},

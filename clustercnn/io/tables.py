@@ -3,6 +3,7 @@
 Catalogues, labels and predictions as ECSV, FITS and VOTable files.
 """
 
+import contextlib
 import json
 import re
 
@@ -374,7 +375,15 @@ def _check_agreement(path, labels, said):
 
 
 def _names(text):
-    return tuple(str(text).split(','))
+    """
+    Return the names that `_header` joined.
+    """
+    text = str(text)
+    with contextlib.suppress(ValueError):
+        names = json.loads(text)
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return tuple(names)
+    return tuple(text.split(','))
 
 
 def _matrix(table, names):
@@ -391,7 +400,11 @@ def _header(meta, **words):
     """
     Return what is kept of an object beside its rows.
     """
-    header = {name: ','.join(names) for name, names in words.items()}
+    # names with a comma, such as 'Yes, a large one', are told apart by their quotes
+    header = {
+        key: json.dumps(names) if any(',' in name for name in names) else ','.join(names)
+        for key, names in words.items()
+    }
     return header | ({'meta': json.dumps(dict(meta), default=str)} if meta else {})
 
 

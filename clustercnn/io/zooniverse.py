@@ -9,9 +9,16 @@ import warnings
 import numpy as np
 from astropy.table import Table
 
+from clustercnn._utils.times import order_in_time
 from clustercnn.core import UNKNOWN_NAME, LabelSchema, LabelSet
 from clustercnn.exceptions import DataQualityWarning, TableReadError
-from clustercnn.io._classifications import beside_a_class, contradicts_itself
+from clustercnn.io._classifications import (
+    answers_of,
+    beside_a_class,
+    contradicts_itself,
+    name_of,
+    plain_text,
+)
 from clustercnn.io._panoptes import Rows, Votes, is_number
 
 __all__ = ['name_classes', 'read_classifications', 'read_label_set', 'read_subjects', 'read_votes']
@@ -19,8 +26,6 @@ __all__ = ['name_classes', 'read_classifications', 'read_label_set', 'read_subje
 # every export of classifications has these; a few others are used where they are there
 _NEEDED = ('classification_id', 'user_name', 'workflow_id', 'annotations', 'subject_ids')
 _SUBJECT_NEEDED = ('subject_id', 'metadata')
-# what is longer has been written, not chosen
-_LONGEST_ANSWER = 300
 
 
 def read_classifications(
@@ -86,7 +91,6 @@ def read_classifications(
     Answers are the texts that volunteers saw. A task in which several answers may be chosen
     gives as many rows; a survey gives one a choice; a combined task gives those of its parts, and
     a menu those of its lists, whose tasks are called after them: ``T0.Colour``.
-    Rows come in the order in which the classifications were made, if all say when.
     Drawings, empty values and sliders that were not moved are no answers, and are counted.
 
     Examples
@@ -155,18 +159,17 @@ def _add_row(votes, rows, row, selected, item_key, subjects):
     if not row['user_name']:
         rows.drop('without a user')
         return
-    answers = list(_answers(annotations, rows))
+    answers = list(answers_of(annotations, rows))
     if task is not None:
-        wanted = [
-            answer for answer in answers if answer[0] == task or answer[0].startswith(f'{task}.')
-        ]
+        # by the task all lists of a menu, by its name one of them
+        wanted = [answer for answer in answers if task in (answer[0], name_of(*answer[:2]))]
         rows.drop_answers('to other tasks', len(answers) - len(wanted))
         answers = wanted
     if not answers:
         rows.drop('without an answer' if task is None else f'without an answer to {task}')
         return
-    for name, question, label in answers:
-        votes.add(row, item, name, question, label)
+    for name, part, question, label in answers:
+        votes.add(row, item, name_of(name, part), question, label)
     if item_key is not None:
         subjects.setdefault(item, {})[row['subject_ids']] = None
 
@@ -224,60 +227,6 @@ def _find(metadata, key):
     return None
 
 
-def _answers(annotations, rows):
-    """
-    Yield task, question and answer for each answer of a list of annotations.
-    """
-    for annotation in annotations:
-        if not isinstance(annotation, dict):
-            rows.drop_answers('annotations that are not understood')
-            continue
-        task = str(annotation.get('task', ''))
-        question = _text(annotation.get('task_label'))
-        yield from _values(task, question, annotation.get('value'), rows)
-
-
-def _values(task, question, value, rows):
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        rows.drop_answers('empty')
-    for one in values:
-        if isinstance(one, dict):
-            # each list of a menu is a question of its own
-            listed = _text(one.get('select_label'))
-            task_of_list = f'{task}.{listed}' if listed else task
-            if 'task' in one and 'value' in one:
-                # a task made of several
-                yield from _answers([one], rows)
-            elif isinstance(one.get('choice'), str):
-                yield task, question, _text(one['choice'])
-            elif isinstance(one.get('label'), str) and 'tool' not in one:
-                yield task_of_list, question, _text(one['label'])
-            elif isinstance(one.get('value'), str | int | float) and 'tool' not in one:
-                yield task_of_list, question, _text(one['value'])
-            else:
-                rows.drop_answers('drawings')
-            continue
-        text = '' if one is None or isinstance(one, list) else _text(one)
-        if len(text) > _LONGEST_ANSWER:
-            rows.drop_answers('free text')
-        elif text:
-            yield task, question, text
-        else:
-            rows.drop_answers('empty')
-
-
-def _text(value):
-    """
-    Return a text without line breaks and blanks around; numbers and truth values as text.
-    """
-    if value is None:
-        return ''
-    # halves of surrogate pairs could not be written again
-    text = str(value).encode('utf-8', 'replace').decode('utf-8').replace('\x00', '')
-    return ' '.join(text.split())
-
-
 def read_subjects(path, *, quiet=True):
     """
     Read a Panoptes subject export.
@@ -328,7 +277,7 @@ def read_subjects(path, *, quiet=True):
             retired.append(bool(row.get('retired_at', '')))
             for key, value in metadata.items():
                 keys[key] = None
-                text = json.dumps(value) if isinstance(value, dict | list) else _text(value)
+                text = json.dumps(value) if isinstance(value, dict | list) else plain_text(value)
                 known.setdefault(key, text)
     clash = {'subject_id', 'subject_set_id', 'retired'} & set(keys)
     table = Table(meta=rows.facts())
@@ -417,7 +366,7 @@ def _class_of(answer, classes):
     Return the class of an answer, or that of the longest key of whole words it begins with.
     """
     lowered = answer.lower()
-    keys = {_text(key).lower(): str(name) for key, name in classes.items()}
+    keys = {plain_text(key).lower(): str(name) for key, name in classes.items()}
     if lowered in keys:
         return keys[lowered]
     begun = [
@@ -448,7 +397,7 @@ def _check_one_question(votes):
         )
         msg = (
             f'the votes answer {len(pairs)} questions: {listing[:800]}; choose one workflow '
-            f'and task'
+            f"and task, such as '{pairs[0][1]}' (--workflow, --task)"
         )
         raise ValueError(msg)
     for key, texts in questions.items():
@@ -498,7 +447,9 @@ def read_votes(path, *, classes=None, same_question=False, **options):
     return name_classes(votes, classes)
 
 
-def read_label_set(path, *, classes=None, schema=None, same_question=False, **options):
+def read_label_set(
+    path, *, classes=None, schema=None, positive=None, same_question=False, **options
+):
     """
     Read the votes of an export as labels, each class by its share.
 
@@ -513,6 +464,8 @@ def read_label_set(path, *, classes=None, schema=None, same_question=False, **op
         Class of each answer; see `name_classes`.
     schema : LabelSchema or iterable of str, optional
         The classes; by default the package's own if all answers fit it, else the answers.
+    positive : str or iterable of str, optional
+        The classes that count as a find; by default those of the schema.
     same_question : bool, optional
         Take questions whose wording differs between versions for the same.
     **options
@@ -522,7 +475,8 @@ def read_label_set(path, *, classes=None, schema=None, same_question=False, **op
     -------
     labels : LabelSet
         With the votes counted; of a volunteer who voted more than once on an item the last
-        vote counts, and if that is for no class the volunteer has none on it. Items that got no
+        vote counts, by the time of the classification, or by row where one of these times is
+        missing, and if that is for no class the volunteer has none on it. Items that got no
         vote for a class are unknown. The metadata say what was left out.
 
     Raises
@@ -553,17 +507,22 @@ def read_label_set(path, *, classes=None, schema=None, same_question=False, **op
     ids = {name: number for number, name in enumerate(dict.fromkeys(every['item'].tolist()))}
     votes = every[np.asarray(every['label']) != UNKNOWN_NAME]
     schema = _schema_of(schema, votes['label'])
+    schema = schema if positive is None else LabelSchema(schema.classes, positive)
     last, with_class = {}, set()
-    columns = (every[name].tolist() for name in ('item', 'annotator', 'label'))
-    for item, annotator, label in zip(*columns, strict=True):
-        last[item, annotator] = label
+    who = list(zip(every['item'].tolist(), every['annotator'].tolist(), strict=True))
+    numbers = {pair: number for number, pair in enumerate(dict.fromkeys(who))}
+    order, decided = order_in_time(
+        np.array([numbers[pair] for pair in who]), every['created_at'], lenient=True
+    )
+    for pair, label in zip(who, every['label'][order].tolist(), strict=True):
+        last[pair] = label
         if label != UNKNOWN_NAME:
-            with_class.add((item, annotator))
+            with_class.add(pair)
     counted = np.zeros((len(ids), schema.n_classes))
     for (item, _), label in last.items():
         if label != UNKNOWN_NAME:
             counted[ids[item], schema.code(label)] += 1
-    meta = {key: votes.meta[key] for key in ('path', 'n_rows')}
+    meta = {key: votes.meta[key] for key in ('path', 'n_rows')} | {'repeated': decided}
     meta['dropped'] = votes.meta['dropped'] | {
         'answers: unknown': len(every) - len(votes),
         'answers: repeated by the same annotator': len(votes) - len(with_class),

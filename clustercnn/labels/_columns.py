@@ -5,10 +5,14 @@ What stands in the columns of tables that people keep: names, and which of them 
 
 import numpy as np
 
+from clustercnn._utils.times import order_in_time
 from clustercnn.core import UNKNOWN_NAME
 from clustercnn.core.label import names_nothing
 
-__all__ = ['in_order', 'last_votes', 'says_nothing', 'text_of', 'word_of']
+__all__ = ['in_order', 'last_votes', 'says_nothing', 'text_of', 'time_of', 'word_of']
+
+# as exports of Zooniverse call it
+_USUAL_TIME = 'created_at'
 
 
 def word_of(value):
@@ -108,7 +112,40 @@ def says_nothing(texts):
     return np.array(silent, bool)[number].reshape(texts.shape)
 
 
-def last_votes(item, person, texts):
+def time_of(votes, name, others):
+    """
+    Return what `last_votes` has to know of the times of votes.
+
+    Parameters
+    ----------
+    votes : `~astropy.table.Table`
+        One vote a row.
+    name : str or None
+        The column of times; None for ``'created_at'``, if there is one.
+    others : tuple of str
+        Columns that hold something else.
+
+    Returns
+    -------
+    options : dict
+        Arguments ``column``, ``name`` and ``lenient`` of `order_in_time`.
+
+    Raises
+    ------
+    KeyError
+        If the column is missing.
+    """
+    if name is None:
+        there = _USUAL_TIME in votes.colnames and _USUAL_TIME not in others
+        column = votes[_USUAL_TIME] if there else None
+        return {'column': column, 'name': _USUAL_TIME, 'lenient': True}
+    if name not in votes.colnames:
+        msg = f"the votes lack the column '{name}' for their times; there are {votes.colnames}"
+        raise KeyError(msg)
+    return {'column': votes[name], 'name': name, 'lenient': False}
+
+
+def last_votes(item, person, texts, time, place=None):
     """
     Return the votes that count: of each person on each item the last one.
 
@@ -121,6 +158,11 @@ def last_votes(item, person, texts):
         Their numbers, from 0, shape ``(n,)``.
     texts : 1D `~numpy.ndarray` of str
         What was said, from `text_of`.
+    time : dict
+        From `time_of`. Without times, or where one of those that are compared is missing, the
+        last row is the last vote.
+    place : sequence of int, optional
+        Number of each row in errors; by default from 1, as people count.
 
     Returns
     -------
@@ -128,6 +170,9 @@ def last_votes(item, person, texts):
         Rows of the votes that count, in order.
     dropped : dict of str to int
         How many others there are, by reason.
+    decided : dict of str to int
+        Of how many people with several votes on an item the last one was found ``'by time'``, and
+        of how many ``'by row'``.
     """
     distinct, number = np.unique(texts, return_inverse=True)
     number = number.reshape(-1)
@@ -135,6 +180,15 @@ def last_votes(item, person, texts):
     unsure = np.array([text.casefold() == UNKNOWN_NAME for text in distinct.tolist()], bool)[number]
     pair = item * (int(person.max(initial=0)) + 1) + person
     said = np.flatnonzero(cast | unsure)
+    column = time['column']
+    order, decided = order_in_time(
+        pair[said],
+        None if column is None else column[said],
+        place=said + 1 if place is None else np.asarray(place)[said],
+        name=time['name'],
+        lenient=time['lenient'],
+    )
+    said = said[order]
     # np.unique keeps the first, so the last comes first
     last = said[len(said) - 1 - np.unique(pair[said][::-1], return_index=True)[1]]
     rows = np.sort(last[cast[last]])
@@ -144,7 +198,7 @@ def last_votes(item, person, texts):
         'repeated by the same annotator': int(cast.sum()) - n_pairs,
         'withdrawn by the same annotator': n_pairs - len(rows),
     }
-    return rows, dropped
+    return rows, dropped, decided
 
 
 def in_order(names):

@@ -11,7 +11,7 @@ from astropy.table import Table
 
 from clustercnn._utils.validation import check_one_of
 from clustercnn.core import UNKNOWN
-from clustercnn.labels._columns import in_order, last_votes, says_nothing, text_of
+from clustercnn.labels._columns import in_order, last_votes, says_nothing, text_of, time_of
 
 __all__ = [
     'agreement_interval',
@@ -195,6 +195,7 @@ def pairwise_agreement(
     item='item',
     annotator='annotator',
     label='label',
+    time=None,
     least_in_common=5,
     most_annotators=50,
     confidence=0.95,
@@ -211,6 +212,8 @@ def pairwise_agreement(
         counts, all as in `~clustercnn.labels.consensus`.
     item, annotator, label : str, optional
         Names of its columns.
+    time : str, optional
+        Name of the column with the time of each vote, by default ``'created_at'`` if there is one.
     least_in_common : int, optional
         Pairs with fewer items in common are left out.
     most_annotators : int, optional
@@ -250,7 +253,8 @@ def pairwise_agreement(
     items, people, names = (text_of(votes[name], name) for name in (item, annotator, label))
     ids, item_code = in_order(items)
     annotators, person = in_order(people)
-    rows, _ = last_votes(item_code, person, names)
+    times = time_of(votes, time, (item, annotator, label))
+    rows, _, _ = last_votes(item_code, person, names, times)
     item_code, person = item_code[rows], person[rows]
     classes, said = np.unique(names[rows], return_inverse=True)
     n_of_each = np.bincount(person, minlength=len(annotators))

@@ -36,6 +36,8 @@ _N_HELD, _HELD_TOLERANCE = 60, 1e-4
 _HELD = {'n_iterations': _N_HELD, 'tolerance': _HELD_TOLERANCE}
 # by so much more likely votes on other items must be
 _CLEAR_GAIN = 3.0
+# votes all for one class, from which on somebody may be one who always says the same
+_MANY_ALIKE = 5
 MODELS = ('full', 'one-coin', 'difficulty')
 
 
@@ -156,7 +158,11 @@ def dawid_skene(
     classes of one frequency, are asked in the same way: of few votes the majority is then right
     to believe, unless the votes that were held back are likelier by three with one of the others.
     The one-coin
-    model is that of Zhang, Chen, Zhou & Jordan (2016), J. Mach. Learn. Res. 17, 102.
+    model is that of Zhang, Chen, Zhou & Jordan (2016), J. Mach. Learn. Res. 17, 102. It knows
+    nobody who always says the same, and where many do believes them: all items are then of that
+    class. Annotators whose five votes or more are all for one class are therefore set apart,
+    their votes telling nothing of the items, if the votes that were held back are likelier so
+    by three.
 
     Under ``'difficulty'`` the matrices are those of ``'full'``. To the log odds of each vote on
     an item a shift is added, which belongs to the item and is normal. It may lead past the border
@@ -244,7 +250,12 @@ def dawid_skene(
     found = crowd.estimate(_ANY, **options)
     choice = crowd.choice(found[1]) if item.size else 'any'
     if choice != 'any':
-        found = crowd.even(**options) if choice == 'even' else crowd.estimate(_WEAK, **options)
+        ways = {
+            'apart': crowd.apart,
+            'even': crowd.even,
+            'weak': lambda **options: crowd.estimate(_WEAK, **options),
+        }
+        found = ways[choice](**options)
     posterior, matrices, prior, iteration, converged = found
     if model != 'one-coin' and prior_strength is None and item.size:
         matrices = fit_skills(_expected_votes(cast, posterior))
@@ -252,9 +263,14 @@ def dawid_skene(
     open_votes = _expected_votes(cast, posterior * (1 - posterior))
     confusion = matrices.confusion
     spread = spread_of(matrices, open_votes, coins=model == 'one-coin')
+    telling = cast
+    if choice == 'apart':
+        constant, telling = crowd.constant(), crowd.telling()
+        share, n_votes = confusion[constant], _count(annotator, n_annotators)[constant]
+        spread[constant] = np.sqrt(share * (1 - share) / (n_votes + 2)[:, None, None])
     if item.size and not known.any():
         # with nothing known two classes may have changed their names on the way
-        order = _names_by_votes(_expected_votes(cast, posterior).sum(axis=0))
+        order = _names_by_votes(_expected_votes(telling, posterior).sum(axis=0))
         posterior, prior = posterior[:, order], prior[order]
         confusion, spread = confusion[:, order], spread[:, order]
     difficulty = None
@@ -380,6 +396,49 @@ class _Crowd:
         """
         return (self.votes.sum(axis=1) > 1) & self.voted
 
+    def constant(self):
+        """
+        Return which annotators have always said the same, in so many votes that it may be told.
+        """
+        said = self.cast.sum(axis=1).reshape(-1, self.start.shape[1])
+        return (said.sum(axis=1) >= _MANY_ALIKE) & (said.max(axis=1) == said.sum(axis=1))
+
+    def telling(self):
+        """
+        Return the votes of the others.
+        """
+        counts = np.repeat(~self.constant(), self.start.shape[1])
+        cast = sparse.diags_array(counts.astype(float)) @ self.cast
+        cast.eliminate_zeros()
+        return cast
+
+    def apart(self, *, n_iterations, tolerance):
+        """
+        Return the estimate of those who do not always say the same.
+
+        The others are taken to do so whatever the class is, so that their votes tell nothing of
+        the items.
+        """
+        n_classes = self.start.shape[1]
+        constant, cast = self.constant(), self.telling()
+        said = self.cast.sum(axis=1).reshape(-1, n_classes)
+        # without a vote that counts all classes are as likely
+        votes = np.stack([cast[code::n_classes].sum(axis=0) for code in range(n_classes)], axis=1)
+        leading = votes == votes.max(axis=1, keepdims=True)
+        start = leading / leading.sum(axis=1, keepdims=True)
+        start[self.known] = self.certain
+        has = votes.sum(axis=1) > 0
+        rest = dataclasses.replace(
+            self, cast=cast, votes=votes, start=start, open_items=self.open_items & has
+        )
+        posterior, matrices, prior, iteration, converged = rest.estimate(
+            _ANY, n_iterations=n_iterations, tolerance=tolerance
+        )
+        rows = (said + 1 / n_classes) / (said.sum(axis=1, keepdims=True) + 1)
+        confusion = np.where(constant[:, None, None], rows[:, None, :], matrices.confusion)
+        matrices = dataclasses.replace(matrices, confusion=confusion)
+        return posterior, matrices, prior, iteration, converged
+
     def choice(self, matrices):
         """
         Return which estimate foretells the votes on other items best.
@@ -391,19 +450,23 @@ class _Crowd:
 
         Returns
         -------
-        name : {'any', 'weak', 'even'}
+        name : {'any', 'weak', 'even', 'apart'}
             That all annotators are alike is a belief that confirms itself, however different they
             are; where the matrices say so, one with weak priors is taken that is clearly better.
             Where votes are few, chance differences are taken for skill and for how frequent
-            classes are, and the even one is taken unless another is clearly better.
+            classes are, and the even one is taken unless another is clearly better. Of the
+            one-coin model it is asked whether those who always say the same are to be set apart.
         """
-        if self.model == 'one-coin' or self.prior_strength is not None:
+        if self.prior_strength is not None:
             return 'any'
         few = self.cast.nnz <= _MANY_VOTES
+        coins = self.model == 'one-coin'
         ways = {'any': lambda rest: rest.estimate(_ANY, **_HELD)}
-        if matrices.strength > _WEAK:
+        if coins and self.constant().any() and not self.constant().all():
+            ways['apart'] = lambda rest: rest.apart(**_HELD)
+        if not coins and matrices.strength > _WEAK:
             ways['weak'] = lambda rest: rest.estimate(_WEAK, **_HELD)
-        if few and not self.known.any() and self.several().sum() >= _LEAST_ITEMS:
+        if not coins and few and not self.known.any() and self.several().sum() >= _LEAST_ITEMS:
             ways['even'] = lambda rest: rest.even(**_HELD)
         if len(ways) == 1:
             return 'any'
@@ -428,6 +491,8 @@ class _Crowd:
         best = 'any'
         if evidence.get('weak', -np.inf) > evidence['any'] + _CLEAR_GAIN:
             best = 'weak'
+        if evidence.get('apart', -np.inf) > evidence['any'] + _CLEAR_GAIN:
+            best = 'apart'
         if evidence.get('even', -np.inf) >= evidence[best] - _CLEAR_GAIN:
             best = 'even'
         return best

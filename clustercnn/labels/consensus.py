@@ -9,7 +9,14 @@ import numpy as np
 
 from clustercnn._utils.validation import check_one_of
 from clustercnn.core import LabelSchema, LabelSet
-from clustercnn.labels._columns import in_order, last_votes, says_nothing, text_of, word_of
+from clustercnn.labels._columns import (
+    in_order,
+    last_votes,
+    says_nothing,
+    text_of,
+    time_of,
+    word_of,
+)
 from clustercnn.labels._confidence import (
     effective_votes,
     expected_correlation,
@@ -38,8 +45,10 @@ def consensus(
     item='item',
     annotator='annotator',
     label='label',
+    time=None,
     method='dawid-skene',
     schema=None,
+    positive=None,
     weight=None,
     truth=None,
     prior_strength=None,
@@ -53,12 +62,18 @@ def consensus(
         One vote a row; text may be bytes in UTF-8, as in tables from FITS files.
     item, annotator, label : str, optional
         Names of its columns.
+    time : str, optional
+        Name of the column with the time of each vote, by default ``'created_at'`` if there is
+        one: text as in ISO 8601, UTC where it names no zone, `~astropy.time.Time`, or numbers.
+        It is asked where an annotator has voted more than once for an item.
     method : {'dawid-skene', 'one-coin', 'difficulty', 'majority', 'weighted'}, optional
         `dawid_skene` with one of its models, shares of votes, or shares with a weight for each
         annotator.
     schema : LabelSchema or iterable of str, optional
         The classes. By default the package's own if all votes fit it, else the classes
         that were voted for, in alphabetical order.
+    positive : str or iterable of str, optional
+        The classes that count as a find; by default those of the schema, see `LabelSchema`.
     weight : dict of str to float, optional
         For ``'weighted'``: weight of each annotator, 1 for those not named. All named ones must
         be in the table.
@@ -75,9 +90,11 @@ def consensus(
         Soft labels with the votes counted, items in the order of their first vote; its
         metadata say what was left out. Votes that are empty, masked, NaN, ``'nan'`` or
         ``'unknown'``, in any case, are left out and counted; if an annotator has voted more than
-        once for an item, the last vote counts. If that is ``'unknown'`` the annotator has no vote
-        on the item, and the one before is counted as withdrawn; empty, masked and NaN ones
-        withdraw nothing. An item with no vote left is unknown.
+        once for an item, the last vote counts: the latest, or the last row where times are equal
+        or one of them is missing (``meta['repeated']`` says how often times decided, and how
+        often rows). If that is ``'unknown'`` the annotator has no vote on the item, and the one
+        before is counted as withdrawn; empty, masked and NaN ones withdraw nothing. An item with
+        no vote left is unknown.
 
     Raises
     ------
@@ -85,8 +102,8 @@ def consensus(
         If a column is missing.
     ValueError
         If a vote is for a class that the schema lacks, or a name is empty or damaged; names row,
-        counted from 1, and column. If a weight is for somebody who is not in the table, or is
-        negative or not finite.
+        counted from 1, and column. If a cell of ``time`` that is needed holds no time. If a
+        weight is for somebody who is not in the table, or is negative or not finite.
 
     Notes
     -----
@@ -120,9 +137,10 @@ def consensus(
     if truth is not None and method not in MODELS:
         msg = f"'truth' is for the methods {', '.join(MODELS)}, not for {method!r}"
         raise ValueError(msg)
-    if len({item, annotator, label}) < 3:
+    if len({item, annotator, label}) < 3 or time in (item, annotator, label):
         msg = (
             f"item, annotator and label need a column each, got '{item}', '{annotator}', '{label}'"
+            + (f", and '{time}' for the time" if time else '')
         )
         raise ValueError(msg)
     missing = [name for name in (item, annotator, label) if name not in votes.colnames]
@@ -149,7 +167,7 @@ def consensus(
     ):
         _check_names(name, distinct, code, place)
     cast = ~says_nothing(values)[number]
-    schema = _schema_of(schema, names[cast])
+    schema = _schema_of(schema, names[cast], positive)
     known = {name: code for code, name in enumerate(schema.classes)}
     codes = np.array([known.get(value, -1) for value in values.tolist()], np.intp)[number]
     wrong = np.flatnonzero(cast & (codes < 0))
@@ -160,7 +178,8 @@ def consensus(
             f'{", ".join(schema.classes)}'
         )
         raise ValueError(msg)
-    rows, dropped = last_votes(item_code, person_code, names)
+    times = time_of(votes, time, (item, annotator, label))
+    rows, dropped, decided = last_votes(item_code, person_code, names, times, place)
     index, who, said = item_code[rows], person_code[rows], codes[rows]
     shape = (len(ids), schema.n_classes)
     counted = np.bincount(index * shape[1] + said, minlength=shape[0] * shape[1])
@@ -170,6 +189,7 @@ def consensus(
         'n_votes': len(rows),
         'n_annotators': len(np.unique(who)),
         'dropped': dropped,
+        'repeated': decided,
     }
     if method in MODELS:
         anchors = _truth_of(truth, ids, schema)
@@ -284,7 +304,9 @@ def _listing(names, most=5):
     return (', '.join(f"'{name}'" for name in names[:most]) or 'none') + more
 
 
-def _schema_of(schema, names):
+def _schema_of(schema, names, positive=None):
+    if positive is not None:
+        return LabelSchema(_schema_of(schema, names).classes, positive)
     if isinstance(schema, LabelSchema):
         return schema
     if schema is not None:

@@ -16,7 +16,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from clustercnn import CandidateCatalog, CutoutStack, LabelSet
+from clustercnn import CandidateCatalog, Classifier, CutoutStack, LabelSet
 from clustercnn.cli import build_parser, main
 from clustercnn.testing import tiny_image, tiny_labels, tiny_stack, tiny_wcs
 
@@ -297,6 +297,27 @@ def test_train_writes_a_model_that_classifies(tmp_path):
         main(['classify', str(tmp_path / 'cutouts.h5'), '--model', model, '-o', str(catalog)]) == 0
     )
     assert len(CandidateCatalog.read(catalog)) == 40
+
+
+def test_train_says_what_is_looked_for_and_takes_another(tmp_path, capsys):
+    tiny_stack(12).write(tmp_path / 'cutouts.h5')
+    labels = tiny_labels(12)
+    share = labels.binary()
+    # as people make such a table, without a header that says what is positive
+    table = Table({'id': labels.ids, 'p_No': 1 - share, 'p_Yes': share})
+    table.write(tmp_path / 'labels.ecsv')
+    model = tmp_path / 'model.safetensors'
+    arguments = ['train', str(tmp_path / 'cutouts.h5'), str(tmp_path / 'labels.ecsv')]
+    arguments += ['--epochs', '1', '-o', str(model), '--overwrite']
+    assert main(arguments) == 0
+    told = capsys.readouterr().out
+    assert 'looked for: Yes, by its name; --positive names another' in told
+    assert Classifier.load(model).schema.positive == ('Yes',)
+    assert main([*arguments, '--positive', 'No']) == 0
+    assert 'looked for: No\n' in capsys.readouterr().out
+    assert Classifier.load(model).schema.positive == ('No',)
+    assert main([*arguments, '--positive', 'Maybe']) == 1
+    assert "['Maybe'] are not among ('No', 'Yes')" in capsys.readouterr().err
 
 
 def test_train_says_which_labels_fit_nothing(tmp_path, capsys):

@@ -157,3 +157,47 @@ def test_an_answer_has_one_class(export, tmp_path, capsys):
     answers = ['--answer', 'yes=cluster', '--answer', 'Yes=other', '--answer', 'no=other']
     assert main([*command, *answers]) == 2
     assert "--answer Yes=other: that answer is 'cluster' already" in capsys.readouterr().err
+
+
+def test_what_is_looked_for_is_said_and_can_be_named(export, tmp_path, capsys):
+    path = tmp_path / 'labels.ecsv'
+    command = ['labels', 'read', str(export), '-o', str(path), '--answer', '?=unknown']
+    answers = ['--answer', 'yes=Yes, a cluster', '--answer', 'no=No']
+    assert main([*command, *answers]) == 0
+    told = capsys.readouterr().out
+    assert 'looked for: Yes, a cluster, by its name; --positive names another' in told
+    # a comma within a name does not part it
+    assert LabelSet.read(path).schema.positive == ('Yes, a cluster',)
+    assert LabelSet.read(path).binary()[1] == pytest.approx(0, abs=0.4)
+    answers = ['--answer', 'yes=Lens', '--answer', 'no=Galaxy', '--overwrite']
+    assert main([*command, *answers]) == 0
+    assert 'looked for: Galaxy, the first one, since the names do not' in capsys.readouterr().out
+    assert main([*command, *answers, '--positive', 'Lens']) == 0
+    assert 'looked for: Lens\n' in capsys.readouterr().out
+    assert LabelSet.read(path).schema.positive == ('Lens',)
+    assert LabelSet.read(
+        export, format='zooniverse', classes={'yes': 'x', 'no': 'y', '?': 'unknown'}, positive='y'
+    ).schema.positive == ('y',)
+    assert main([*command, *answers, '--positive', 'Lensing']) == 1
+    assert "positive classes ['Lensing'] are not among" in capsys.readouterr().err
+
+
+def test_agreement_takes_classes_as_consensus_does(tmp_path, capsys):
+    path = tmp_path / 'votes.csv'
+    path.write_text('item,annotator,label\na,1,x\na,2,x\nb,1,x\nb,2,x\n')
+    command = ['labels', 'agreement', str(path)]
+    assert main(command) == 1
+    assert '(--classes)' in capsys.readouterr().err
+    assert main([*command, '--classes', 'x,y']) == 0
+    told = capsys.readouterr().out
+    assert 'all agree on 100.0%' in told
+    assert f'next: clustercnn labels consensus {path} --classes x,y -o labels.ecsv' in told
+    assert main([*command, '--classes', 'y,z']) == 1
+    error = capsys.readouterr().err
+    assert "4 votes are for no class of the schema, the first 'x' in row 1" in error
+    assert main([*command, '--classes', 'y,y']) == 2
+    wide = tmp_path / 'wide.csv'
+    wide.write_text('item,ann,bob\na,x,x\nb,x,w\n')
+    columns = ['--annotator-columns', 'ann', 'bob']
+    assert main(['labels', 'agreement', str(wide), *columns, '--classes', 'x,y']) == 1
+    assert "the first 'w' in row 2 ('b'), column 'bob'" in capsys.readouterr().err

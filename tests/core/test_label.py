@@ -36,6 +36,15 @@ def test_votes_become_shares_and_no_votes_are_unknown():
         (('nonthermal', 'thermal'), 'nonthermal'),
         (('nova', 'no nova'), 'nova'),
         (('no', 'none'), 'no'),
+        (('Maybe', 'No', 'Yes'), 'Yes'),
+        (('n', 'y'), 'y'),
+        (('Artifact', 'Cluster', 'Star'), 'Cluster'),
+        (('AGN', 'Galaxy cluster', 'Star'), 'Galaxy cluster'),
+        (('background', 'source'), 'source'),
+        (('other', 'star'), 'star'),
+        (('0', '1', '2'), '1'),
+        (('2', '1'), '2'),
+        (("Isn't a cluster", 'Lens'), 'Lens'),
     ],
 )
 def test_what_is_looked_for_is_no_denial(classes, positive):
@@ -43,6 +52,13 @@ def test_what_is_looked_for_is_no_denial(classes, positive):
     # whoever says what is looked for, gets that
     if 'cluster' not in classes:
         assert LabelSchema(classes, classes[0]).positive == (classes[0],)
+
+
+def test_all_that_say_yes_are_looked_for():
+    schema = LabelSchema(('No', 'Yes, a large one', 'Yes, a small one'))
+    assert schema.positive == ('Yes, a large one', 'Yes, a small one')
+    # of nothing but clusters not all are looked for
+    assert LabelSchema(('merging cluster', 'relaxed cluster')).positive == ('merging cluster',)
 
 
 def test_several_classes_can_be_positive():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from clustercnn import LabelSet, PredictionSet, evaluation
+from clustercnn import LabelSchema, LabelSet, PredictionSet, evaluation
 from clustercnn.testing import tiny_labels, tiny_prediction
 
 
@@ -232,6 +232,17 @@ def test_evaluation_of_known_data():
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))['n_used'] == 400
     assert 'AUC' in repr(result)
     assert 'AUC' in result._repr_html_()
+
+
+def test_an_evaluation_says_of_which_class_it_is():
+    shares = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
+    names = ('No, nothing', 'Yes')
+    prediction = PredictionSet(ids=['a', 'b', 'c'], probability=shares, schema=LabelSchema(names))
+    labels = LabelSet.from_labels(['a', 'b', 'c'], ['No, nothing', 'Yes', 'Yes'], schema=names)
+    result = evaluation.evaluate(prediction, labels, n_resamples=20)
+    assert result.positive == ('Yes',)
+    assert result.n_positive == 2
+    assert 'positive (Yes)' in repr(result)
 
 
 def test_evaluation_with_other_schemas_and_without_positives():

@@ -345,3 +345,14 @@ def test_other_tables_are_no_predictions(tmp_path):
     tiny_catalog().write(tmp_path / 'a.ecsv')
     with pytest.raises(TableReadError, match='is it a prediction'):
         PredictionSet.read(tmp_path / 'a.ecsv')
+
+
+@pytest.mark.parametrize('suffix', ['.ecsv', '.fits'])
+def test_names_of_classes_may_hold_commas(suffix, tmp_path):
+    schema = LabelSchema(('No, nothing', 'Yes, a large one', 'Yes, a small one'))
+    labels = LabelSet.from_codes(['a', 'b'], [1, 0], schema=schema)
+    labels.write(tmp_path / f'l{suffix}')
+    assert LabelSet.read(tmp_path / f'l{suffix}').schema == schema
+    prediction = PredictionSet(ids=['a'], probability=[[0.2, 0.5, 0.3]], schema=schema)
+    prediction.write(tmp_path / f'p{suffix}')
+    assert PredictionSet.read(tmp_path / f'p{suffix}').schema == schema

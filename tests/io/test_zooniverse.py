@@ -19,6 +19,7 @@ from clustercnn.exceptions import DataQualityWarning, TableReadError
 from clustercnn.io import _panoptes as panoptes
 from clustercnn.io import name_classes, read_classifications, read_subjects
 from clustercnn.labels import consensus
+from clustercnn.pipeline import label_export
 
 HEADER = [
     'classification_id',
@@ -243,12 +244,24 @@ def test_the_last_vote_is_that_of_the_latest_time(tmp_path):
         for k, ((who, answer), time) in enumerate(zip(said, times, strict=True))
     ]
     path = _write(tmp_path / 'e.csv', rows)
-    assert read_classifications(path)['created_at'].tolist() == sorted(times)
-    np.testing.assert_array_equal(LabelSet.read(path, format='zooniverse').votes, [[0, 2]])
-    # where one does not say when, rows are in order
+    labels = LabelSet.read(path, format='zooniverse')
+    np.testing.assert_array_equal(labels.votes, [[0, 2]])
+    assert labels.meta['repeated'] == {'by time': 1, 'by row': 0}
+    assert labels.meta['dropped']['answers: repeated by the same annotator'] == 1
+    np.testing.assert_array_equal(consensus(read_classifications(path)).votes, [[0, 2]])
+    np.testing.assert_array_equal(label_export(path).votes, [[0, 2]])
+    # of others the time is no matter
     rows[2]['created_at'] = ''
     path = _write(tmp_path / 'f.csv', rows)
-    np.testing.assert_array_equal(LabelSet.read(path, format='zooniverse').votes, [[1, 1]])
+    np.testing.assert_array_equal(LabelSet.read(path, format='zooniverse').votes, [[0, 2]])
+    # who does not always say when, has said the last row last
+    for said_when in ('', 'yesterday', times[0]):
+        rows[1]['created_at'] = said_when
+        path = _write(tmp_path / 'g.csv', rows)
+        labels = LabelSet.read(path, format='zooniverse')
+        np.testing.assert_array_equal(labels.votes, [[1, 1]])
+        assert labels.meta['repeated']['by row'] == (said_when != times[0])
+        np.testing.assert_array_equal(label_export(path).votes, [[1, 1]])
 
 
 def test_each_list_of_a_menu_is_a_question(tmp_path):
@@ -266,8 +279,34 @@ def test_each_list_of_a_menu_is_a_question(tmp_path):
     assert votes['label'].tolist() == ['Round', 'Flat', 'Round']
     assert read_classifications(path, task='T0.Colour')['label'].tolist() == ['Blue', 'Red']
     assert len(read_classifications(path, task='T0')) == 5
-    with pytest.raises(ValueError, match='T0.Colour.*T0.Shape'):
+    with pytest.raises(ValueError, match="T0.Colour.*T0.Shape.*such as 'T0.Colour' .*--task"):
         LabelSet.read(path, format='zooniverse')
+
+
+def test_lists_of_a_menu_without_names_of_their_own_are_numbered(tmp_path):
+    one = {'value': 'a', 'option': True}
+    named = {'select_label': 'Shape', 'label': 'Round', 'value': 'f3a'}
+    nothing = {'select_label': 'Colour', 'value': None, 'option': False}
+    rows = [
+        _row(1, 'ann', 1, _annotation([one, {**one, 'value': 'b'}])),
+        _row(2, 'bob', 1, _annotation([named, nothing, {**named, 'label': 'Flat'}])),
+        # no list of T0, but a question about what was drawn
+        _row(3, 'cy', 1, _annotation('Yes', task='T0.0.0')),
+        _row(4, 'dee', 1, _annotation([_annotation([named], task='T1')], task='T9')),
+    ]
+    path = _write(tmp_path / 'e.csv', rows)
+    votes = read_classifications(path)
+    assert list(zip(votes['task'].tolist(), votes['label'].tolist(), strict=True)) == [
+        ('T0.1', 'a'),
+        ('T0.2', 'b'),
+        ('T0.Shape', 'Round'),
+        ('T0.Shape (3)', 'Flat'),
+        ('T0.0.0', 'Yes'),
+        ('T1.Shape', 'Round'),
+    ]
+    assert votes.meta['dropped'] == {'answers: empty': 1}
+    assert read_classifications(path, task='T0')['label'].tolist() == ['a', 'b', 'Round', 'Flat']
+    assert read_classifications(path, task='T1')['label'].tolist() == ['Round']
 
 
 def test_a_last_vote_for_no_class_takes_the_one_before_back(tmp_path):

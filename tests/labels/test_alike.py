@@ -52,3 +52,52 @@ def test_iterations_are_as_many_as_asked_for():
     item, label = np.repeat(np.arange(100), 3), rng.integers(0, 2, 300)
     found = dawid_skene(item, np.arange(300), label, n_classes=2, n_iterations=2)
     assert found.n_iterations <= 2
+
+
+def crowd_with_idle_people(seed, n_idle, *, share, n_items=300):
+    """
+    Twenty people who are right in 80 %, and others who always say the first class.
+    """
+    rng = np.random.default_rng(seed)
+    truth = (rng.random(n_items) < share).astype(int)
+    n_votes = np.where(np.arange(n_items) < 60, 1, 5)
+    item = np.repeat(np.arange(n_items), n_votes)
+    who = np.concatenate([rng.choice(20 + n_idle, n, replace=False) for n in n_votes])
+    right = rng.random(len(item)) < 0.8
+    label = np.where(who < 20, np.where(right, truth[item], 1 - truth[item]), 0)
+    return truth, item, who, label
+
+
+@pytest.mark.parametrize(('n_idle', 'share'), [(10, 0.3), (20, 0.3), (20, 0.8)])
+def test_the_coin_does_not_believe_those_who_always_say_the_same(n_idle, share):
+    gains, alone = [], []
+    for seed in range(3):
+        truth, item, who, label = crowd_with_idle_people(seed, n_idle, share=share)
+        found = dawid_skene(item, who, label, n_classes=2, model='one-coin')
+        votes = np.zeros((len(truth), 2))
+        np.add.at(votes, (item, label), 1)
+        majority = np.where(votes[:, 0] == votes[:, 1], 0.5, votes.argmax(axis=1) == truth).mean()
+        gains.append((found.probability.argmax(axis=1) == truth).mean() - majority)
+        # of items with one vote, by somebody who does not always say the same
+        single = np.isin(item, np.flatnonzero(votes.sum(axis=1) == 1)) & (who < 20)
+        alone.append((found.probability.argmax(axis=1)[item] == label)[single].mean())
+        np.testing.assert_allclose(found.confusion[20:, 0], found.confusion[20:, 1])
+        assert found.confusion[20:, :, 0].min() > 0.9
+        np.testing.assert_allclose(found.confusion.sum(axis=2), 1)
+        assert np.isfinite(found.confusion_std).all()
+    assert np.mean(gains) > 0.02
+    assert np.mean(alone) > 0.9 if share < 0.5 else np.mean(alone) > 0.7
+
+
+def test_careful_people_are_not_set_apart_for_a_rare_class():
+    rng = np.random.default_rng(4)
+    truth = (rng.random(300) < 0.03).astype(int)
+    item = np.repeat(np.arange(300), 5)
+    who = np.concatenate([rng.choice(100, 5, replace=False) for _ in range(300)])
+    label = np.where(rng.random(1500) < 0.95, truth[item], 1 - truth[item])
+    found = dawid_skene(item, who, label, n_classes=2, model='one-coin')
+    # many have said the first class only
+    share = np.bincount(who, label) / np.bincount(who)
+    assert (share == 0).sum() > 20
+    assert (np.abs(found.confusion[:, 0, 0] - found.confusion[:, 1, 1]) < 1e-12).all()
+    assert (found.probability.argmax(axis=1) == truth).mean() > 0.98
