@@ -8,6 +8,7 @@ McDowell 1999, "FITS keyword conventions in ASC data model files", section 1.13)
 are called GTI or STDGTI.
 """
 
+import contextlib
 import re
 from typing import NamedTuple
 
@@ -132,7 +133,8 @@ class GoodTimes:
             if values.ndim != 1 or values.dtype.kind not in 'iuf':
                 reason = f'{self.where}: {name} does not hold one number an interval; expected that'
                 raise ImageReadError(self._path, f'{reason}, or {_IGNORE}')
-            seconds = _seconds(self._path, self.where, unit or self.header.get('TIMEUNIT'))
+            unit = unit or _card(self._path, self.where, self.header, 'TIMEUNIT')
+            seconds = _seconds(self._path, self.where, unit)
             ends.append(values.astype(np.float64) * seconds)
         start, stop = ends
         # not as "above", so that NaN is found, too
@@ -177,7 +179,8 @@ class GoodTimes:
             return np.zeros(len(times), bool)
         times = times + _zero(self._path, where, header)
         times = times - _zero(self._path, self.where, self.header)
-        days = [_reference(one) for one in (header, self.header)]
+        both = ((where, header), (self.where, self.header))
+        days = [_reference(self._path, *one) for one in both]
         if None not in days:
             times = times + (days[0] - days[1]) * _SECONDS_A_DAY
         last = np.searchsorted(start, times, side='right') - 1
@@ -211,21 +214,36 @@ def _seconds(path, where, unit):
     return known.to(u.s)
 
 
+def _card(path, where, header, key):
+    """
+    Return what a card says, None if it is not there.
+    """
+    try:
+        return header.get(key)
+    except fits.VerifyError as error:
+        reason = f'{where}: the card {key} cannot be read; correct it, or {_IGNORE}'
+        raise ImageReadError(path, reason) from error
+
+
 def _zero(path, where, header):
-    zero = header.get('TIMEZERO') or 0.0
+    zero = _card(path, where, header, 'TIMEZERO') or 0.0
     if not isinstance(zero, (int, float)):
         reason = f'{where}: TIMEZERO = {zero!r}; expected a number, or {_IGNORE}'
         raise ImageReadError(path, reason)
-    return float(zero) * _seconds(path, where, header.get('TIMEUNIT'))
+    # without it the unit of cards is no matter
+    return (
+        float(zero) * _seconds(path, where, _card(path, where, header, 'TIMEUNIT')) if zero else 0.0
+    )
 
 
-def _reference(header):
+def _reference(path, where, header):
     """
     Return the day from which times are counted, None where it is not stated.
     """
-    if isinstance(header.get('MJDREF'), (int, float)):
-        return float(header['MJDREF'])
-    parts = [header.get(key) for key in ('MJDREFI', 'MJDREFF')]
+    whole = _card(path, where, header, 'MJDREF')
+    if isinstance(whole, (int, float)):
+        return float(whole)
+    parts = [_card(path, where, header, key) for key in ('MJDREFI', 'MJDREFF')]
     if isinstance(parts[0], (int, float)):
         return float(parts[0]) + (float(parts[1]) if isinstance(parts[1], (int, float)) else 0.0)
     return None
@@ -236,10 +254,13 @@ def _compare(path, *both):
     Refuse times of two scales, or as seen from two places, between which nothing converts here.
     """
     scales, places = [], []
-    for _, header in both:
-        scale = str(header.get('TIMESYS', '')).strip().upper()
+    for where, header in both:
+        scale, place = (
+            str(_card(path, where, header, key) or '').strip().upper()
+            for key in ('TIMESYS', 'TIMEREF')
+        )
         scales.append(_SCALES.get(scale, scale))
-        places.append(str(header.get('TIMEREF', '')).strip().upper())
+        places.append(place)
     differ = scales[0] != scales[1] and set(scales) <= set(_KNOWN_SCALES)
     key = 'TIMESYS' if differ else 'TIMEREF'
     if not differ:
@@ -258,8 +279,11 @@ def _by_subspace(header, tables):
     cards = {}
     for key in header:
         found = _SUBSPACE.fullmatch(key)
-        if found is not None:
-            part, kind, axis = found.groups()
+        if found is None:
+            continue
+        part, kind, axis = found.groups()
+        # what cannot be read refers to nothing
+        with contextlib.suppress(fits.VerifyError):
             cards[int(part or 1), kind, int(axis)] = str(header[key]).strip().upper()
     axes = {axis: word for (part, kind, axis), word in cards.items() if (part, kind) == (1, 'TYP')}
     called = {}
@@ -350,6 +374,8 @@ def outside_good_times(path, number, header, columns, tables):
     doubts : list of str
         Why nothing can be told of any event or of some, for notes.
     """
+    if not tables:
+        return None, []
     parts, general, doubt = _by_subspace(header, tables), [], None
     if not parts:
         parts, general, doubt = _by_name(tables)
@@ -366,7 +392,7 @@ def outside_good_times(path, number, header, columns, tables):
         # the only table is of all events
         parts = [_Part((), part.tables) for part in parts]
     where = f'HDU {number}'
-    unit = columns['unit of TIME'] or header.get('TIMEUNIT')
+    unit = columns['unit of TIME'] or _card(path, where, header, 'TIMEUNIT')
     times = columns['TIME'].astype(np.float64) * _seconds(path, where, unit)
     inside, told, untold, filled = (np.zeros(len(times), bool) for _ in range(4))
     empty = []
@@ -399,5 +425,8 @@ def outside_good_times(path, number, header, columns, tables):
         words = 'has no interval, which leaves out the'
         doubts.append(f'{", ".join(dict.fromkeys(empty))} {words} {n_empty} events of its detector')
     if untold.any():
-        doubts.append(f'{int(untold.sum())} events are of detectors without good time intervals')
+        doubts.append(
+            f'{int(untold.sum())} events are of detectors without good time intervals, '
+            'or with several tables of one name, and are kept'
+        )
     return ~inside & ~untold, doubts

@@ -5,11 +5,11 @@ A file of which no more is read than a machine can bear.
 
 from clustercnn.exceptions import ImageReadError
 
-__all__ = ['LimitedStream']
+__all__ = ['BLOCK', 'LimitedStream']
 
 _LARGEST_HEADERS = 64 << 20
 _LARGEST_REST = 1 << 30
-_BLOCK = 2880
+BLOCK = 2880
 
 
 class LimitedStream:
@@ -50,7 +50,7 @@ class LimitedStream:
     def read(self, size=-1):
         if size is None or size < 0:
             size = self._limit - self._position
-        if size <= _BLOCK:
+        if size <= BLOCK:
             # headers are read block by block; one without an end would go on for ever
             self._header_bytes += size
             if self._header_bytes > _LARGEST_HEADERS:

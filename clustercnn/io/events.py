@@ -21,7 +21,7 @@ from clustercnn.io.missions import (
     mission_of,
     psf_fwhm_of,
 )
-from clustercnn.io.planes import is_wanted, open_hdus, read_plane
+from clustercnn.io.planes import DAMAGES, first_few, is_wanted, open_hdus, read_plane
 
 __all__ = ['holds_events', 'read_events']
 
@@ -317,29 +317,29 @@ def _load(path, hdus, wanted, *, timed):
     """
     Return header and columns of the event list, its number, good time intervals, and doubts.
     """
-    seen, found, rejected, others, tables = [], None, [], [], []
-    for number, item in hdus:
-        seen.append(f'HDU {number} {item.name}'.strip())
-        if timed and are_good_times(item):
-            tables.append(GoodTimes(path, number, item))
-        if not is_wanted(wanted, number, item) or not _is_events(item):
-            continue
-        if wanted is None and str(item.header.get('HDUCLAS2', '')).strip().upper() == 'REJECTED':
-            # what the mission left out, in files of ROSAT
-            rejected.append(str(number))
-            continue
-        if found is not None:
-            others.append(f'HDU {number} {item.name}'.strip())
-            continue
-        found = number
-        names = {name.upper(): name for name in item.columns.names}
-        header, columns = item.header.copy(), {}
-        for name in (*_KEPT, *(_TIMED if timed else ())):
-            if name in names:
-                columns[name] = _numbers(path, number, item, names[name])
-                columns[f'unit of {name}'] = item.columns[names[name]].unit
-        if not len(columns['X']):
-            raise ImageReadError(path, f'HDU {number}: the event list is empty; fetch it again')
+    seen, found, rejected, others, tables, doubts = [], None, [], [], [], []
+    try:
+        for number, item in hdus:
+            seen.append(f'HDU {number} {item.name}'.strip())
+            if timed and are_good_times(item):
+                tables.append(GoodTimes(path, number, item))
+            if not is_wanted(wanted, number, item) or not _is_events(item):
+                continue
+            kind = str(item.header.get('HDUCLAS2', '')).strip().upper()
+            if wanted is None and kind == 'REJECTED':
+                # what the mission left out, in files of ROSAT
+                rejected.append(str(number))
+                continue
+            if found is not None:
+                others.append(f'HDU {number} {item.name}'.strip())
+                continue
+            header, columns = item.header.copy(), _columns_of(path, number, item, timed=timed)
+            found = number
+    except DAMAGES as error:
+        if found is None:
+            raise
+        words = ' '.join(str(getattr(error, 'reason', error)).split())[:200]
+        doubts.append(f'what lies behind cannot be read ({words}), and no good times in it')
     if found is None:
         reason = (
             f'has no event list (a table EVENTS with columns X and Y); there are: {"; ".join(seen)}'
@@ -347,13 +347,34 @@ def _load(path, hdus, wanted, *, timed):
         if rejected:
             reason += f'; rejected events are taken if asked for, with hdu={rejected[0]}'
         raise ImageReadError(path, reason)
-    doubts = []
     if others:
         doubts.append(
             f'the first of {len(others) + 1} event lists is taken; hdu=NUMBER, or a file of its '
-            f'own, gives another: {", ".join(others)}'
+            f'own, gives another: {first_few(others)}'
         )
     return header, columns, found, tables, doubts
+
+
+def _columns_of(path, number, item, *, timed):
+    """
+    Return the columns that are needed by their names in capital letters, and their units.
+    """
+    names = {name.upper(): name for name in item.columns.names}
+    columns = {}
+    for name in (*_KEPT, *(_TIMED if timed else ())):
+        if name not in names:
+            continue
+        try:
+            columns[name] = _numbers(path, number, item, names[name])
+        except ImageReadError:
+            if name not in _TIMED:
+                raise
+            # as if it were not there, which is told where it is needed
+            continue
+        columns[f'unit of {name}'] = item.columns[names[name]].unit
+    if not len(columns['X']):
+        raise ImageReadError(path, f'HDU {number}: the event list is empty; fetch it again')
+    return columns
 
 
 def _numbers(path, number, item, name):

@@ -59,6 +59,9 @@ _UNIT_WORDS = {
     **dict.fromkeys(('photons', 'photon'), 'ph'),
     **dict.fromkeys(('seconds', 'second', 'sec'), 's'),
     **dict.fromkeys(('ksec',), 'ks'),
+    **dict.fromkeys(('minutes', 'minute'), 'min'),
+    **dict.fromkeys(('hours', 'hour'), 'h'),
+    **dict.fromkeys(('days',), 'd'),
     **dict.fromkeys(('electrons',), 'electron'),
     **dict.fromkeys(('image pixels', 'image pixel', 'pixels', 'pixel'), 'pix'),
     **dict.fromkeys(('degrees', 'degree'), 'deg'),
@@ -184,7 +187,7 @@ def unit_named(text):
     Parameters
     ----------
     text : str
-        As files write it, in words and letters of any kind.
+        As files write it: in words, too, and in capital letters.
 
     Returns
     -------
@@ -197,8 +200,8 @@ def unit_named(text):
     >>> unit_named('counts/sec'), unit_named('ARCMIN'), unit_named('S')
     (Unit("ct / s"), Unit("arcmin"), Unit("S"))
     """
-    text = str(text).strip()
     # 'S' alone is a siemens, in 'COUNTS/S' it is not
+    text = re.sub(r'(?<=/)\s*S\b', 's', str(text).strip())
     for spelling in (text, text.lower()):
         words = _UNIT_WORD.sub(lambda found: _UNIT_WORDS[found.group()], spelling)
         over, *under = (part.strip() for part in words.split('/'))

@@ -25,18 +25,21 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from clustercnn.exceptions import (
     ClusterCNNError,
+    DataQualityWarning,
     ImageMismatchError,
     ImageReadError,
     NoImageError,
 )
 from clustercnn.io._header_wcs import wcs_of
-from clustercnn.io._limited_stream import LimitedStream
+from clustercnn.io._limited_stream import BLOCK, LimitedStream
 from clustercnn.io.missions import role_of, unit_of
 
 __all__ = [
+    'DAMAGES',
     'Plane',
     'check_file',
     'check_grid',
+    'first_few',
     'first_wrong',
     'is_wanted',
     'open_hdus',
@@ -44,16 +47,20 @@ __all__ = [
 ]
 
 _LARGEST_PIXELS = 20_000 * 20_000
+# bytes in which other images are looked for, and how many of them a message names
+_LARGEST_SEARCH = 1 << 30
+MOST_NAMED = 6
 _MOST_HDUS = 10_000
 # of a table, by the FITS standard
 _MOST_COLUMNS = 999
-_BLOCK = 2880
 # in names of images that come with another, of XMM-Newton, eROSITA, HST, JWST, DES and Euclid
 _BESIDE = re.compile(
-    'ERR|DQ|VAR|WHT|WEIGHT|WGT|MASK|MSK|EXP|BKG|BACK|RMS|SIGMA|NOISE|UNC|STDEV|QUAL|FLAG|FLG|BPM|'
-    'MODEL|RESID|SENS|VIGN|COVER|CTX|^CON$|AREA|PSF|SNR'
+    r'(?<![A-Z])(ERR|DQ|VAR|AREA|BACK|EXP(?!\d))|WHT|WEIGHT|WGT|MASK|MSK|BKG|RMS|SIGMA|NOISE|UNC|'
+    r'STDEV|QUAL|FLAG|FLG|BPM|MODEL|RESID|SENS|VIGN|COVER|CTX|^CON$|PSF|SNR'
 )
 _UNPACKERS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}
+# what reading on in a damaged file may raise
+DAMAGES = (ClusterCNNError, fits.VerifyError, OSError, LookupError, ValueError, TypeError)
 _OTHER_KINDS = {
     b'<': 'an HTML or XML page; the download failed, fetch it again',
     b'PK\x03\x04': 'a ZIP archive; unpack it first',
@@ -169,7 +176,7 @@ def open_hdus(path, work):
         FITS file, plain or compressed with gzip, bzip2 or xz.
     work : callable
         Called with an iterator over pairs of number and HDU, in their order; each is
-        loaded when it is asked for, so that nothing behind the one wanted is read.
+        loaded when it is asked for.
 
     Returns
     -------
@@ -215,7 +222,6 @@ def open_hdus(path, work):
                     raise ImageReadError(path, error.reason + beyond) from error
                 if unpack is not None:
                     stream.drain()
-                return result
     except ClusterCNNError:
         raise
     except MemoryError as error:
@@ -225,6 +231,10 @@ def open_hdus(path, work):
         raise _damaged(path, error) from error
     except Exception as error:
         raise _damaged(path, error) from error
+    if stream.cut_off:
+        text = f'beyond {LimitedStream.most / (1 << 30):.3g} GiB nothing was read'
+        warnings.warn(f'{path}: {text}', DataQualityWarning, stacklevel=3)
+    return result
 
 
 def _check_start(path, head):
@@ -253,7 +263,7 @@ def _walk(path, hdus, size):
         place = item.fileinfo() or {'datLoc': last + 1, 'datSpan': 0}
         end = place['datLoc'] + (
             # the size of what it unpacks to is another one; the last block may lack its padding
-            max(place['datSpan'] - _BLOCK + 1, 0)
+            max(place['datSpan'] - BLOCK + 1, 0)
             if isinstance(item, fits.CompImageHDU)
             else item.size
         )
@@ -360,9 +370,10 @@ def _choose(path, hdus, wanted):
         plane = _load(path, item, number, text, wcs)
         others = _rivals(path, item, hdus) if wanted is None else []
         if others:
+            of = 'many' if len(others) > MOST_NAMED else len(others) + 1
             doubt = (
-                f'HDU {number} is taken, the first of {len(others) + 1} images; hdu=, or a file '
-                f'of its own, gives another: {", ".join(others)}'
+                f'HDU {number} is taken, the first of {of} images; hdu=, or a file of its own, '
+                f'gives another: {first_few(others)}'
             )
             plane = plane._replace(doubts=(*plane.doubts, doubt))
         return plane
@@ -384,9 +395,13 @@ def _rivals(path, item, hdus):
 
     Weights, errors, masks and maps of exposure that come with an image are none.
     """
-    rivals, chosen_is_beside = [], _is_beside(item)
+    rivals, chosen_is_beside, size = [], _is_beside(item), 0
     try:
         for number, other in hdus:
+            size += other.size
+            # not through all of a compressed file, or a mosaic of hundreds of chips
+            if size > _LARGEST_SEARCH or len(rivals) > MOST_NAMED:
+                break
             if not _is_picture(other) or (_is_beside(other) and not chosen_is_beside):
                 continue
             text = f'HDU {number} {other.name}'.strip()
@@ -396,10 +411,27 @@ def _rivals(path, item, hdus):
                 continue
             if wcs is not None and wcs.has_celestial:
                 rivals.append(text)
-    except (ClusterCNNError, fits.VerifyError, OSError, LookupError, ValueError, TypeError):
+    except DAMAGES:
         # what lies behind may be damaged, and is not used
         return rivals
     return rivals
+
+
+def first_few(names):
+    """
+    Return names as a list for a message, the first ones if they are many.
+
+    Parameters
+    ----------
+    names : list of str
+        The names.
+
+    Returns
+    -------
+    text : str
+        Such as ``'HDU 2, HDU 3 and more'``.
+    """
+    return ', '.join(names[:MOST_NAMED]) + (' and more' if len(names) > MOST_NAMED else '')
 
 
 def _is_beside(item):

@@ -67,8 +67,8 @@ def _learning_rate(config, n_steps, step):
     Return the learning rate of a step, the first of which is 0.
 
     Linear to its highest, then half a cosine to nothing (Loshchilov & Hutter 2017, equation 5,
-    without restarts; Goyal et al. 2017, section 2.2). Optax has the same, for numbers of steps
-    that are known when it is compiled.
+    without restarts; Goyal et al. 2017, section 2.2). Optax has the same, but for a step where the
+    rise is a whole number of them, for numbers of steps that are known when it is compiled.
     """
     rising = jnp.maximum(1, jnp.int32(config.warmup * n_steps))
     falling = jnp.maximum(2, n_steps) - rising

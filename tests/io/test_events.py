@@ -3,6 +3,7 @@
 Event lists of several missions become images of counts.
 """
 
+import gzip
 import re
 import warnings
 
@@ -540,3 +541,70 @@ def test_tables_and_references_of_real_files(shared_data, tmp_path, name, column
         warnings.simplefilter('always')
         assert read_events(tmp_path / 'a.fits').n_counts == inside.sum() < N
     assert len(told) == (key == 'CCDID')
+
+
+@pytest.mark.parametrize('card', ["DSREF1  = ':STDGTI", 'TIMEZERO=  zero', 'MJDREF  =  5 0 0'])
+def test_cards_that_cannot_be_read(tmp_path, card):
+    paths = [tmp_path / 'a.fits', tmp_path / 'b.fits']
+    for path in paths:
+        data = write_events(path)
+        with fits.open(path, mode='update') as hdus:
+            hdus[1].header['HOLDER'] = 'x'
+    add_good_times(paths[1], [(0, 3000)])
+    for path in paths:
+        content = path.read_bytes()
+        holder = content.index(b'HOLDER')
+        path.write_bytes(content[:holder] + card.ljust(80).encode() + content[holder + 80 :])
+    # without intervals nobody needs them
+    assert read_events(paths[0]).n_counts == n_in(data, True)
+    if card.startswith('DSREF'):
+        assert read_events(paths[1]).n_counts == n_in(data, data['TIME'] <= 3000)
+        return
+    with pytest.raises(ImageReadError, match=rf'HDU 1: the card {card[:8].strip()} cannot be read'):
+        read_events(paths[1])
+    assert read_events(paths[1], good_time_intervals=False).n_counts == n_in(data, True)
+
+
+def test_damage_behind_the_events_is_said_and_costs_no_event(tmp_path):
+    path = tmp_path / 'a.fits'
+    data = write_events(path)
+    add_good_times(path, [(0, 2000)])
+    path.write_bytes(path.read_bytes()[:-2870])
+    with pytest.warns(DataQualityWarning, match='what lies behind cannot be read.*promises data'):
+        image = read_events(path)
+    assert image.n_counts == n_in(data, True)
+
+
+def test_intervals_within_others_end_nothing(tmp_path):
+    data = write_events(tmp_path / 'a.fits')
+    add_good_times(tmp_path / 'a.fits', [(0, 3000), (500, 900)])
+    assert read_events(tmp_path / 'a.fits').n_counts == n_in(data, data['TIME'] <= 3000)
+
+
+def test_times_that_are_no_numbers_are_none(tmp_path):
+    path = tmp_path / 'a.fits'
+    data = write_events(path)
+    with fits.open(path) as hdus:
+        table = hdus[1]
+        text = fits.Column('TIME', '8A', array=np.full(N, 'noon'))
+        columns = fits.ColDefs([text, *(table.columns[name] for name in ('X', 'Y', 'PI'))])
+        made = fits.BinTableHDU.from_columns(columns, header=table.header)
+        made.writeto(tmp_path / 'b.fits')
+    assert read_events(tmp_path / 'b.fits').n_counts == n_in(data, True)
+    add_good_times(tmp_path / 'b.fits', [(0, 3000)])
+    with pytest.warns(DataQualityWarning, match='the events have no TIME'):
+        read_events(tmp_path / 'b.fits')
+
+
+def test_a_file_that_is_read_in_part_says_so(tmp_path, monkeypatch):
+    path = tmp_path / 'a.fits'
+    data = write_events(path)
+    filler = fits.BinTableHDU.from_columns([fits.Column('A', 'D', array=np.zeros(100_000))])
+    with fits.open(path, mode='append') as hdus:
+        hdus.append(filler)
+    add_good_times(path, [(0, 2000)])
+    (tmp_path / 'a.fits.gz').write_bytes(gzip.compress(path.read_bytes()))
+    monkeypatch.setattr('clustercnn.io.planes.LimitedStream.most', 300_000)
+    with pytest.warns(DataQualityWarning, match='beyond .* GiB nothing was read'):
+        image = read_events(tmp_path / 'a.fits.gz')
+    assert image.n_counts == n_in(data, True)

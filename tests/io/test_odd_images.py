@@ -145,6 +145,8 @@ def test_of_several_images_the_others_are_named(tmp_path):
     assert read_image(write('SCI', 'ERR', 'DQ', 'EXPOSURE')).meta['hdu'] == 1
     with pytest.warns(DataQualityWarning, match='HDU 1 is taken.*: HDU 2 SCI$'):
         read_image(write('WEIGHT', 'SCI'))
+    with pytest.warns(DataQualityWarning, match='the first of many images.*: HDU 2 B,.* and more$'):
+        read_image(write(*'ABCDEFGHIJ'))
     # what lies behind is not needed
     whole = write('SCI', 'OTHER').read_bytes()
     (tmp_path / 'b.fits').write_bytes(whole[:-3000])
