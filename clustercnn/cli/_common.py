@@ -389,15 +389,14 @@ def looked_for(schema, named=None):
     Returns
     -------
     lines : list of str
-        None where it is the class ``'cluster'``, as is usual.
+        Empty where it is the class ``'cluster'``, as is usual.
     """
-    from clustercnn.core import LabelSchema
+    from clustercnn.core._positive import usual_positive
 
     if schema.positive == ('cluster',):
         return []
-    reason = ''
-    if not named and schema.positive == LabelSchema(schema.classes).positive:
-        from clustercnn.core.label import usual_positive
-
-        reason = f', {usual_positive(schema.classes)[1]}; --positive names another'
+    usual, why = usual_positive(schema.classes)
+    # a file of labels may have been written with others
+    is_usual = not named and set(schema.positive) == set(usual)
+    reason = f', {why}; --positive names another' if is_usual else ''
     return [f'     looked for: {", ".join(schema.positive)}{reason}']

@@ -26,10 +26,9 @@ __all__ = ['DETECTORS', 'GoodTimes', 'are_good_times', 'outside_good_times']
 _NAME = re.compile(r'(STD)?GTI_?(\d*)')
 _MOST_DIGITS = 2
 _SUBSPACE = re.compile(r'(\d*)DS(TYP|VAL|REF)(\d+)')
-# which column says by which detector an event was seen: of Chandra, XMM-Newton, eROSITA
+# which column says by which detector an event was seen, of Chandra, XMM-Newton and eROSITA; in this
+# order those that CCD_ID of a table may mean, and below those that the number in a name may mean
 DETECTORS = ('CCD_ID', 'CCDNR', 'TM_NR')
-# of which of them the number of a table is, the likeliest first
-_BY_HEADER = ('CCD_ID', 'CCDNR', 'TM_NR')
 _BY_NAME = {'STD': ('CCDNR', 'TM_NR', 'CCD_ID'), None: ('TM_NR', 'CCD_ID', 'CCDNR')}
 _SECONDS_A_DAY = 86400.0
 _SCALES = {'TDT': 'TT', 'ET': 'TT', 'TDB': 'TT', 'TCB': 'TT', 'IAT': 'TAI', 'GMT': 'UTC'}
@@ -101,7 +100,7 @@ class GoodTimes:
         if named is not None:
             kind, digits = named.groups()
             stated = str(self.header.get('CCD_ID', '')).strip()
-            self.columns = _BY_HEADER if stated.isdigit() else _BY_NAME[kind]
+            self.columns = DETECTORS if stated.isdigit() else _BY_NAME[kind]
             self.numbered = not stated.isdigit() and len(digits) > _MOST_DIGITS
             stated = stated if stated.isdigit() else digits
             self.detector = int(stated) if stated and not self.numbered else None

@@ -49,7 +49,7 @@ __all__ = [
 _LARGEST_PIXELS = 20_000 * 20_000
 # bytes in which other images are looked for, and how many of them a message names
 _LARGEST_SEARCH = 1 << 30
-MOST_NAMED = 6
+_MOST_NAMED = 6
 _MOST_HDUS = 10_000
 # of a table, by the FITS standard
 _MOST_COLUMNS = 999
@@ -370,7 +370,7 @@ def _choose(path, hdus, wanted):
         plane = _load(path, item, number, text, wcs)
         others = _rivals(path, item, hdus) if wanted is None else []
         if others:
-            of = 'many' if len(others) > MOST_NAMED else len(others) + 1
+            of = 'many' if len(others) > _MOST_NAMED else len(others) + 1
             doubt = (
                 f'HDU {number} is taken, the first of {of} images; hdu=, or a file of its own, '
                 f'gives another: {first_few(others)}'
@@ -400,7 +400,7 @@ def _rivals(path, item, hdus):
         for number, other in hdus:
             size += other.size
             # not through all of a compressed file, or a mosaic of hundreds of chips
-            if size > _LARGEST_SEARCH or len(rivals) > MOST_NAMED:
+            if size > _LARGEST_SEARCH or len(rivals) > _MOST_NAMED:
                 break
             if not _is_picture(other) or (_is_beside(other) and not chosen_is_beside):
                 continue
@@ -431,7 +431,7 @@ def first_few(names):
     text : str
         Such as ``'HDU 2, HDU 3 and more'``.
     """
-    return ', '.join(names[:MOST_NAMED]) + (' and more' if len(names) > MOST_NAMED else '')
+    return ', '.join(names[:_MOST_NAMED]) + (' and more' if len(names) > _MOST_NAMED else '')
 
 
 def _is_beside(item):

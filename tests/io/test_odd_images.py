@@ -77,6 +77,7 @@ def test_backgrounds_in_counts_are_taken(tmp_path, unit):
     [
         ('counts/s', u.ct / u.s),
         ('COUNTS/S', u.ct / u.s),
+        ('Counts/S', u.ct / u.s),
         ('counts/sec', u.ct / u.s),
         ('electrons/s', u.electron / u.s),
         ('Counts', u.ct),
