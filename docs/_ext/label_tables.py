@@ -95,7 +95,7 @@ class LabelCrowds(Measured):
         )
         # real crowds have no repetitions, and only they tell what votes as independent ones give
         columns, widths = {
-            'real': ((0, 1, 2, 4, 5, 6), '23 13 20 20 8 16'),
+            'real': ((0, 1, 2, 4, 5, 6), '20 11 18 18 17 16'),
             'known': ((0, 1, 2, 4, 6), '26 16 22 18 18'),
         }.get(which, ((0, 1, 2, 3, 4, 6), '22 14 20 20 8 16'))
         return table(
