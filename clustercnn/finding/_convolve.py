@@ -3,24 +3,20 @@
 Separable convolutions of large images in blocks that fit a processor's cache.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from clustercnn.finding._compiled import inputs
 from clustercnn.finding._sums import convolve
+from clustercnn.finding._threads import in_threads, n_threads
 
 __all__ = ['BLOCK', 'BandedKernel', 'b3_cascade', 'for_row_blocks']
 
 # blocks have a multiple of so many rows
-_ROWS = 32
+_ROWS = 8
 # pixels and bytes that are worked on at a time, beyond input and output
 BLOCK, _MEMORY = 2**17, 400e6
 # rows of a tile of the cascade, which then stays in the second-level cache
 _TILE_ROWS = 32
-# from so many pixels on there is a thread a core, and not more than these
-_THREADED, _MOST_THREADS = 2**17, 8
 
 
 class BandedKernel:
@@ -63,17 +59,6 @@ class BandedKernel:
         return convolved
 
 
-def _n_threads(n_pixels):
-    """
-    Return how many threads to start for an image.
-    """
-    if n_pixels < _THREADED:
-        return 1
-    affinity = getattr(os, 'sched_getaffinity', None)
-    n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(n_cores, _MOST_THREADS)
-
-
 def for_row_blocks(function, shape, kernel):
     """
     Call a function for one block of rows of an image after another, on all cores.
@@ -90,7 +75,7 @@ def for_row_blocks(function, shape, kernel):
     ny, nx = shape
     size = max(BLOCK // max(nx, 1), kernel.half // 4, 1)
     # as many blocks as every thread gets the same share of
-    rounds = _n_threads(ny * nx) * -(-ny // (_n_threads(ny * nx) * size))
+    rounds = n_threads(ny * nx) * -(-ny // (n_threads(ny * nx) * size))
     size = min(size, -(-ny // rounds))
     size = -(-size // _ROWS) * _ROWS
     blocks = []
@@ -100,21 +85,8 @@ def for_row_blocks(function, shape, kernel):
         blocks.append((slice(start, stop), needed))
     # two planes of what is needed, and some six of the block
     memory = (8 * size + 4 * kernel.half) * nx * kernel.dtype.itemsize
-    threads = int(min(_n_threads(ny * nx), max(_MEMORY // max(memory, 1), 1)))
-    _in_threads(function, blocks, threads)
-
-
-def _in_threads(function, jobs, threads):
-    """
-    Call a function with the arguments of each job.
-    """
-    if threads == 1 or len(jobs) == 1:
-        for job in jobs:
-            function(*job)
-        return
-    with ThreadPoolExecutor(threads) as executor:
-        for done in [executor.submit(function, *job) for job in jobs]:
-            done.result()
+    threads = int(min(n_threads(ny * nx), max(_MEMORY // max(memory, 1), 1)))
+    in_threads(function, blocks, threads)
 
 
 def b3_cascade(image, n_scales):
@@ -142,7 +114,7 @@ def b3_cascade(image, n_scales):
         planes[0] = image
         return planes
     between = [np.empty_like(planes[0]) for _ in range(min(n_scales - 1, 2))]
-    threads = _n_threads(image.size)
+    threads = n_threads(image.size)
     current = image
     for level in range(n_scales):
         step = 2**level
@@ -159,7 +131,7 @@ def b3_cascade(image, n_scales):
             (current, following, planes[level], step, tiles[number : number + share])
             for number in range(0, len(tiles), share)
         ]
-        _in_threads(_smooth_tiles, jobs, threads)
+        in_threads(_smooth_tiles, jobs, threads)
         current = following
     return planes
 

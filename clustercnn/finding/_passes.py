@@ -44,12 +44,16 @@ def sums_of_numbers(used, numbers, counts, exposure, coverage, most, sums):
     """
     ny, nx = used.shape
     for row in range(ny):
-        for k in range(nx):
-            if used[row, k]:
-                number = numbers[row, k]
-                sums[0, number] += counts[row, k]
-                sums[1, number] += exposure[row, k] / most
-                sums[2, number] += coverage[row, k]
+        for begin in range(0, nx, _CHUNK):
+            end = min(begin + _CHUNK, nx)
+            if not used[row, begin:end].any():
+                continue
+            for k in range(begin, end):
+                if used[row, k]:
+                    number = numbers[row, k]
+                    sums[0, number] += counts[row, k]
+                    sums[1, number] += exposure[row, k] / most
+                    sums[2, number] += coverage[row, k]
 
 
 @compiled
@@ -213,24 +217,47 @@ def _any_above(values, threshold):
 
 
 @compiled
-def mark_near(image, threshold, reach, marked):
+def _mark(is_near, half, step, line):
+    """
+    Mark the pixels of a row to which one that is near is the nearest of those there are.
+
+    The others are not written, as another thread may do.
+    """
+    last = len(is_near) - 1
+    for begin in range(0, last + 1, _CHUNK):
+        end = min(begin + _CHUNK, last + 1)
+        if not is_near[begin:end].any():
+            continue
+        for k in range(begin, end):
+            if is_near[k]:
+                stop = len(line) if k == last else min(k * step - half + step, len(line))
+                for one in range(max(k * step - half, 0), stop):
+                    line[one] = True
+
+
+@compiled
+def mark_near(image, threshold, reach, step, marked):
     """
     Mark the pixels that have one above a threshold within a distance along both axes.
 
     Parameters
     ----------
     image : 2D `~numpy.ndarray`
-        The image.
+        The image, or one of so many of its rows and columns.
     threshold : float
         The value that must be exceeded.
     reach : int
-        The distance.
+        The distance, in pixels of that image.
+    step : int
+        Of so many rows and columns it has one; what is marked has all.
     marked : 2D `~numpy.ndarray` of bool
         What is marked already; added to.
     """
     ny, nx = image.shape
+    half = step // 2
     # the last row so far in which a pixel within reach along the row is above
     last = np.full(nx, -ny - 3 * reach - 3, np.int64)
+    is_near = np.zeros(nx, np.bool_)
     for row in range(ny + reach):
         if row < ny:
             until = -1
@@ -243,10 +270,17 @@ def mark_near(image, threshold, reach, marked):
                         for near in range(max(k - reach, until + 1), min(k + reach + 1, nx)):
                             last[near] = row
                         until = min(k + reach, nx - 1)
-        if row >= reach:
-            line = marked[row - reach]
-            for k in range(nx):
-                line[k] |= row - last[k] <= 2 * reach
+        if row < reach:
+            continue
+        for k in range(nx):
+            is_near[k] = row - last[k] <= 2 * reach
+        # the rows and columns to which this one is the nearest of those there are
+        middle = (row - reach) * step
+        for one in range(max(middle - half, 0), min(middle - half + step, len(marked))):
+            _mark(is_near, half, step, marked[one])
+    # beyond the last but one
+    for one in range(ny * step - half, len(marked)):
+        _mark(is_near, half, step, marked[one])
 
 
 @compiled

@@ -302,9 +302,9 @@ def in_rings(values, dx, dy, n_rings, share):
 
 
 @compiled
-def radial(axis_x, axis_y, distances, values, out):
+def radial(axis_x, axis_y, distances, values, start, out):
     """
-    Fill an image with a function of the distance from a point.
+    Fill rows of an image with a function of the distance from a point.
 
     Parameters
     ----------
@@ -312,6 +312,8 @@ def radial(axis_x, axis_y, distances, values, out):
         The point, in pixels.
     distances, values : 1D `~numpy.ndarray`
         Rising distances and the values there; linear in between and constant beyond.
+    start : int
+        The first row.
     out : 2D `~numpy.ndarray` of float32
         Filled.
     """
@@ -322,7 +324,7 @@ def radial(axis_x, axis_y, distances, values, out):
     for row in range(ny):
         k = 0
         for column in range(nx):
-            distance[column] = np.sqrt((column - axis_x) ** 2 + (row - axis_y) ** 2)
+            distance[column] = np.sqrt((column - axis_x) ** 2 + (start + row - axis_y) ** 2)
         line = out[row]
         for column in range(nx):
             # that of the pixel before is near

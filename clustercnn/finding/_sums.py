@@ -8,7 +8,14 @@ import numpy as np
 
 from clustercnn.finding._compiled import compiled
 
-__all__ = ['are_many', 'convolve', 'convolved_at', 'significances', 'tail_of_many']
+__all__ = [
+    'are_many',
+    'convolve',
+    'convolved_at',
+    'highest_near',
+    'significances',
+    'tail_of_many',
+]
 
 # from so many on the tail is that of an expansion
 _MANY_COUNTS = 30.0
@@ -114,6 +121,33 @@ def _along(row, kernel, out):
         for k in range(n):
             out[k] += a * (left_a[k] + right_a[k])
         step += 1
+
+
+@compiled
+def _along_every(row, kernel, step, phases, out):
+    """
+    Sum as `_along` does at one pixel of so many, of which the first is the first.
+
+    ``phases`` has room for the row in as many parts, in each of which such pixels are neighbours.
+    """
+    if step == 1:
+        _along(row, kernel, out)
+        return
+    n, reach = len(out), len(kernel) - 1
+    for phase in range(step):
+        part = phases[phase]
+        size = (len(row) - phase + step - 1) // step
+        for k in range(size):
+            part[k] = row[phase + step * k]
+    middle = phases[reach % step, reach // step :]
+    for k in range(n):
+        out[k] = kernel[0] * middle[k]
+    for far in range(1, reach + 1):
+        a = kernel[far]
+        left = phases[(reach - far) % step, (reach - far) // step :]
+        right = phases[(reach + far) % step, (reach + far) // step :]
+        for k in range(n):
+            out[k] += a * (left[k] + right[k])
 
 
 @compiled
@@ -266,7 +300,60 @@ def _any_above(first, bound, least, begin):
 
 
 @compiled
-def significances(counts, background, start, stop, kernels, peaks, least, sure, sigma):
+def highest_near(counts, background, kernels, rows, columns, half):
+    """
+    Move pixels to where near them the smoothed excess of counts is largest beside its scatter.
+
+    Parameters
+    ----------
+    counts, background : 2D `~numpy.ndarray`
+        Counts, and their expectation without sources.
+    kernels : 2D `~numpy.ndarray` of float64
+        The kernel, its square and its cube from the middle on.
+    rows, columns : 1D `~numpy.ndarray` of int
+        The pixels; changed.
+    half : int
+        How far to look, along both axes.
+
+    Returns
+    -------
+    sums : 2D `~numpy.ndarray` of float64
+        Of the excess with the kernel, and of what is expected with its square and its cube, one
+        column for each pixel.
+    """
+    ny, nx = counts.shape
+    reach, size = kernels.shape[1] - 1, 2 * half + 1
+    width = size + 2 * reach
+    excess, expected = np.empty((width, width)), np.empty((width, width))
+    wide, line, scatter = np.empty(width), np.empty(size), np.empty(size)
+    sums = np.zeros((3, len(rows)))
+    for number in range(len(rows)):
+        top, left = rows[number] - half, columns[number] - half
+        _fill(counts, top - reach, left - reach, excess)
+        _fill(background, top - reach, left - reach, expected)
+        excess -= expected
+        highest = -np.inf
+        for row in range(max(top, 0), min(top + size, ny)):
+            middle = row - top + reach
+            _across(excess, middle, kernels[0], wide)
+            _along(wide, kernels[0], line)
+            _across(expected, middle, kernels[1], wide)
+            _along(wide, kernels[1], scatter)
+            for column in range(max(left, 0), min(left + size, nx)):
+                first, second = line[column - left], scatter[column - left]
+                if second > 0 and first > highest * np.sqrt(second):
+                    highest = first / np.sqrt(second)
+                    rows[number], columns[number] = row, column
+                    sums[0, number], sums[1, number] = first, second
+        at = columns[number] - left
+        _across(expected, rows[number] - top + reach, kernels[2], wide)
+        _along(wide[at : at + 2 * reach + 1], kernels[2], line[:1])
+        sums[2, number] = line[0]
+    return sums
+
+
+@compiled
+def significances(counts, background, start, stop, step, kernels, peaks, least, sure, sigma):
     """
     Find how significant smoothed counts are in some rows of an image.
 
@@ -278,7 +365,9 @@ def significances(counts, background, start, stop, kernels, peaks, least, sure, 
     counts, background : 2D `~numpy.ndarray`
         Counts, and their expectation without sources.
     start, stop : int
-        The rows.
+        The rows of the result.
+    step : int
+        Of so many rows and columns of the image, one is in the result; a power of two.
     kernels : 2D `~numpy.ndarray`
         The kernel, its square and its cube from the middle on, in the type in which to compute.
     peaks : 1D `~numpy.ndarray`
@@ -298,33 +387,36 @@ def significances(counts, background, start, stop, kernels, peaks, least, sure, 
     """
     nx, reach = counts.shape[1], kernels.shape[1] - 1
     few, n_few = np.empty((4, 1024)), 0
-    # rows on both sides of one for which one bound of the variance will do
-    beside = (reach + 2) // 16
+    # rows of the result on both sides of one for which one bound of the variance will do
+    beside = (reach + 2) // 16 if step == 1 else (reach + 2) // (8 * step)
+    n_rows = max(_ROWS // step, 1)
     for left in range(0, nx, _COLUMNS):
         right = min(left + _COLUMNS, nx)
-        width = right - left
-        shape = (min(_ROWS, stop - start) + 2 * reach, width + 2 * reach)
+        width = (right - left + step - 1) // step
+        shape = ((min(n_rows, stop - start) - 1) * step + 1 + 2 * reach, right - left + 2 * reach)
         excess, expected = np.empty(shape, kernels.dtype), np.empty(shape, kernels.dtype)
         wide, wider = np.empty(shape[1], kernels.dtype), np.empty(shape[1], kernels.dtype)
+        phases = np.empty((step, shape[1] // step + 1), kernels.dtype)
         first, bound = np.empty(width, kernels.dtype), np.empty(width, kernels.dtype)
         second, third = np.empty(width, kernels.dtype), np.empty(width, kernels.dtype)
-        for top in range(start, stop, _ROWS):
-            _fill(counts, top - reach, left - reach, excess)
-            _fill(background, top - reach, left - reach, expected)
+        for top in range(start, stop, n_rows):
+            _fill(counts, top * step - reach, left - reach, excess)
+            _fill(background, top * step - reach, left - reach, expected)
             # the difference first: it is as exact in float32 as the counts are
             for k in range(len(excess)):
                 above, beneath = excess[k], expected[k]
                 for column in range(len(above)):
                     above[column] -= beneath[column]
-            for row in range(top, min(top + _ROWS, stop)):
-                middle = row - top + reach
+            for row in range(top, min(top + n_rows, stop)):
+                middle = (row - top) * step + reach
                 if (row - top) % (2 * beside + 1) == 0:
                     # further from the middle by the distance of these rows the kernel is nowhere
                     # larger than that of one of them is
-                    _across(expected, middle + beside, kernels[1, beside:], wide)
-                    _along(wide, kernels[1], bound)
+                    far = beside * step
+                    _across(expected, middle + far, kernels[1, far:], wide)
+                    _along_every(wide, kernels[1], step, phases, bound)
                 _across(excess, middle, kernels[0], wide)
-                _along(wide, kernels[0], first)
+                _along_every(wide, kernels[0], step, phases, first)
                 begin = 0
                 while begin < width:
                     end = begin
@@ -335,27 +427,31 @@ def significances(counts, background, start, stop, kernels, peaks, least, sure, 
                         # as most often
                         begin += _CHUNK
                         continue
-                    across, other = wide[: size + 2 * reach], wider[: size + 2 * reach]
-                    _across_twice(expected, middle, begin, kernels[1], kernels[2], across, other)
-                    _along(across, kernels[1], second[:size])
-                    _along(other, kernels[2], third[:size])
+                    n_used = (size - 1) * step + 1 + 2 * reach
+                    across, other = wide[:n_used], wider[:n_used]
+                    _across_twice(
+                        expected, middle, begin * step, kernels[1], kernels[2], across, other
+                    )
+                    _along_every(across, kernels[1], step, phases, second[:size])
+                    _along_every(other, kernels[2], step, phases, third[:size])
                     for k in range(size):
                         high = first[begin + k]
                         if not (high > 0 and high * high >= least * second[k]) or third[k] <= 0:
                             continue
+                        column = left // step + begin + k
                         variance = second[k] * peaks[1]
                         factor = variance / (third[k] * peaks[2])
                         mean = variance * factor**2
                         observed = high * peaks[0] * factor + mean
                         if high * high >= sure[0] * second[k] + sure[1] * high:
-                            sigma[row, left + begin + k] = np.inf
+                            sigma[row, column] = np.inf
                             continue
                         if are_many(observed, mean):
-                            sigma[row, left + begin + k] = max(tail_of_many(observed, mean), 0)
+                            sigma[row, column] = max(tail_of_many(observed, mean), 0)
                             continue
                         if n_few == few.shape[1]:
                             few = _grown(few)
-                        few[0, n_few], few[1, n_few] = row, left + begin + k
+                        few[0, n_few], few[1, n_few] = row, column
                         few[2, n_few], few[3, n_few] = observed, mean
                         n_few += 1
                     begin = end

@@ -16,6 +16,7 @@ from clustercnn.finding._rings import (
     radial,
     seen_places,
 )
+from clustercnn.finding._threads import for_rows
 
 __all__ = ['axis_of', 'profile_of', 'reach_of', 'vignetting_of']
 
@@ -47,7 +48,7 @@ def axis_of(response):
         is flat to a tenth.
     """
     # the shape of the vignetting is much wider than a pixel of a large image
-    step = max(1, min(response.shape) // 400)
+    step = max(1, min(response.shape) // 300)
     response = np.asarray(response[::step, ::step], np.float64)
     size = max(3, min(response.shape) // 16)
     n, n_seen, x, y = best_exposed(*inputs(response), size, 0.3, 0.93)
@@ -99,7 +100,7 @@ def profile_of(response, axis):
         Distances in pixels, and the exposure there; None where the exposure is flat, or no
         function of the distance from the axis.
     """
-    step = max(1, min(response.shape) // 300)
+    step = max(1, min(response.shape) // 150)
     value, dx, dy = seen_places(*inputs(response), step, *axis)
     if len(value) < 20 * _N_RINGS:
         return None
@@ -140,5 +141,5 @@ def vignetting_of(response, axis):
     if profile is None:
         return None
     vignetting = np.empty(response.shape, np.float32)
-    radial(*axis, *profile, vignetting)
+    for_rows(lambda rows: radial(*axis, *profile, rows.start, vignetting[rows]), vignetting.shape)
     return vignetting

@@ -20,9 +20,10 @@ from clustercnn.finding._passes import (
     sums_of_numbers,
     times_between_cells,
 )
-from clustercnn.finding._planes import strips, valid_counts
+from clustercnn.finding._planes import valid_counts
 from clustercnn.finding._rings import quantiles
-from clustercnn.finding._starlet import poisson_sigma, smooth
+from clustercnn.finding._starlet import poisson_sigma, smooth, step_of
+from clustercnn.finding._threads import at_once, for_rows
 from clustercnn.finding._vignetting import axis_of, vignetting_of
 
 __all__ = ['BackgroundEstimator', 'estimate_background', 'suspect_places']
@@ -31,6 +32,8 @@ __all__ = ['BackgroundEstimator', 'estimate_background', 'suspect_places']
 # of few pixels
 _MASK_SIGMA = 3.8
 _STEADY_COUNTS = 15.0
+# share of the pixels; what changes with fewer is a tenth of a percent of the background
+_SETTLED = 0.004
 # widest smoothing in arcsec: the sky varies over the field, not over a mosaic
 _WIDEST = 240.0
 _N_LEVELS = 8
@@ -130,21 +133,29 @@ class BackgroundEstimator:
         good = self.valid
         background = self._fitted(self.counts, good)
         for _ in range(n_iterations):
-            found = np.zeros(good.shape, bool)
-            for scale in (self.scale, self.scale + 2):
-                sigma = poisson_sigma(
-                    self.counts, background, scale, floor=_MASK_SIGMA, ceiling=_MASK_SIGMA
-                )
-                mark_near(sigma, _MASK_SIGMA, 2**scale, found)
-                del sigma
-            before, good = good, self._enough(~found, good)
-            if np.array_equal(before, good):
-                # and so would be all that follows
+            before, good = good, self._enough(self._beside_excess(background), good)
+            if np.count_nonzero(before != good) <= _SETTLED * self.n_valid:
                 break
             # of a large image two would be one too many
             del background
             background = self._fitted(self.counts, good)
         return background
+
+    def _beside_excess(self, background):
+        """
+        Return the pixels far from any with an excess over a background at two scales.
+        """
+        found = np.zeros(background.shape, bool)
+
+        def look(scale):
+            step = step_of(scale)
+            sigma = poisson_sigma(
+                self.counts, background, scale, floor=_MASK_SIGMA, ceiling=_MASK_SIGMA, step=step
+            )
+            mark_near(sigma, _MASK_SIGMA, 2**scale // step, step, found)
+
+        at_once(look, (self.scale + 2, self.scale), found.size)
+        return np.logical_not(found, out=found)
 
     def _completed(self, given):
         """
@@ -238,7 +249,12 @@ class BackgroundEstimator:
             rates, factors = self._mix(self._good_sums(counts, good))
             planes = inputs(self.valid, self.exposure, self.coverage, self.numbers)
             background = np.empty(counts.shape, np.float32)
-            expect(*planes, self.most, rates, factors, background)
+            for_rows(
+                lambda rows: expect(
+                    *(plane[rows] for plane in planes), self.most, rates, factors, background[rows]
+                ),
+                counts.shape,
+            )
         times_between_cells(background, *_smooth_ratio(counts, background, good, self.width))
         return background
 
@@ -339,15 +355,26 @@ def _coverage(response):
     vignetting = vignetting_of(response, axis_of(response))
     if vignetting is None:
         return None, None, None
-    edges = quantiles(vignetting[response > 0], np.linspace(0, 1, _N_RINGS + 1)[1:-1])
+    # some rows tell as much as all of them
+    some = slice(None, None, max(1, min(response.shape) // 150))
+    shares = np.linspace(0, 1, _N_RINGS + 1)[1:-1]
+    edges = quantiles(vignetting[some][response[some] > 0], shares)
     # the vignetting is not needed any more
     coverage, groups = vignetting, np.empty(response.shape, np.int32)
     there = np.zeros(_N_CELLS**2 * _N_CLASSES, bool)
-    classify(*inputs(response), vignetting, edges, _N_CELLS, _N_LEVELS, groups, there)
+    (response,) = inputs(response)
+    for_rows(
+        lambda rows: classify(
+            response[rows], coverage[rows], edges, _N_CELLS, _N_LEVELS, groups[rows], there
+        ),
+        response.shape,
+    )
     number_of = np.cumsum(there).astype(np.uint16) - np.uint16(1)
     numbers = np.empty(response.shape, np.uint16)
-    for rows in strips(response.shape):
-        numbers[rows] = number_of[groups[rows]]
+    for_rows(
+        lambda rows: np.take(number_of, groups[rows], out=numbers[rows], mode='clip'),
+        response.shape,
+    )
     return coverage, numbers, np.flatnonzero(there)
 
 

@@ -13,7 +13,14 @@ from clustercnn.finding._fitter import closest_distance
 from clustercnn.finding._planes import Expected, peaks_above
 from clustercnn.finding._psf_image import source_fitter
 from clustercnn.finding._settings import FinderSettings
-from clustercnn.finding._starlet import poisson_sigma, poisson_sigma_at, smooth_at
+from clustercnn.finding._starlet import (
+    brightest_near,
+    poisson_sigma,
+    poisson_sigma_at,
+    smooth_at,
+    step_of,
+)
+from clustercnn.finding._threads import at_once
 from clustercnn.finding.characterise import characterise
 from clustercnn.footprint import without_dark_frame
 
@@ -21,6 +28,8 @@ __all__ = ['WaveletFinder']
 
 # gain in the statistic from which a halo left round a source is itself found
 _HALO_GAIN = 1000.0
+# of the significance of a peak that of the nearest pixel of those looked at first has at least
+_BESIDE_PEAK = 0.94
 
 
 class WaveletFinder(FinderSettings):
@@ -112,24 +121,23 @@ class WaveletFinder(FinderSettings):
         Return significance, scale, column and row of each peak, and what was left out.
         """
         valid = image.valid
-        peaks, n_skipped, n_edge = [], 0, 0
-        for scale in range(view.scale, view.scale + self.n_scales):
-            if 2 ** (scale + 1) > min(image.shape) / 2:
-                n_skipped += 1
-                continue
-            sigma = poisson_sigma(view.counts, view.background, scale, floor=threshold)
-            rows, columns = peaks_above(sigma, threshold, 2 ** (scale - 1))
-            values = sigma[rows, columns]
-            # planes of a mosaic are large
-            del sigma
+        scales = [
+            scale
+            for scale in range(view.scale, view.scale + self.n_scales)
+            if 2 ** (scale + 1) <= min(image.shape) / 2
+        ]
+        n_skipped = self.n_scales - len(scales)
+
+        def look(scale):
+            rows, columns, values = self._peaks_at(view, scale, threshold)
             exposed = smooth_at(valid, scale, columns, rows) >= 0.5
-            n_edge += int((~exposed).sum())
-            peaks += [
-                (float(value), scale, int(column), int(row))
-                for value, column, row in zip(
-                    values[exposed], columns[exposed], rows[exposed], strict=True
-                )
-            ]
+            found = zip(values[exposed], columns[exposed], rows[exposed], strict=True)
+            peaks = [(float(value), scale, int(column), int(row)) for value, column, row in found]
+            return peaks, len(exposed) - len(peaks)
+
+        found = at_once(look, scales, image.counts.size)
+        peaks = [peak for some, _ in found for peak in some]
+        n_edge = sum(n for _, n in found)
         # small scales first (as Kaefer et al. 2020, A&A 634, A8): a wide one takes neighbours
         # for one extended source, while the core of a cluster shows at small scales, too
         peaks.sort(key=lambda peak: (peak[1], -peak[0]))
@@ -147,6 +155,26 @@ class WaveletFinder(FinderSettings):
             'peaks with less than half of their surroundings exposed': n_edge,
         }
         return peaks, {reason: n for reason, n in reasons.items() if n}
+
+    @staticmethod
+    def _peaks_at(view, scale, threshold):
+        """
+        Return row, column and significance of the peaks at a scale.
+        """
+        step = step_of(scale)
+        # first among few pixels, of which that nearest to a peak may be fainter
+        least = threshold if step == 1 else _BESIDE_PEAK * threshold
+        sigma = poisson_sigma(view.counts, view.background, scale, floor=least, step=step)
+        rows, columns = peaks_above(sigma, least, 2 ** (scale - 1) // step)
+        if step == 1:
+            return rows, columns, sigma[rows, columns]
+        # planes of a mosaic are large
+        del sigma
+        rows, columns, sigma = brightest_near(
+            view.counts, view.background, scale, step * rows, step * columns, step // 2
+        )
+        high = sigma > threshold
+        return rows[high], columns[high], sigma[high]
 
     def _accept(self, fitter, counts, background, peaks, threshold):
         """

@@ -228,8 +228,27 @@ def test_a_grown_mask_is_the_largest_value_near(reach):
     mask = np.random.default_rng(reach).random((50, 71)) < 0.01
     direct = ndimage.maximum_filter(mask, 2 * reach + 1, mode='constant')
     marked = np.zeros(mask.shape, bool)
-    mark_near(mask.astype(np.float32), 0.5, reach, marked)
+    mark_near(mask.astype(np.float32), 0.5, reach, 1, marked)
     np.testing.assert_array_equal(marked, direct)
+
+
+@pytest.mark.parametrize('step', [2, 4, 8])
+@pytest.mark.parametrize('shape', [(97, 120), (96, 121), (103, 64)])
+def test_a_mask_grown_on_few_pixels_is_that_of_the_nearest_of_them(shape, step):
+    small = tuple(-(-size // step) for size in shape)
+    mask = np.random.default_rng(step).random(small) < 0.02
+    mask[-1, -1] = True
+    grown = ndimage.maximum_filter(mask, 5, mode='constant')
+    rows, columns = (
+        np.minimum((np.arange(size) + step // 2) // step, n - 1)
+        for size, n in zip(shape, small, strict=True)
+    )
+    marked = np.zeros(shape, bool)
+    marked[5, 7] = True
+    expected = grown[rows][:, columns]
+    expected[5, 7] = True
+    mark_near(mask.astype(np.float32), 0.5, 2, step, marked)
+    np.testing.assert_array_equal(marked, expected)
 
 
 def test_between_cells_values_change_linearly():

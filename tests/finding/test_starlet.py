@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 from scipy import ndimage, special
 
-from clustercnn.finding import _convolve
+from clustercnn.finding import _convolve, _threads
 from clustercnn.finding._starlet import (
     _tail_of_many,
+    brightest_near,
     poisson_sigma,
     poisson_sigma_at,
     scaling_kernel,
     smooth,
     smooth_at,
     starlet_transform,
+    step_of,
 )
 
 
@@ -124,8 +126,8 @@ def test_blocks_and_threads_make_no_difference(monkeypatch, threaded):
     kernel = _convolve.BandedKernel(scaling_kernel(4), np.float64)
     _convolve.for_row_blocks(lambda *rows: blocks.append(rows), counts.shape, kernel)
     assert len(blocks) == 6
-    assert blocks[1] == (slice(64, 128), slice(34, 158))
-    monkeypatch.setattr(_convolve, '_THREADED', threaded)
+    assert blocks[1] == (slice(56, 112), slice(26, 142))
+    monkeypatch.setattr(_threads, '_THREADED', threaded)
     blocked = smooth(counts, 4), poisson_sigma(counts, background, 4)
     np.testing.assert_allclose(blocked[0], whole[0], rtol=1e-13)
     np.testing.assert_allclose(blocked[1], whole[1], atol=1e-10)
@@ -177,6 +179,48 @@ def test_values_that_need_not_be_known_are_above_the_ceiling(level):
             np.testing.assert_allclose(sigma[known], exact[known], rtol=1e-9)
             n_unknown += unknown.sum()
     assert n_unknown > 100
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+@pytest.mark.parametrize(('scale', 'step'), [(1, 2), (3, 2), (4, 4), (5, 8), (6, 8)])
+@pytest.mark.parametrize('shape', [(333, 190), (130, 1111), (7, 64)])
+def test_of_few_pixels_the_significance_is_that_of_the_image(shape, scale, step, dtype):
+    counts, background = (plane.astype(dtype) for plane in field(shape))
+    # a gap, and one beyond which there is nothing
+    background[:, 40:47] = counts[:, 40:47] = 0
+    background[: shape[0] // 5] = counts[: shape[0] // 5] = 0
+    for floor, ceiling in ((0.0, np.inf), (2.0, np.inf), (2.0, 2.0)):
+        whole = poisson_sigma(counts, background, scale, floor=floor, ceiling=ceiling)
+        few = poisson_sigma(counts, background, scale, floor=floor, ceiling=ceiling, step=step)
+        expected = whole[::step, ::step]
+        assert few.shape == expected.shape and few.dtype == expected.dtype
+        np.testing.assert_array_equal(few > floor + 1e-3, expected > floor + 1e-3)
+        known = (expected >= floor) & np.isfinite(few) & np.isfinite(expected) & (few > 0)
+        np.testing.assert_allclose(few[known], expected[known], atol=1e-4)
+
+
+@pytest.mark.parametrize('scale', [3, 4, 5])
+def test_brightest_pixels_near_others_are_those_of_the_whole_image(scale):
+    counts, background = field((201, 170), level=0.5)
+    half = step_of(scale)
+    rows, columns = np.array([0, 100, 53, 200]), np.array([169, 80, 3, 40])
+    excess = direct(counts - background, scale) / np.sqrt(direct(background, scale, 2))
+    sigma = poisson_sigma(counts, background, scale)
+    found = brightest_near(counts, background, scale, rows, columns, half)
+    for row, column, value, *place in zip(*found, rows, columns, strict=True):
+        here = tuple(slice(max(at - half, 0), at + half + 1) for at in place)
+        assert excess[row, column] == pytest.approx(excess[here].max(), abs=1e-9)
+        assert abs(row - place[0]) <= half and abs(column - place[1]) <= half
+        assert value == pytest.approx(sigma[row, column], abs=1e-5)
+    assert len(brightest_near(counts, background, scale, rows[:0], columns[:0], half)[2]) == 0
+
+
+@pytest.mark.parametrize('scale', [1, 2, 3, 4, 5])
+def test_between_the_pixels_looked_at_a_point_loses_little(scale):
+    kernel, step = scaling_kernel(scale), step_of(scale)
+    middle = len(kernel) // 2
+    # half a step from the peak along both axes, no pixel looked at is nearer
+    assert (kernel[middle + step // 2] / kernel[middle]) ** 2 > 0.94
 
 
 def test_no_tail_is_fainter_than_a_gaussian_one():
@@ -256,7 +300,7 @@ def test_transform_is_the_convolution_with_holes(shape, n_scales):
 
 
 def test_transform_on_several_threads(monkeypatch):
-    monkeypatch.setattr(_convolve, '_THREADED', 1)
+    monkeypatch.setattr(_threads, '_THREADED', 1)
     image = np.random.default_rng(8).normal(size=(150, 140)).astype('>f4')
     planes = starlet_transform(image, 5)
     assert planes.dtype == np.float32
