@@ -75,15 +75,18 @@ def in_threads(function, jobs, threads):
             except IndexError:
                 # another thread was faster
                 return
-            function(*job)
+            try:
+                function(*job)
+            except BaseException:
+                # nothing more is begun
+                waiting.clear()
+                raise
 
     n = min(threads, len(waiting)) - 1
     others = [_helpers(threads - 1).submit(work) for _ in range(n)] if n > 0 else []
     try:
         work()
     finally:
-        # after an error nothing more is begun
-        waiting.clear()
         for other in others:
             if not other.cancel():
                 other.exception()
