@@ -10,7 +10,14 @@ from scipy import special
 
 from clustercnn.finding._compiled import inputs
 from clustercnn.finding._convolve import BandedKernel, b3_cascade, for_row_blocks
-from clustercnn.finding._sums import are_many, convolved_at, highest_near, significances
+from clustercnn.finding._sums import (
+    PER_COUNT,
+    SAFE,
+    are_many,
+    convolved_at,
+    highest_near,
+    significances,
+)
 from clustercnn.finding._sums import tail_of_many as _tail_of_many
 
 __all__ = [
@@ -149,6 +156,25 @@ def starlet_transform(image, n_scales):
     return b3_cascade(image.astype(_precision(0, image), copy=False), n_scales)
 
 
+@functools.lru_cache(maxsize=64)
+def _critical(sigma):
+    """
+    Return from which expectation down counts are as significant as asked for, at every 64th of a
+    count, up to those whose tail is that of many; not a number where that is not linear between.
+    """
+    observed = np.arange(31 * PER_COUNT) / PER_COUNT
+    if sigma <= 0:
+        return np.full_like(observed, np.inf)
+    if sigma == np.inf:
+        return np.zeros_like(observed)
+    tail = special.ndtr(-sigma)
+    table = special.gammaincinv(observed, tail)
+    between = special.gammaincinv(observed[:-1] + 0.5 / PER_COUNT, tail)
+    is_linear = np.abs((table[:-1] + table[1:]) / 2 - between) < SAFE / 2 * between
+    table[: len(is_linear) - np.argmin(is_linear[::-1])] = np.nan
+    return table
+
+
 def poisson_sigma(counts, background, scale, *, floor=0.0, ceiling=np.inf, step=1):
     """
     Return how significant an excess of counts is at a scale.
@@ -188,6 +214,7 @@ def poisson_sigma(counts, background, scale, *, floor=0.0, ceiling=np.inf, step=
     # for what rounding and scipy's tails do
     least = dtype.type((0.98 * max(floor, 0.0)) ** 2 * peaks[1] / peaks[0] ** 2)
     planes = inputs(counts, background)
+    tables = np.stack([_critical(float(floor)), _critical(float(ceiling))])
     # Bernstein's inequality bounds the tail of a sum of such variables, of which none weighs more
     # than the peak of the kernel
     nats = -special.log_ndtr(-ceiling)
@@ -196,7 +223,7 @@ def poisson_sigma(counts, background, scale, *, floor=0.0, ceiling=np.inf, step=
     def fill(block, needed):
         # blocks begin at a multiple of eight
         rows = block.start // step, -(-block.stop // step)
-        few = significances(*planes, *rows, step, values, peaks, least, sure, sigma)
+        few = significances(*planes, *rows, step, values, peaks, least, sure, tables, sigma)
         row, column = few[:2].astype(np.intp)
         sigma[row, column] = _tail_of_few(*few[2:])
 

@@ -19,6 +19,9 @@ __all__ = [
 
 # from so many on the tail is that of an expansion
 _MANY_COUNTS = 30.0
+# values of a table for each count, and the share by which an expectation must differ from what lies
+# between two of them to be told by it
+PER_COUNT, SAFE = 64, 1e-3
 # rows and columns at a time, so that what they are made from stays in the second-level cache
 _ROWS, _COLUMNS = 64, 1024
 # pixels of a row that are passed over together, or not
@@ -279,6 +282,24 @@ def are_many(observed, expected):
 
 
 @compiled
+def _beyond(table, observed, factor, mean):
+    """
+    Return whether an expectation is on the far side of what a table says of the observed counts.
+
+    With a factor above 1 it is larger, with one below 1 smaller than the table's times this.
+    """
+    place = observed * PER_COUNT
+    at = int(place)
+    if at + 1 >= len(table):
+        return False
+    # which is none where the table has none
+    critical = table[at] + (table[at + 1] - table[at]) * (place - at)
+    if factor > 1:
+        return mean > factor * critical
+    return mean < factor * critical
+
+
+@compiled
 def _grown(array):
     """
     Return a longer array that begins with this one.
@@ -353,7 +374,9 @@ def highest_near(counts, background, kernels, rows, columns, half):
 
 
 @compiled
-def significances(counts, background, start, stop, step, kernels, peaks, least, sure, sigma):
+def significances(
+    counts, background, start, stop, step, kernels, peaks, least, sure, tables, sigma
+):
     """
     Find how significant smoothed counts are in some rows of an image.
 
@@ -377,6 +400,9 @@ def significances(counts, background, start, stop, step, kernels, peaks, least, 
     sure : 2-tuple of float
         By which variance and excess are multiplied; from their sum on an excess has a square of
         which nothing more need be known.
+    tables : 2D `~numpy.ndarray` of float64
+        From which expectation down so many counts are as significant as asked for, and from
+        which down nothing more need be known, at every 64th of a count.
     sigma : 2D `~numpy.ndarray`
         Of all rows. Filled where many counts are observed, infinite where it need not be known.
 
@@ -448,6 +474,11 @@ def significances(counts, background, start, stop, step, kernels, peaks, least, 
                             continue
                         if are_many(observed, mean):
                             sigma[row, column] = max(tail_of_many(observed, mean), 0)
+                            continue
+                        if _beyond(tables[0], observed, 1 + SAFE, mean):
+                            continue
+                        if _beyond(tables[1], observed, 1 - SAFE, mean):
+                            sigma[row, column] = np.inf
                             continue
                         if n_few == few.shape[1]:
                             few = _grown(few)

@@ -13,6 +13,8 @@ from scipy import ndimage, special
 
 from clustercnn.finding import _convolve, _threads
 from clustercnn.finding._starlet import (
+    _critical,
+    _tail_of_few,
     _tail_of_many,
     brightest_near,
     poisson_sigma,
@@ -242,6 +244,22 @@ def test_expansion_of_the_tail_is_the_tail():
         there = tail > 1e-250
         np.testing.assert_allclose(sigma[there], -special.ndtri(tail[there]), rtol=2e-6, atol=2e-6)
         assert np.all(np.diff(sigma) > 0)
+
+
+@pytest.mark.parametrize('sigma', [0.5, 2.0, 3.8, 5.0, 8.0, 20.0])
+def test_critical_expectation_is_where_the_tail_is_as_asked_for(sigma):
+    table = _critical(sigma)
+    counts = np.linspace(0, 30, 7919)
+    expected = np.interp(counts * 64, np.arange(len(table)), table)
+    known = np.isfinite(expected)
+    assert known[counts > 0.5 + sigma].all()
+    counts, expected = counts[known], expected[known]
+    # a thousandth is granted to what lies between the values of the table
+    for factor, sign in ((0.999, 1), (1.001, -1)):
+        tail = _tail_of_few(counts, factor * expected)
+        assert (sign * (tail - sigma) > 0).all()
+    # and no more than that is left to work out
+    np.testing.assert_allclose(_tail_of_few(counts, expected), sigma, rtol=2e-3)
 
 
 def test_smoothing_of_a_pixel_is_that_of_the_image():
