@@ -49,7 +49,7 @@ _SUSPECT_RATIO = 1.5
 _SUSPECT_SIGMA = 5.0
 
 
-def estimate_background(image, *, psf_pixels, n_iterations=4):
+def estimate_background(image, *, psf_pixels, n_iterations=8):
     """
     Estimate the expected background counts of each pixel.
 
@@ -68,7 +68,7 @@ def estimate_background(image, *, psf_pixels, n_iterations=4):
     psf_pixels : float
         FWHM of the point spread function in pixels.
     n_iterations : int, optional
-        Rounds of masking.
+        Rounds of masking at most; most images need three or four.
 
     Returns
     -------
@@ -114,14 +114,14 @@ class BackgroundEstimator:
         self.width = max(12.0, 8.0 * psf_pixels, widest)
         self.scale = _scale_of(psf_pixels)
 
-    def first(self, n_iterations=4):
+    def first(self, n_iterations=8):
         """
         Return the background with pixels masked that have an excess.
 
         Parameters
         ----------
         n_iterations : int, optional
-            Rounds of masking.
+            Rounds of masking at most; most images need three or four.
 
         Returns
         -------

@@ -17,6 +17,7 @@ from clustercnn.finding._fitter import SourceFitter
 from clustercnn.finding._passes import mark_near, times_between_cells
 from clustercnn.finding._vignetting import axis_of, vignetting_of
 from clustercnn.finding.background import BackgroundEstimator
+from clustercnn.io import read_image
 from clustercnn.testing import tiny_image
 
 SIZE = 240
@@ -260,3 +261,49 @@ def test_between_cells_values_change_linearly():
     # from the middle of the first cells to that of the last
     y, x = (np.clip((at + 0.5) / 5 - 0.5, 0, n - 1) for at, n in ((y, 9), (x, 12)))
     np.testing.assert_allclose(made, 2 * y - 3 * x + 1, atol=1e-4)
+
+
+def _left_to_change(image, psf_pixels, monkeypatch):
+    """
+    Return how much further rounds of masking change a background, beside the error of its sum.
+    """
+    background = estimate_background(image, psf_pixels=psf_pixels)
+    with monkeypatch.context() as patched:
+        patched.setattr('clustercnn.finding.background._SETTLED', 0)
+        settled = estimate_background(image, psf_pixels=psf_pixels, n_iterations=12)
+    valid = image.valid & (settled > 0)
+    change = np.abs(background[valid] / settled[valid] - 1).mean()
+    return change * np.sqrt(settled[valid].sum())
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_masks_settle(seed, monkeypatch):
+    image, truth = _pointed_image(seed)
+    y, x = np.indices(truth.shape)
+    rng = np.random.default_rng(100 + seed)
+    for counts, core in ((4000, 8.0), (400, 3.0), *((60, 1.0),) * 12):
+        row, column = rng.uniform(40, SIZE - 40, 2)
+        profile = (1 + ((x - column) ** 2 + (y - row) ** 2) / core**2) ** -1.5
+        truth = truth + counts * profile / profile.sum() * (truth > 0)
+    image = image.replace(counts=rng.poisson(truth))
+    assert _left_to_change(image, 2, monkeypatch) < 1
+
+
+@pytest.mark.parametrize(
+    ('xray', 'exposure', 'psf_pixels'),
+    [
+        (
+            'xmm_a1835_mos2/P0098010101M2U009IMAGE_3000.FTZ',
+            'xmm_a1835_mos2/P0098010101M2U009EXPMAP3000.FTZ',
+            2.0,
+        ),
+        (
+            'erosita_efeds_patch/img_0600_1100.fits.gz',
+            'erosita_efeds_patch/expmap_norm_0600_1100.fits.gz',
+            4.0,
+        ),
+    ],
+)
+def test_masks_settle_on_real_fields(xray, exposure, psf_pixels, shared_data, monkeypatch):
+    image = read_image(shared_data / xray, exposure=shared_data / exposure)
+    assert _left_to_change(image, psf_pixels, monkeypatch) < 1
