@@ -158,11 +158,14 @@ def dawid_skene(
     classes of one frequency, are asked in the same way: of few votes the majority is then right
     to believe, unless the votes that were held back are likelier by three with one of the others.
     The one-coin
-    model is that of Zhang, Chen, Zhou & Jordan (2016), J. Mach. Learn. Res. 17, 102. It knows
-    nobody who always says the same, and where many do believes them: all items are then of that
-    class. Annotators whose five votes or more are all for one class are therefore set apart,
-    their votes telling nothing of the items, if the votes that were held back are likelier so
-    by three.
+    model is that of Zhang, Chen, Zhou & Jordan (2016), J. Mach. Learn. Res. 17, 102.
+
+    Where many always say the same, whatever they look at, most votes on an item may be theirs, and
+    starting from the majority the others are taken to be wrong; the one-coin model does not even
+    know such people. Annotators whose five votes or more are all for one class are therefore set
+    apart, their votes telling nothing of the items, if the votes that were held back are likelier
+    so by three: careful people who were shown the common class only are found out by the votes of
+    which this makes something next to impossible.
 
     Under ``'difficulty'`` the matrices are those of ``'full'``. To the log odds of each vote on
     an item a shift is added, which belongs to the item and is normal. It may lead past the border
@@ -257,17 +260,17 @@ def dawid_skene(
         }
         found = ways[choice](**options)
     posterior, matrices, prior, iteration, converged = found
+    telling = crowd.telling() if choice == 'apart' else cast
     if model != 'one-coin' and prior_strength is None and item.size:
-        matrices = fit_skills(_expected_votes(cast, posterior))
+        matrices = fit_skills(_expected_votes(telling, posterior))
     # how uncertain the class was in which a vote counted
     open_votes = _expected_votes(cast, posterior * (1 - posterior))
     confusion = matrices.confusion
     spread = spread_of(matrices, open_votes, coins=model == 'one-coin')
-    telling = cast
     if choice == 'apart':
-        constant, telling = crowd.constant(), crowd.telling()
-        share, n_votes = confusion[constant], _count(annotator, n_annotators)[constant]
-        spread[constant] = np.sqrt(share * (1 - share) / (n_votes + 2)[:, None, None])
+        constant, (rows, errors) = crowd.constant(), crowd.habits()
+        confusion = np.where(constant[:, None, None], rows[:, None, :], confusion)
+        spread = np.where(constant[:, None, None], errors[:, None, :], spread)
     if item.size and not known.any():
         # with nothing known two classes may have changed their names on the way
         order = _names_by_votes(_expected_votes(telling, posterior).sum(axis=0))
@@ -434,10 +437,21 @@ class _Crowd:
         posterior, matrices, prior, iteration, converged = rest.estimate(
             _ANY, n_iterations=n_iterations, tolerance=tolerance
         )
-        rows = (said + 1 / n_classes) / (said.sum(axis=1, keepdims=True) + 1)
+        # none of all their votes was for another class
+        other = 1 / (said[constant].sum() + 2)
+        rows = np.where(said > 0, 1 - other, other / (n_classes - 1))
         confusion = np.where(constant[:, None, None], rows[:, None, :], matrices.confusion)
         matrices = dataclasses.replace(matrices, confusion=confusion)
         return posterior, matrices, prior, iteration, converged
+
+    def habits(self):
+        """
+        Return what each annotator says whatever the class is, with errors, by the own votes only.
+        """
+        said = self.cast.sum(axis=1).reshape(-1, self.start.shape[1])
+        total = said.sum(axis=1, keepdims=True)
+        rows = (said + 1 / said.shape[1]) / (total + 1)
+        return rows, np.sqrt(rows * (1 - rows) / (total + 2))
 
     def choice(self, matrices):
         """
@@ -454,15 +468,15 @@ class _Crowd:
             That all annotators are alike is a belief that confirms itself, however different they
             are; where the matrices say so, one with weak priors is taken that is clearly better.
             Where votes are few, chance differences are taken for skill and for how frequent
-            classes are, and the even one is taken unless another is clearly better. Of the
-            one-coin model it is asked whether those who always say the same are to be set apart.
+            classes are, and the even one is taken unless another is clearly better. Where some
+            always say the same it is asked whether they are to be set apart.
         """
         if self.prior_strength is not None:
             return 'any'
         few = self.cast.nnz <= _MANY_VOTES
         coins = self.model == 'one-coin'
         ways = {'any': lambda rest: rest.estimate(_ANY, **_HELD)}
-        if coins and self.constant().any() and not self.constant().all():
+        if self.constant().any() and not self.constant().all():
             ways['apart'] = lambda rest: rest.apart(**_HELD)
         if not coins and matrices.strength > _WEAK:
             ways['weak'] = lambda rest: rest.estimate(_WEAK, **_HELD)

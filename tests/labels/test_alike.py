@@ -89,6 +89,46 @@ def test_the_coin_does_not_believe_those_who_always_say_the_same(n_idle, share):
     assert np.mean(alone) > 0.9 if share < 0.5 else np.mean(alone) > 0.7
 
 
+@pytest.mark.parametrize('model', ['full', 'one-coin', 'difficulty'])
+@pytest.mark.parametrize(
+    ('n_idle', 'share'), [(20, 0.3), (40, 0.3), (40, 0.5), (40, 0.7), (20, 0.8), (40, 0.8)]
+)
+def test_votes_of_those_who_always_say_the_same_are_no_evidence(n_idle, share, model):
+    found, majority, best = [], [], []
+    for seed in range(4):
+        truth, item, who, label = crowd_with_idle_people(seed, n_idle, share=share)
+        result = dawid_skene(item, who, label, n_classes=2, model=model)
+        votes, telling = np.zeros((2, len(truth), 2))
+        np.add.at(votes, (item, label), 1)
+        np.add.at(telling, (item[who < 20], label[who < 20]), 1)
+        odds = np.log([1 - share, share]) + telling @ np.log([[0.8, 0.2], [0.2, 0.8]])
+        found.append((result.probability.argmax(axis=1) == truth).mean())
+        best.append((odds.argmax(axis=1) == truth).mean())
+        majority.append(
+            np.where(votes[:, 0] == votes[:, 1], 0.5, votes.argmax(axis=1) == truth).mean()
+        )
+    assert np.mean(found) > np.mean(majority) + 0.03
+    # who knows who is idle, how good the others are and how frequent classes are is hardly better
+    assert np.mean(found) > np.mean(best) - 0.04
+
+
+@pytest.mark.parametrize('model', ['full', 'one-coin'])
+@pytest.mark.parametrize(('share', 'right'), [(0.03, 0.95), (0.05, 0.9), (0.03, 0.85)])
+def test_people_who_saw_the_common_class_only_are_believed(share, right, model):
+    rng = np.random.default_rng(6)
+    truth = (rng.random(300) < share).astype(int)
+    item = np.repeat(np.arange(300), 5)
+    who = np.concatenate([rng.choice(100, 5, replace=False) for _ in range(300)])
+    label = np.where(rng.random(1500) < right, truth[item], 1 - truth[item])
+    said = np.bincount(who * 2 + label, minlength=200).reshape(100, 2)
+    always = (said.max(axis=1) == said.sum(axis=1)) & (said.sum(axis=1) >= 5)
+    assert always.sum() > 5
+    found = dawid_skene(item, who, label, n_classes=2, model=model)
+    # those who were set apart would have two equal rows
+    assert (np.abs(found.confusion[always, 0, 0] - found.confusion[always, 1, 0]) > 0.1).all()
+    assert (found.probability.argmax(axis=1) == truth).mean() > 0.96
+
+
 def test_careful_people_are_not_set_apart_for_a_rare_class():
     rng = np.random.default_rng(4)
     truth = (rng.random(300) < 0.03).astype(int)
