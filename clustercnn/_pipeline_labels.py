@@ -379,8 +379,9 @@ def _as_numbers(names):
     """
     Return a number for each name, which takes less memory where all that counts is who is who.
     """
-    numbers = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+    # whatever the order of the rows
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    return np.array([numbers[name] for name in names], np.int64)
 
 
 def _ids_of(path):

@@ -9,7 +9,7 @@ from clustercnn._utils.times import order_in_time
 from clustercnn.core import UNKNOWN_NAME
 from clustercnn.core.label import names_nothing
 
-__all__ = ['in_order', 'last_votes', 'says_nothing', 'text_of', 'time_of', 'word_of']
+__all__ = ['last_votes', 'says_nothing', 'text_of', 'time_of', 'word_of']
 
 # as exports of Zooniverse call it
 _USUAL_TIME = 'created_at'
@@ -199,26 +199,3 @@ def last_votes(item, person, texts, time, place=None):
         'withdrawn by the same annotator': n_pairs - len(rows),
     }
     return rows, dropped, decided
-
-
-def in_order(names):
-    """
-    Return distinct names in the order of their first appearance, and the number of each.
-
-    Parameters
-    ----------
-    names : 1D `~numpy.ndarray` of str
-        Shape ``(n,)``.
-
-    Returns
-    -------
-    distinct : list of str
-        The names.
-    number : 1D `~numpy.ndarray` of int
-        Number of each row's name among them.
-    """
-    distinct, first, inverse = np.unique(names, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    place = np.empty(len(order), np.intp)
-    place[order] = np.arange(len(order))
-    return [str(name) for name in distinct[order]], place[inverse.reshape(-1)]
