@@ -259,7 +259,7 @@ def _by_row(repeated):
     n_times = f' ({repeated["by time"]} times the time decided)' if repeated['by time'] else ''
     return [
         f'     {repeated["by row"]} times the last row of somebody with several votes on an item '
-        f'counts, since times are missing{n_times}'
+        f'counts, since times are equal, missing or not understood{n_times}'
     ]
 
 

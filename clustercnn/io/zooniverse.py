@@ -512,7 +512,10 @@ def read_label_set(
     who = list(zip(every['item'].tolist(), every['annotator'].tolist(), strict=True))
     numbers = {pair: number for number, pair in enumerate(dict.fromkeys(who))}
     order, decided = order_in_time(
-        np.array([numbers[pair] for pair in who]), every['created_at'], lenient=True
+        np.array([numbers[pair] for pair in who], np.intp),
+        every['created_at'],
+        lenient=True,
+        said=np.asarray(every['label']),
     )
     for pair, label in zip(who, every['label'][order].tolist(), strict=True):
         last[pair] = label

@@ -260,7 +260,7 @@ def test_the_last_vote_is_that_of_the_latest_time(tmp_path):
         path = _write(tmp_path / 'g.csv', rows)
         labels = LabelSet.read(path, format='zooniverse')
         np.testing.assert_array_equal(labels.votes, [[1, 1]])
-        assert labels.meta['repeated']['by row'] == (said_when != times[0])
+        assert labels.meta['repeated'] == {'by time': 0, 'by row': 1}
         np.testing.assert_array_equal(label_export(path).votes, [[1, 1]])
 
 
