@@ -45,6 +45,23 @@ def test_votes_become_shares_and_no_votes_are_unknown():
         (('0', '1', '2'), '1'),
         (('2', '1'), '2'),
         (("Isn't a cluster", 'Lens'), 'Lens'),
+        # letters of other alphabets end no word
+        (('nébuleuse', 'étoile'), 'nébuleuse'),
+        (('galaksi', 'y\u0131ld\u0131z'), 'galaksi'),
+        (('não', 'sim'), 'sim'),
+        (('нет', 'да'), 'да'),
+        # nor is every letter an answer
+        (('L dwarf', 'T dwarf', 'Y dwarf'), 'L dwarf'),
+        (('N galaxy', 'Seyfert'), 'N galaxy'),
+        (('N/A', 'ring'), 'ring'),
+        (('n (none)', 'y (some)'), 'y (some)'),
+        # nor is doubt a find
+        (("Don't know", 'Lens', 'No lens'), 'Lens'),
+        (('I can\u2019t tell', 'Ring'), 'Ring'),
+        (('Cannot say whether cluster', 'No', 'Cluster, relaxed'), 'Cluster, relaxed'),
+        (('Do not know', 'Star'), 'Star'),
+        (('uncertain', 'wreck'), 'wreck'),
+        (('Canis', 'Lupus'), 'Canis'),
     ],
 )
 def test_what_is_looked_for_is_no_denial(classes, positive):
