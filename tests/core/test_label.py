@@ -14,8 +14,9 @@ def test_unknown_is_a_state_not_a_class():
     assert np.isnan(labels.soft()[0]).all()
     assert np.isnan(labels.binary()[0])
     assert labels.counts()['unknown'] == 1
-    with pytest.raises(ValueError, match='states of a label'):
-        LabelSchema(('cluster', 'unknown'))
+    for name in ('unknown', 'Unknown ', 'NaN', ' '):
+        with pytest.raises(ValueError, match='states of a label'):
+            LabelSchema(('cluster', name))
 
 
 def test_votes_become_shares_and_no_votes_are_unknown():
