@@ -18,6 +18,7 @@ from clustercnn.io._classifications import (
     contradicts_itself,
     name_of,
     plain_text,
+    writable_text,
 )
 from clustercnn.io._panoptes import Rows, Votes, is_number
 
@@ -222,8 +223,8 @@ def _find(metadata, key):
     for name in (key, *metadata):
         if name in metadata and (name == key or name.lstrip('#!/ ').lower() == plain):
             value = metadata[name]
-            text = '' if value is None or isinstance(value, dict | list) else str(value).strip()
-            return text or None
+            nothing = value is None or isinstance(value, dict | list)
+            return (not nothing and writable_text(value).strip()) or None
     return None
 
 
