@@ -3,7 +3,9 @@
 One label an item from the votes of many people.
 """
 
+import decimal
 import re
+import unicodedata
 
 import numpy as np
 
@@ -322,11 +324,27 @@ def _schema_of(schema, names, positive=None):
         raise ValueError(msg)
     folded = {}
     for name in voted:
-        other = folded.setdefault(name.casefold(), name)
+        other = folded.setdefault(_plain(name), name)
         if other != name:
+            how = 'case' if other.casefold() == name.casefold() else 'how they are written'
             msg = (
-                f"'{other}' and '{name}' differ by case only; make them one, or name both with "
+                f"'{other}' and '{name}' differ by {how} only; make them one, or name both with "
                 f"'schema' (--classes)"
             )
             raise ValueError(msg)
     return LabelSchema(tuple(voted))
+
+
+def _plain(name):
+    """
+    Return what names that mean the same have in common.
+
+    Beside their case: accents in one sign or two, signs without width, blanks, and numbers with
+    decimals, as which tables with empty cells write whole ones.
+    """
+    try:
+        return str(decimal.Decimal(name).normalize())
+    except decimal.DecimalException:
+        pass
+    seen = ''.join(letter for letter in name if unicodedata.category(letter) != 'Cf')
+    return unicodedata.normalize('NFC', ' '.join(seen.casefold().split()))

@@ -683,3 +683,12 @@ def test_halves_of_letters_are_replaced(tmp_path):
     labels = label_export(path, item='candidate', schema=('Yes', 'No'), votes_output=votes)
     assert labels.ids == ('a1?', 'a2?')
     assert Table.read(votes)['task'].tolist() == ['T?', 'T?']
+
+
+def test_answers_that_are_no_classes_are_named_and_counted(tmp_path):
+    said = ['Yes, many', 'Yes, many', 'No', 'Unknown']
+    rows = [_row(k, f'u{k}', 1, _annotation(answer)) for k, answer in enumerate(said)]
+    path = _write(tmp_path / 'e.csv', rows)
+    with pytest.raises(TableReadError, match=r"e.csv: 2 votes .* no classes: 'Yes, many' \(2\);"):
+        label_export(path, schema=('Yes', 'No'))
+    assert label_export(path, schema=('Yes, many', 'No')).votes.tolist() == [[2, 1]]
