@@ -137,8 +137,9 @@ def label_export(
         schema = tuple(schema)
     votes = read_votes(export, classes=classes, same_question=same_question, quiet=quiet, **options)
     try:
-        _check_answers(votes, schema)
         known, facts = _of_candidates(votes, candidates)
+        # on candidates, since what was said of anything else is left out
+        _check_answers(known, schema)
         slim = known['item', 'label']
         slim['annotator'] = _as_numbers(known['annotator'])
         if any(known['created_at']):
@@ -441,9 +442,11 @@ def _check_answers(votes, schema):
         listing = ', '.join(
             f"'{answer}' ({n})" for answer, n in zip(answers[wrong], number[wrong], strict=True)
         )
+        first = np.flatnonzero(np.isin(np.asarray(votes['label']), answers[wrong]))[0]
         msg = (
-            f'{number[wrong].sum()} votes have answers that are no classes: {listing[:300]}; name '
-            f'the class of each (--answer), or them as classes beside {", ".join(classes)}'
+            f'{number[wrong].sum()} votes have answers that are no classes: {listing[:300]}, the '
+            f'first in classification {votes["classification_id"][first]}; name the class of each '
+            f'(--answer), or them as classes beside {", ".join(classes)}'
         )
         raise ValueError(msg)
 
