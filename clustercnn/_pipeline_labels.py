@@ -15,6 +15,7 @@ from clustercnn.core.connect import guess_format
 from clustercnn.exceptions import TableReadError
 from clustercnn.io.tables import read_table, write_table
 from clustercnn.io.zooniverse import read_votes
+from clustercnn.labels._columns import says_nothing
 from clustercnn.labels.consensus import ROW_NUMBERS
 from clustercnn.report import write_subjects
 
@@ -132,9 +133,13 @@ def label_export(
     """
     _check_outputs((export, candidates), output, votes_output, overwrite=overwrite)
     _check_classes(classes, schema)
+    if schema is not None and not hasattr(schema, 'classes'):
+        schema = tuple(schema)
     votes = read_votes(export, classes=classes, same_question=same_question, quiet=quiet, **options)
     try:
         known, facts = _of_candidates(votes, candidates)
+        # on candidates, since what was said of anything else is left out
+        _check_answers(known, schema)
         slim = known['item', 'label']
         slim['annotator'] = _as_numbers(known['annotator'])
         if any(known['created_at']):
@@ -379,8 +384,9 @@ def _as_numbers(names):
     """
     Return a number for each name, which takes less memory where all that counts is who is who.
     """
-    numbers = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+    # whatever the order of the rows
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    return np.array([numbers[name] for name in names], np.int64)
 
 
 def _ids_of(path):
@@ -419,6 +425,28 @@ def _check_classes(classes, schema):
         msg = (
             f'answers have classes that the schema lacks: {", ".join(wrong)}; the classes are '
             f'{", ".join(sorted(allowed))}'
+        )
+        raise ValueError(msg)
+
+
+def _check_answers(votes, schema):
+    """
+    Refuse answers that are no class of the schema, of which the rows of the export tell nothing.
+    """
+    if schema is None:
+        return
+    classes = [str(name) for name in getattr(schema, 'classes', schema)]
+    answers, number = np.unique(np.asarray(votes['label']).astype(str), return_counts=True)
+    wrong = ~np.isin(answers, classes) & ~says_nothing(answers)
+    if wrong.any():
+        listing = ', '.join(
+            f"'{answer}' ({n})" for answer, n in zip(answers[wrong], number[wrong], strict=True)
+        )
+        first = np.flatnonzero(np.isin(np.asarray(votes['label']), answers[wrong]))[0]
+        msg = (
+            f'{number[wrong].sum()} votes have answers that are no classes: {listing[:300]}, the '
+            f'first in classification {votes["classification_id"][first]}; name the class of each '
+            f'(--answer), or them as classes beside {", ".join(classes)}'
         )
         raise ValueError(msg)
 

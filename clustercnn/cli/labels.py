@@ -3,6 +3,7 @@
 The command ``clustercnn labels``.
 """
 
+import csv
 import shlex
 
 from clustercnn.cli._common import (
@@ -125,7 +126,10 @@ def _columns_again(options):
 
 def _add_classes(parser):
     parser.add_argument(
-        '--classes', metavar='A,B,...', help='the classes in their order, separated by commas'
+        '--classes',
+        metavar='A,B,...',
+        help='the classes in their order, separated by commas, with quotes round names that hold '
+        'commas',
     )
 
 
@@ -225,8 +229,10 @@ def _schema(options):
     from clustercnn.core import LabelSchema
 
     try:
-        return LabelSchema(tuple(name.strip() for name in options.classes.split(',')))
-    except ValueError as error:
+        # names with commas stand in quotes, as in tables
+        names = next(csv.reader([options.classes], skipinitialspace=True, strict=True))
+        return LabelSchema(tuple(name.strip() for name in names))
+    except (ValueError, csv.Error) as error:
         msg = f'--classes {options.classes}: {error}'
         raise UsageError(msg) from error
 
@@ -259,7 +265,7 @@ def _by_row(repeated):
     n_times = f' ({repeated["by time"]} times the time decided)' if repeated['by time'] else ''
     return [
         f'     {repeated["by row"]} times the last row of somebody with several votes on an item '
-        f'counts, since times are missing{n_times}'
+        f'counts, since times are equal, missing or not understood{n_times}'
     ]
 
 

@@ -7,16 +7,32 @@ import re
 
 __all__ = ['usual_positive']
 
-_END = r'(?![a-z0-9])'
-# what begins names of classes that say that something is not there
-_DENIAL = re.compile(r'(no|not|non|none|nothing|isn.?t|without|n|false|0|negative)' + _END)
-_AFFIRMATION = re.compile(r'(yes|true|y|positive)' + _END)
-_CLUSTER = re.compile(r'(?<![a-z0-9])clusters?' + _END)
+# letters and digits of any alphabet
+_END = r'(?![^\W_])'
+# a letter by itself, not that of a kind such as N galaxy or Y dwarf
+_ALONE = r'(?=\s*([^\w\s-]|$))'
+# what begins names of classes that say that something is not there, or that nobody knows
+_DENIAL = re.compile(
+    rf'((no|not|non|none|nothing|isn.?t|without|false|0|negative|nein|nao|não|нет){_END}'
+    rf'|(i\s+)?((do|can)\s*not|(don|can).?t){_END}|n{_ALONE})'
+)
+_AFFIRMATION = re.compile(rf'((yes|true|positive){_END}|y{_ALONE})')
+_CLUSTER = re.compile(r'(?<![^\W_])clusters?' + _END)
 # whole names of what is left over, or of doubt
 _REST = frozenset(
     (
         *('absent', 'artefact', 'artifact', 'background', 'bad', 'fake', 'junk', 'maybe', 'noise'),
-        *('other', 'others', 'rest', 'spurious', 'unsure'),
+        *(
+            'neither',
+            'other',
+            'others',
+            'rest',
+            'skip',
+            'spurious',
+            'uncertain',
+            'unclear',
+            'unsure',
+        ),
     )
 )
 
@@ -35,8 +51,8 @@ def usual_positive(classes):
     positive : tuple of str
         ``'cluster'``, whatever the case; else those with that word; else those that begin with
         yes, true, y or positive; else 1 beside 0; else the first one that neither begins with a
-        denial, such as no, not, false or 0, nor is what is left over, such as other or
-        background; else the first one.
+        denial, such as no, not, false or 0, or with doubt, such as don't know, nor is what is
+        left over, such as other or background; else the first one.
     reason : str
         Why, in words for people.
 

@@ -95,8 +95,11 @@ class LabelSchema:
         if len(classes) > 127:
             msg = f'codes are kept in 8 bits, so 127 classes are the most, got {len(classes)}'
             raise ValueError(msg)
-        if UNKNOWN_NAME in classes or '' in classes:
-            msg = f"'{UNKNOWN_NAME}' and the empty name are states of a label, not classes"
+        if any(names_nothing(name.strip()) for name in classes):
+            msg = (
+                f"'{UNKNOWN_NAME}', 'nan', in any case, and the empty name are states of a label, "
+                f'not classes'
+            )
             raise ValueError(msg)
         positive = (self.positive,) if isinstance(self.positive, str) else tuple(self.positive)
         positive = positive or usual_positive(classes)[0]

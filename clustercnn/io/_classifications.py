@@ -5,7 +5,14 @@ The answers of a classification, and what they say together.
 
 import numpy as np
 
-__all__ = ['answers_of', 'beside_a_class', 'contradicts_itself', 'name_of', 'plain_text']
+__all__ = [
+    'answers_of',
+    'beside_a_class',
+    'contradicts_itself',
+    'name_of',
+    'plain_text',
+    'writable_text',
+]
 
 # what is longer has been written, not chosen
 _LONGEST_ANSWER = 300
@@ -103,7 +110,7 @@ def answers_of(annotations, rows):
         if not isinstance(annotation, dict):
             rows.drop_answers('annotations that are not understood')
             continue
-        task = str(annotation.get('task', ''))
+        task = writable_text(annotation.get('task', ''))
         question = plain_text(annotation.get('task_label'))
         yield from _values(task, question, annotation.get('value'), rows)
 
@@ -112,7 +119,8 @@ def _values(task, question, value, rows):
     values = value if isinstance(value, list) else [value]
     if not values:
         rows.drop_answers('empty')
-    parts = _lists_of_menu(values)
+    # of several even where only the first was answered
+    parts = _lists_of_menu(values, numbered=isinstance(value, list))
     for one, part in zip(values, parts, strict=True):
         if isinstance(one, dict):
             text = plain_text(
@@ -143,7 +151,7 @@ def _is_menu(one):
     return 'label' in one or 'value' in one
 
 
-def _lists_of_menu(values):
+def _lists_of_menu(values, *, numbered):
     """
     Return the name of the list that each value of an annotation was chosen from, empty for none.
 
@@ -154,7 +162,7 @@ def _lists_of_menu(values):
         part = plain_text(one.get('select_label')) if isinstance(one, dict) else ''
         if part and part in parts:
             part = f'{part} ({number})'
-        elif not part and isinstance(one, dict) and len(values) > 1:
+        elif not part and isinstance(one, dict) and numbered:
             part = str(number)
         parts.append(part)
     return parts
@@ -176,6 +184,21 @@ def plain_text(value):
     """
     if value is None:
         return ''
-    # halves of surrogate pairs could not be written again
-    text = str(value).encode('utf-8', 'replace').decode('utf-8').replace('\x00', '')
-    return ' '.join(text.split())
+    return ' '.join(writable_text(value).split())
+
+
+def writable_text(value):
+    """
+    Return a text that can be written to files.
+
+    Parameters
+    ----------
+    value : object
+        From JSON, which may hold halves of surrogate pairs.
+
+    Returns
+    -------
+    text : str
+        With a question mark for each half, and without NUL.
+    """
+    return str(value).encode('utf-8', 'replace').decode('utf-8').replace('\x00', '')

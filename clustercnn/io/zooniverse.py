@@ -18,6 +18,7 @@ from clustercnn.io._classifications import (
     contradicts_itself,
     name_of,
     plain_text,
+    writable_text,
 )
 from clustercnn.io._panoptes import Rows, Votes, is_number
 
@@ -222,8 +223,8 @@ def _find(metadata, key):
     for name in (key, *metadata):
         if name in metadata and (name == key or name.lstrip('#!/ ').lower() == plain):
             value = metadata[name]
-            text = '' if value is None or isinstance(value, dict | list) else str(value).strip()
-            return text or None
+            nothing = value is None or isinstance(value, dict | list)
+            return (not nothing and writable_text(value).strip()) or None
     return None
 
 
@@ -512,7 +513,10 @@ def read_label_set(
     who = list(zip(every['item'].tolist(), every['annotator'].tolist(), strict=True))
     numbers = {pair: number for number, pair in enumerate(dict.fromkeys(who))}
     order, decided = order_in_time(
-        np.array([numbers[pair] for pair in who]), every['created_at'], lenient=True
+        np.array([numbers[pair] for pair in who], np.intp),
+        every['created_at'],
+        lenient=True,
+        said=np.asarray(every['label']),
     )
     for pair, label in zip(who, every['label'][order].tolist(), strict=True):
         last[pair] = label

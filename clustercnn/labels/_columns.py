@@ -9,7 +9,7 @@ from clustercnn._utils.times import order_in_time
 from clustercnn.core import UNKNOWN_NAME
 from clustercnn.core.label import names_nothing
 
-__all__ = ['in_order', 'last_votes', 'says_nothing', 'text_of', 'time_of', 'word_of']
+__all__ = ['last_votes', 'says_nothing', 'text_of', 'time_of', 'word_of']
 
 # as exports of Zooniverse call it
 _USUAL_TIME = 'created_at'
@@ -62,12 +62,15 @@ def text_of(column, name, place=None):
     Raises
     ------
     ValueError
-        If a cell holds bytes that are no UTF-8; names column and row.
+        If a cell holds bytes that are no UTF-8; names column and row. If cells hold several values.
     """
     hidden = column.mask if hasattr(column, 'filled') else False
     values = column.data if hasattr(column, 'filled') else column
     # a list with None or NaN among its names is no array of text
     values = np.asarray(values, dtype=None if hasattr(values, 'dtype') else object)
+    if values.ndim > 1 and hasattr(column, 'shape'):
+        msg = f"the column '{name}' holds several values in each row, where one is expected"
+        raise ValueError(msg)
     hidden = np.broadcast_to(hidden, values.shape)
     distinct, number = values, np.arange(len(values))
     if values.dtype.kind in 'iuSU':
@@ -172,7 +175,7 @@ def last_votes(item, person, texts, time, place=None):
         How many others there are, by reason.
     decided : dict of str to int
         Of how many people with several votes on an item the last one was found ``'by time'``, and
-        of how many ``'by row'``.
+        of how many ``'by row'``, since a time is missing or the latest ones are equal.
     """
     distinct, number = np.unique(texts, return_inverse=True)
     number = number.reshape(-1)
@@ -187,6 +190,8 @@ def last_votes(item, person, texts, time, place=None):
         place=said + 1 if place is None else np.asarray(place)[said],
         name=time['name'],
         lenient=time['lenient'],
+        # what takes back says the same in any case
+        said=np.where(unsure, -1, number)[said],
     )
     said = said[order]
     # np.unique keeps the first, so the last comes first
@@ -199,26 +204,3 @@ def last_votes(item, person, texts, time, place=None):
         'withdrawn by the same annotator': n_pairs - len(rows),
     }
     return rows, dropped, decided
-
-
-def in_order(names):
-    """
-    Return distinct names in the order of their first appearance, and the number of each.
-
-    Parameters
-    ----------
-    names : 1D `~numpy.ndarray` of str
-        Shape ``(n,)``.
-
-    Returns
-    -------
-    distinct : list of str
-        The names.
-    number : 1D `~numpy.ndarray` of int
-        Number of each row's name among them.
-    """
-    distinct, first, inverse = np.unique(names, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    place = np.empty(len(order), np.intp)
-    place[order] = np.arange(len(order))
-    return [str(name) for name in distinct[order]], place[inverse.reshape(-1)]

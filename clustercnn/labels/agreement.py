@@ -11,7 +11,7 @@ from astropy.table import Table
 
 from clustercnn._utils.validation import check_one_of
 from clustercnn.core import UNKNOWN
-from clustercnn.labels._columns import in_order, last_votes, says_nothing, text_of, time_of
+from clustercnn.labels._columns import last_votes, says_nothing, text_of, time_of
 
 __all__ = [
     'agreement_interval',
@@ -251,8 +251,10 @@ def pairwise_agreement(
     ann   bob       4   0.5
     """
     items, people, names = (text_of(votes[name], name) for name in (item, annotator, label))
-    ids, item_code = in_order(items)
-    annotators, person = in_order(people)
+    # who of many is compared must not depend on the order of the rows
+    ids, item_code = np.unique(items, return_inverse=True)
+    annotators, person = np.unique(people, return_inverse=True)
+    item_code, person = item_code.reshape(-1), person.reshape(-1)
     times = time_of(votes, time, (item, annotator, label))
     rows, _, _ = last_votes(item_code, person, names, times)
     item_code, person = item_code[rows], person[rows]
@@ -265,7 +267,7 @@ def pairwise_agreement(
         mine = person == place
         codes = np.full(len(ids), UNKNOWN, np.int16)
         codes[item_code[mine]] = said[mine]
-        own[annotators[place]] = codes
+        own[str(annotators[place])] = codes
     found = []
     for (one, first), (other, second) in itertools.combinations(own.items(), 2):
         common = (first != UNKNOWN) & (second != UNKNOWN)

@@ -3,20 +3,15 @@
 One label an item from the votes of many people.
 """
 
+import decimal
 import re
+import unicodedata
 
 import numpy as np
 
 from clustercnn._utils.validation import check_one_of
 from clustercnn.core import LabelSchema, LabelSet
-from clustercnn.labels._columns import (
-    in_order,
-    last_votes,
-    says_nothing,
-    text_of,
-    time_of,
-    word_of,
-)
+from clustercnn.labels._columns import last_votes, says_nothing, text_of, time_of, word_of
 from clustercnn.labels._confidence import (
     effective_votes,
     expected_correlation,
@@ -158,8 +153,11 @@ def consensus(
     # what people said has far fewer values than there are votes
     values, number = np.unique(names, return_inverse=True)
     number = number.reshape(-1)
-    ids, item_code = in_order(items)
-    annotators, person_code = in_order(people)
+    # what is parted by number must not depend on the order of the rows
+    ids, first, item_code = np.unique(items, return_index=True, return_inverse=True)
+    annotators, person_code = np.unique(people, return_inverse=True)
+    item_code, person_code = item_code.reshape(-1), person_code.reshape(-1)
+    ids, annotators = ids.tolist(), annotators.tolist()
     for name, distinct, code in (
         (item, ids, item_code),
         (annotator, annotators, person_code),
@@ -180,6 +178,8 @@ def consensus(
         raise ValueError(msg)
     times = time_of(votes, time, (item, annotator, label))
     rows, dropped, decided = last_votes(item_code, person_code, names, times, place)
+    # nor must sums
+    rows = rows[np.lexsort((person_code[rows], item_code[rows]))]
     index, who, said = item_code[rows], person_code[rows], codes[rows]
     shape = (len(ids), schema.n_classes)
     counted = np.bincount(index * shape[1] + said, minlength=shape[0] * shape[1])
@@ -231,11 +231,12 @@ def consensus(
         mass = mass.reshape(shape)
         total = mass.sum(axis=1, keepdims=True)
         probability = np.where(total > 0, mass / np.where(total > 0, total, 1.0), np.nan)
+    order = np.argsort(first)
     return LabelSet(
-        ids=ids,
-        probability=probability,
+        ids=[ids[number] for number in order],
+        probability=probability[order],
         schema=schema,
-        votes=counted,
+        votes=counted[order],
         source='crowd',
         meta=meta,
     )
@@ -247,10 +248,10 @@ def _check_names(column, distinct, code, place):
     """
     broken = [number for number, name in enumerate(distinct) if _CONTROL.search(name)]
     if broken:
-        row = place[int(np.flatnonzero(code == broken[0])[0])]
+        first = int(np.flatnonzero(np.isin(code, broken))[0])
         msg = (
-            f'row {row} of the votes has a line break or another control character in the column '
-            f"'{column}': {distinct[broken[0]][:60]!r}; a quote may not be closed"
+            f'row {place[first]} of the votes has a line break or another control character in '
+            f"the column '{column}': {distinct[code[first]][:60]!r}; a quote may not be closed"
         )
         raise ValueError(msg)
 
@@ -323,11 +324,27 @@ def _schema_of(schema, names, positive=None):
         raise ValueError(msg)
     folded = {}
     for name in voted:
-        other = folded.setdefault(name.casefold(), name)
+        other = folded.setdefault(_plain(name), name)
         if other != name:
+            how = 'case' if other.casefold() == name.casefold() else 'how they are written'
             msg = (
-                f"'{other}' and '{name}' differ by case only; make them one, or name both with "
+                f"'{other}' and '{name}' differ by {how} only; make them one, or name both with "
                 f"'schema' (--classes)"
             )
             raise ValueError(msg)
     return LabelSchema(tuple(voted))
+
+
+def _plain(name):
+    """
+    Return what names that mean the same have in common.
+
+    Beside their case: accents in one sign or two, signs without width, blanks, and numbers with
+    decimals, as which tables with empty cells write whole ones.
+    """
+    try:
+        return str(decimal.Decimal(name).normalize())
+    except decimal.DecimalException:
+        pass
+    seen = ''.join(letter for letter in name if unicodedata.category(letter) != 'Cf')
+    return unicodedata.normalize('NFC', ' '.join(seen.casefold().split()))

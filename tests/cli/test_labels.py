@@ -196,6 +196,13 @@ def test_agreement_takes_classes_as_consensus_does(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "4 votes are for no class of the schema, the first 'x' in row 1" in error
     assert main([*command, '--classes', 'y,y']) == 2
+    capsys.readouterr()
+    path.write_text('item,annotator,label\na,1,"x, or so"\na,2,y\n')
+    assert main([*command, '--classes', ' "x, or so", y, z']) == 0
+    again = f'next: clustercnn labels consensus {path} --classes \' "x, or so", y, z\' -o'
+    assert again in capsys.readouterr().out
+    assert main([*command, '--classes', '"x, or so,y']) == 2
+    assert '--classes "x, or so,y: ' in capsys.readouterr().err
     wide = tmp_path / 'wide.csv'
     wide.write_text('item,ann,bob\na,x,x\nb,x,w\n')
     columns = ['--annotator-columns', 'ann', 'bob']

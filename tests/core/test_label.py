@@ -14,8 +14,9 @@ def test_unknown_is_a_state_not_a_class():
     assert np.isnan(labels.soft()[0]).all()
     assert np.isnan(labels.binary()[0])
     assert labels.counts()['unknown'] == 1
-    with pytest.raises(ValueError, match='states of a label'):
-        LabelSchema(('cluster', 'unknown'))
+    for name in ('unknown', 'Unknown ', 'NaN', ' '):
+        with pytest.raises(ValueError, match='states of a label'):
+            LabelSchema(('cluster', name))
 
 
 def test_votes_become_shares_and_no_votes_are_unknown():
@@ -45,6 +46,23 @@ def test_votes_become_shares_and_no_votes_are_unknown():
         (('0', '1', '2'), '1'),
         (('2', '1'), '2'),
         (("Isn't a cluster", 'Lens'), 'Lens'),
+        # letters of other alphabets end no word
+        (('nébuleuse', 'étoile'), 'nébuleuse'),
+        (('galaksi', 'y\u0131ld\u0131z'), 'galaksi'),
+        (('não', 'sim'), 'sim'),
+        (('нет', 'да'), 'да'),
+        # nor is every letter an answer
+        (('L dwarf', 'T dwarf', 'Y dwarf'), 'L dwarf'),
+        (('N galaxy', 'Seyfert'), 'N galaxy'),
+        (('N/A', 'ring'), 'ring'),
+        (('n (none)', 'y (some)'), 'y (some)'),
+        # nor is doubt a find
+        (("Don't know", 'Lens', 'No lens'), 'Lens'),
+        (('I can\u2019t tell', 'Ring'), 'Ring'),
+        (('Cannot say whether cluster', 'No', 'Cluster, relaxed'), 'Cluster, relaxed'),
+        (('Do not know', 'Star'), 'Star'),
+        (('uncertain', 'wreck'), 'wreck'),
+        (('Canis', 'Lupus'), 'Canis'),
     ],
 )
 def test_what_is_looked_for_is_no_denial(classes, positive):

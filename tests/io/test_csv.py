@@ -105,6 +105,18 @@ BAD = {
         GOOD.replace('point', 'Cluster'),
         "'Cluster' and 'cluster' differ by case only",
     ),
+    'classes in letters and accents': (
+        GOOD.replace('cluster', 'caf\u00e9').replace('point', 'cafe\u0301'),
+        'differ by how they are written only',
+    ),
+    'classes with signs that are not seen': (
+        GOOD.replace('point', 'cluster\u200b'),
+        'differ by how they are written only',
+    ),
+    'numbers of classes with decimals': (
+        GOOD.replace('cluster', '1').replace('point', '1.0'),
+        "'1' and '1.0' differ by how they are written only",
+    ),
 }
 
 

@@ -13,6 +13,7 @@ import warnings
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from clustercnn import LabelSet
 from clustercnn.exceptions import DataQualityWarning, TableReadError
@@ -185,7 +186,7 @@ def test_every_kind_of_task_is_understood(tmp_path):
         ('2', 'T0', 'LION'),
         ('4', 'T1', 'Yes'),
         ('4', 'T2', '3'),
-        ('5', 'T0', 'France'),
+        ('5', 'T0.1', 'France'),
         ('8', 'T0', 'True'),
         ('9', 'T0', 'two lines'),
     ]
@@ -260,7 +261,7 @@ def test_the_last_vote_is_that_of_the_latest_time(tmp_path):
         path = _write(tmp_path / 'g.csv', rows)
         labels = LabelSet.read(path, format='zooniverse')
         np.testing.assert_array_equal(labels.votes, [[1, 1]])
-        assert labels.meta['repeated']['by row'] == (said_when != times[0])
+        assert labels.meta['repeated'] == {'by time': 0, 'by row': 1}
         np.testing.assert_array_equal(label_export(path).votes, [[1, 1]])
 
 
@@ -293,6 +294,8 @@ def test_lists_of_a_menu_without_names_of_their_own_are_numbered(tmp_path):
         # no list of T0, but a question about what was drawn
         _row(3, 'cy', 1, _annotation('Yes', task='T0.0.0')),
         _row(4, 'dee', 1, _annotation([_annotation([named], task='T1')], task='T9')),
+        # who went no further than the first list
+        _row(5, 'eve', 1, _annotation([one])),
     ]
     path = _write(tmp_path / 'e.csv', rows)
     votes = read_classifications(path)
@@ -303,9 +306,16 @@ def test_lists_of_a_menu_without_names_of_their_own_are_numbered(tmp_path):
         ('T0.Shape (3)', 'Flat'),
         ('T0.0.0', 'Yes'),
         ('T1.Shape', 'Round'),
+        ('T0.1', 'a'),
     ]
     assert votes.meta['dropped'] == {'answers: empty': 1}
-    assert read_classifications(path, task='T0')['label'].tolist() == ['a', 'b', 'Round', 'Flat']
+    assert read_classifications(path, task='T0')['label'].tolist() == [
+        'a',
+        'b',
+        'Round',
+        'Flat',
+        'a',
+    ]
     assert read_classifications(path, task='T1')['label'].tolist() == ['Round']
 
 
@@ -655,3 +665,30 @@ def test_odd_numbers_and_texts_do_no_harm(tmp_path):
     assert votes['label'].tolist() == ['Yes', '? half']
     assert votes.meta['dropped']['answers: free text'] == 1
     assert votes.meta['dropped']['rows without a subject'] == 1
+
+
+def test_halves_of_letters_are_replaced(tmp_path):
+    rows = [
+        _row(
+            number,
+            'ann',
+            number,
+            _annotation('Yes', task='T\ud800'),
+            subject_data=json.dumps({str(number): {'#candidate': f'a{number}\ud83d'}}),
+        )
+        for number in (1, 2)
+    ]
+    path = _write(tmp_path / 'e.csv', rows)
+    votes = tmp_path / 'votes.ecsv'
+    labels = label_export(path, item='candidate', schema=('Yes', 'No'), votes_output=votes)
+    assert labels.ids == ('a1?', 'a2?')
+    assert Table.read(votes)['task'].tolist() == ['T?', 'T?']
+
+
+def test_answers_that_are_no_classes_are_named_and_counted(tmp_path):
+    said = ['Yes, many', 'Yes, many', 'No', 'Unknown']
+    rows = [_row(k, f'u{k}', 1, _annotation(answer)) for k, answer in enumerate(said)]
+    path = _write(tmp_path / 'e.csv', rows)
+    with pytest.raises(TableReadError, match=r"e.csv: 2 votes .* 'Yes, many' \(2\), .*cation 0;"):
+        label_export(path, schema=('Yes', 'No'))
+    assert label_export(path, schema=('Yes, many', 'No')).votes.tolist() == [[2, 1]]

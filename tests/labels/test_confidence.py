@@ -226,7 +226,9 @@ def test_confidence_means_what_it_says_of_hard_items_and_of_plain_ones():
         found, raw, right = [], [], []
         for seed in range(6):
             truth, item, who, said = crowd(seed, hardness=hardness)
-            votes = Table({'item': item, 'annotator': who, 'label': np.array(list('abc'))[said]})
+            # names in the order of the numbers, by which votes are held back
+            names = np.char.zfill(item.astype(str), 4)
+            votes = Table({'item': names, 'annotator': who, 'label': np.array(list('abc'))[said]})
             soft = labels.consensus(votes, schema=tuple('abc'))
             found.append(soft.soft().max(axis=1))
             plain = labels.dawid_skene(item, who, said, n_classes=3).probability

@@ -37,6 +37,16 @@ def votes_at(times, name='when'):
         ['10', '9', ''],
         [2.5, 2.25, np.nan],
         MaskedColumn(['10', '9', 'x'], mask=[False, False, True]),
+        # more digits than a float has
+        [1_700_000_000_000_000_001, 1_700_000_000_000_000_000, 0],
+        ['1700000000000000001', '1700000000000000000', ''],
+        np.array(TIMES, 'M8[ns]') + np.array([0, 249_999_999, 0], 'm8[ns]'),
+        # a scale that has no way to another
+        Time(TIMES, scale='local'),
+        # two parts of a Julian date
+        np.stack([Time(TIMES).jd1, Time(TIMES).jd2], axis=1),
+        # a day in a zone
+        ['2026-03-01 -02:00', '2026-03-01+02:00', '2026-01-01'],
     ],
 )
 def test_the_latest_vote_counts(times):
@@ -55,14 +65,48 @@ def test_the_latest_vote_counts(times):
     [
         (['2026-03-01', '', '2026-01-01'], {'by time': 0, 'by row': 1}),
         ([2.0, np.nan, 1.0], {'by time': 0, 'by row': 1}),
-        (['2026-03-01', '2026-03-01 00:00', '2026-01-01'], {'by time': 1, 'by row': 0}),
-        (Time(Time(TIMES).mjd, format='mjd')[[0, 0, 1]], {'by time': 1, 'by row': 0}),
+        (['2026-03-01', '2026-03-01 00:00', '2026-01-01'], {'by time': 0, 'by row': 1}),
+        (Time(Time(TIMES).mjd, format='mjd')[[0, 0, 1]], {'by time': 0, 'by row': 1}),
     ],
 )
 def test_the_last_row_counts_where_times_do_not_tell(times, decided):
     labels = consensus(votes_at(times), time='when')
     np.testing.assert_array_equal(labels.votes[:, :2], [[1, 1]])
     assert labels.meta['repeated'] == decided
+
+
+@pytest.mark.parametrize('suffix', ['.fits', '.ecsv'])
+def test_times_come_back_from_files(suffix, tmp_path):
+    votes_at(Time(TIMES), 'created_at').write(tmp_path / f'votes{suffix}')
+    labels = label_votes(tmp_path / f'votes{suffix}')
+    np.testing.assert_array_equal(labels.votes[:, :2], [[2, 0]])
+    assert labels.meta['repeated'] == {'by time': 1, 'by row': 0}
+
+
+def test_cells_of_several_values_are_no_times_and_no_names():
+    votes = votes_at(np.zeros((3, 4)))
+    with pytest.raises(
+        ValueError, match=r"column 'when' hold no time, the first '\[0. 0. 0. 0.\]'"
+    ):
+        consensus(votes, time='when')
+    votes.rename_column('when', 'created_at')
+    assert consensus(votes).meta['repeated'] == {'by time': 0, 'by row': 1}
+    votes['label'] = np.full((3, 2), 'cluster')
+    with pytest.raises(ValueError, match="column 'label' holds several values in each row"):
+        consensus(votes)
+
+
+def test_equal_times_decide_nothing_unless_all_say_the_same():
+    votes = votes_at(['2026-03-01', '2026-03-01', '2026-01-01'])
+    votes['label'] = ['point', 'point', 'cluster']
+    assert consensus(votes, time='when').meta['repeated'] == {'by time': 1, 'by row': 0}
+    votes['label'] = ['unknown', 'Unknown', 'cluster']
+    assert consensus(votes, time='when').meta['repeated'] == {'by time': 1, 'by row': 0}
+    votes['label'] = ['unknown', 'point', 'cluster']
+    assert consensus(votes, time='when').meta['repeated'] == {'by time': 0, 'by row': 1}
+    # an earlier one is no matter
+    votes.add_row(['a', 'ann', 'cluster', '2026-03-02'])
+    assert consensus(votes, time='when').meta['repeated'] == {'by time': 1, 'by row': 0}
 
 
 def test_masked_times_are_not_known():

@@ -180,4 +180,7 @@ def test_votes_of_an_export_on_what_is_no_candidate_are_counted(tmp_path, capsys
     # an answer that is no class of the schema
     assert main([*command, str(tmp_path / 'm.ecsv'), '--classes', 'Yes,Maybe']) == 1
     error = capsys.readouterr().err
-    assert "export.csv: 1 votes are for no class of the schema, the first 'No' in row 2" in error
+    assert (
+        "export.csv: 1 votes have answers that are no classes: 'No' (1), the first in classific"
+        in error
+    )
