@@ -215,6 +215,9 @@ class Preprocessing:
         by this factor at most: maps made by smoothing contain the clusters.
     optical_softening : float
         As ``xray_softening``, in units of the robust scatter of the sky.
+    optical_shape : bool
+        Whether every other band has an additional plane, too, from which the brightness is
+        divided out.
     clip : float
         Largest absolute value of a plane.
 
@@ -230,6 +233,7 @@ class Preprocessing:
     xray_shape_scale: float = 6.0
     background_cap: float = 1.25
     optical_softening: float = 3.0
+    optical_shape: bool = False
     clip: float = 8.0
 
     def __post_init__(self):
@@ -248,6 +252,9 @@ class Preprocessing:
             'xray_shape_scale',
             _check_number('xray_shape_scale', self.xray_shape_scale, low=0, high=1e4),
         )
+        if not isinstance(self.optical_shape, bool):
+            msg = f"'optical_shape' must be True or False, got {self.optical_shape!r}"
+            raise TypeError(msg)
         for name in ('xray_softening', 'background_cap', 'optical_softening', 'clip'):
             value = _check_number(name, getattr(self, name), low=0, high=1e6, open_low=True)
             put(self, name, value)
@@ -268,7 +275,7 @@ class Preprocessing:
         """
         if kind == 'xray':
             return len(self.xray_scales) + (self.xray_shape_scale > 0)
-        return 1
+        return 1 + self.optical_shape
 
 
 def _picture():
@@ -362,7 +369,7 @@ class FusionConfig:
     dropout : float
         Share of fused units dropped in training.
     preprocessing : Preprocessing
-        Planes of each band.
+        Planes of each band; see `usual` for where there are no X-rays.
 
     Examples
     --------
@@ -390,6 +397,35 @@ class FusionConfig:
             raise TypeError(msg)
         put(self, 'dropout', _check_number('dropout', self.dropout, low=0, high=0.99))
         _nested(self)
+
+    @staticmethod
+    def usual(inputs, options):
+        """
+        Return options with what is usual for some inputs where they do not say otherwise.
+
+        Parameters
+        ----------
+        inputs : InputSpec
+            What the network sees.
+        options : dict
+            Some options.
+
+        Returns
+        -------
+        options : dict
+            Without X-rays, where all is in the pictures, ``optical_shape`` is True.
+
+        Examples
+        --------
+        >>> from clustercnn.network import BandSpec, FusionConfig, InputSpec
+        >>> band = BandSpec(name='g', kind='optical', shape=(64, 64), pixel_scale=1.0)
+        >>> FusionConfig.usual(InputSpec(bands=(band,)), {'dropout': 0.5})
+        {'dropout': 0.5, 'preprocessing': {'optical_shape': True}}
+        """
+        stated = options.get('preprocessing', {})
+        if any(band.kind == 'xray' for band in inputs.bands) or not isinstance(stated, dict):
+            return options
+        return options | {'preprocessing': {'optical_shape': True} | stated}
 
 
 def _nested(config):

@@ -441,7 +441,8 @@ def build_network(name, inputs, *, n_classes, options=None):
     n_classes : int
         Number of classes.
     options : dict or dataclass, optional
-        Options of that network; names that it does not have are refused.
+        Options of that network; names that it does not have are refused. A dictionary is
+        completed by what is usual for the inputs, see `~clustercnn.network.FusionConfig.usual`.
 
     Returns
     -------
@@ -458,7 +459,8 @@ def build_network(name, inputs, *, n_classes, options=None):
     config_class, _, _ = registered(name)
     config = options
     if config is None or isinstance(config, dict):
-        config = from_dict(config_class, config or {})
+        usual = getattr(config_class, 'usual', lambda _, options: options)
+        config = from_dict(config_class, usual(inputs, config or {}))
     return Network(name=name, config=config, inputs=inputs, n_classes=n_classes)
 
 

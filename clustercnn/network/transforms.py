@@ -124,6 +124,16 @@ def _middle(n_pixels):
     return slice(n_pixels // 2 - half, n_pixels - n_pixels // 2 + half)
 
 
+def _over_peak(net, spec):
+    """
+    Return pictures over their peak in the middle, so that only the shape is left.
+    """
+    core = np.zeros(spec.shape, np.float32)
+    core[tuple(_middle(size) for size in spec.shape)] = 1
+    peak = (net * core).max((1, 2), keepdims=True)
+    return jnp.clip(jnp.where(peak > 0, net / jnp.where(peak > 0, peak, 1), 0), -1, 2)
+
+
 def _xray(band, spec, settings):
     valid = band['valid'] * (band['exposure'] > 0)
     counts = jnp.maximum(band['counts'], 0) * valid
@@ -145,11 +155,7 @@ def _xray(band, spec, settings):
         planes.append(_softened(sigma, settings.xray_softening))
     if settings.xray_shape_scale > 0:
         net, _ = _smooth(counts - background, settings.xray_shape_scale / spec.pixel_scale)
-        core = np.zeros(spec.shape, np.float32)
-        core[tuple(_middle(size) for size in spec.shape)] = 1
-        peak = (net * core).max((1, 2), keepdims=True)
-        ratio = jnp.where(peak > 0, net / jnp.where(peak > 0, peak, 1), 0)
-        planes.append(jnp.clip(ratio, -1, 2))
+        planes.append(_over_peak(net, spec))
     picture = jnp.stack(planes, axis=-1)
     picture = jnp.clip(picture, -settings.clip, settings.clip) * valid[..., None]
     return picture, exposure[..., None]
@@ -241,8 +247,12 @@ def _optical(band, spec, settings):
     wide = _masked_size(some, good, 0.9, rms, n_steps=8)
     scatter = jnp.maximum(scatter, 0.05 * jnp.where(wide > 0, wide, rms))
     scaled = (data - sky) / jnp.where(scatter > 0, scatter, 1)
-    picture = _softened(scaled, settings.optical_softening) * valid
-    return jnp.clip(picture, -settings.clip, settings.clip)[..., None], valid[..., None]
+    planes = [
+        jnp.clip(_softened(scaled, settings.optical_softening), -settings.clip, settings.clip)
+    ]
+    if settings.optical_shape:
+        planes.append(_over_peak(valid * (data - sky), spec))
+    return jnp.stack(planes, axis=-1) * valid[..., None], valid[..., None]
 
 
 def make_planes(batch, inputs, settings):
@@ -272,7 +282,9 @@ def make_planes(batch, inputs, settings):
     aperture give ``2 sqrt(N + 3/8) - 2 sqrt(B + 3/8)``, which has unit variance
     where there is only background (F. J. Anscombe 1948, Biometrika 35, 246), and
     whose arcsinh is taken. Other bands: ``arcsinh((x - median) / scatter)`` with
-    the scatter from the median absolute deviation. Bright is positive in both:
+    the scatter from the median absolute deviation, and beside it, if asked for, the picture
+    over its peak in the middle: faint wings are lost in the one, and bright structure in the other.
+    Bright is positive in both:
     photographic plates digitised as densities fit, a picture with dark sources
     has to be turned round first.
 

@@ -220,6 +220,35 @@ def test_description_round_trip(made):
     jax.tree.map(np.testing.assert_array_equal, unflatten(again.template, flatten(params)), params)
 
 
+def test_pictures_without_xrays_have_a_plane_of_their_shape(inputs):
+    alone = pictures((32, 32), 2)
+    for options, is_there in (
+        (None, True),
+        ({'dropout': 0.5}, True),
+        ({'preprocessing': {'clip': 5.0}}, True),
+        ({'preprocessing': {'optical_shape': False}}, False),
+        (FusionConfig(), False),
+    ):
+        network = build_network('fusion', alone, n_classes=3, options=options)
+        assert network.config.preprocessing.optical_shape is is_there
+        assert Network.from_dict(network.to_dict()) == network
+    assert build_network(
+        'fusion', alone, n_classes=3, options={'preprocessing': {'clip': 5.0}}
+    ).config.preprocessing == Preprocessing(clip=5.0, optical_shape=True)
+    # elsewhere nothing changes, and a model that was saved before knows nothing of it
+    for name, seen in (('fusion', inputs), ('cn', alone), ('mobilenet', alone)):
+        network = build_network(name, seen, n_classes=3)
+        assert not network.config.preprocessing.optical_shape
+        saved = network.to_dict()
+        del saved['config']['preprocessing']['optical_shape']
+        assert Network.from_dict(saved) == network
+    saved = build_network('fusion', alone, n_classes=3, options=FusionConfig()).to_dict()
+    del saved['config']['preprocessing']['optical_shape']
+    assert not Network.from_dict(saved).config.preprocessing.optical_shape
+    with pytest.raises(TypeError, match="'optical_shape' must be True or False, got 1"):
+        Preprocessing(optical_shape=1)
+
+
 @pytest.mark.parametrize('config', [CNConfig, FusionConfig, MobileNetConfig, Preprocessing])
 def test_unknown_options_fail(config):
     assert from_dict(config, to_dict(config())) == config()

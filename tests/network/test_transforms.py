@@ -134,6 +134,52 @@ def test_degenerate_cutouts_stay_finite(case):
         assert not picture.any() and not coverage.any()
 
 
+def shape_of(**arrays):
+    """
+    Return the second plane of pictures.
+    """
+    made = make_dataset(PICTURE, {'g': BandArrays(pixel_scale=1.0, **arrays)})
+    batch = take(made, np.arange(len(arrays['data'])), len(arrays['data']))
+    planes = make_planes(batch, PICTURE, Preprocessing(optical_shape=True))['pictures']['g']
+    alone = make_planes(batch, PICTURE, Preprocessing())['pictures']['g']
+    assert planes.shape == (*arrays['data'].shape, 2) and alone.shape == (*planes.shape[:3], 1)
+    np.testing.assert_array_equal(planes[..., :1], alone)
+    return np.array(planes[..., 1])
+
+
+def test_the_shape_of_a_picture_has_no_brightness():
+    y, x = np.mgrid[:32, :32] - 15.0
+    source = np.exp(-(x**2 + y**2) / 20)
+    rng = np.random.default_rng(1)
+    noise = rng.normal(0, 1e-3, (1, 32, 32))
+    faint = shape_of(data=100 + source + noise)
+    np.testing.assert_allclose(shape_of(data=7 + 50 * (source + noise)), faint, atol=1e-3)
+    np.testing.assert_allclose(faint[0], source, atol=0.02)
+    # a brighter neighbour changes nothing in the middle
+    neighbour = 5 * np.exp(-((x - 12) ** 2 + (y - 12) ** 2) / 2)
+    beside = shape_of(data=100 + source + neighbour + noise)
+    np.testing.assert_allclose(beside[0, 8:20, 8:20], faint[0, 8:20, 8:20], atol=0.03)
+    assert beside.max() == 2
+
+
+@pytest.mark.parametrize('case', ['flat', 'dark source', 'all masked', 'half masked', 'hot pixel'])
+def test_shapes_of_degenerate_pictures_stay_finite(case):
+    data = np.full((2, 32, 32), 5.0)
+    valid = np.ones(data.shape, bool)
+    if case == 'dark source':
+        data[:, 12:20, 12:20] = -1e6
+    if case == 'all masked':
+        valid[:] = False
+    if case == 'half masked':
+        data[:, :, :16] = 1e9
+        valid[:, :, :16] = False
+    if case == 'hot pixel':
+        data[:, 3, 3] = 1e30
+    shape = shape_of(data=data, valid=valid)
+    assert np.isfinite(shape).all() and shape.min() >= -1 and shape.max() <= 2
+    assert not shape[~valid].any()
+
+
 @pytest.mark.parametrize('good', [1.0, 0.7, 0.1])
 def test_masked_median_is_that_of_numpy(good):
     rng = np.random.default_rng(1)
