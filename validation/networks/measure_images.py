@@ -3,15 +3,17 @@
 Classify real pictures that have nothing to do with X-rays, beside other methods::
 
     python validation/networks/measure_images.py [--data FOLDER] [--keep FOLDER]
-        [--sets mirabest perseus] [--ways 'random forest' fusion torch] [--folds 0 1 2 3 4]
+        [--sets mirabest perseus perseus-faint] [--ways 'random forest' fusion torch]
+        [--folds 0 1 2 3 4]
 
 Two published sets with expert labels: radio galaxies (MiraBest: FRI or FRII) and galaxies in SDSS
-(Wittmann et al. 2019, the Perseus cluster: morphology). Five folds, the same for all methods and
-stratified by class; pictures that share sky lie in one fold. Networks have the default settings of
-`~clustercnn.Classifier`; the epoch is chosen on a part of the training folds that is kept from
-training, and nothing at all on the fold that is tested. Writes ``results/images.json`` from the
-folds there are; with ``--keep`` each finished fold is kept in that folder and not made again.
-Methods that are left out keep the figures that they have.
+(Wittmann et al. 2019, the Perseus cluster: morphology), brighter than r = 21. Fainter ones, to
+21.9, are no test: settings may be chosen on them, and they are taken only when asked for. Five
+folds, the same for all methods and stratified by class; pictures that share sky lie in one fold.
+Networks have the default settings of `~clustercnn.Classifier`; the epoch is chosen on a part of
+the training folds that is kept from training, and nothing at all on the fold that is tested. Writes
+``results/images.json`` from the folds there are; with ``--keep`` each finished fold is kept in that
+folder and not made again. Methods that are left out keep the figures that they have.
 
 The other network is left out where PyTorch is not installed.
 """
@@ -19,6 +21,7 @@ The other network is left out where PyTorch is not installed.
 import argparse
 import csv
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import json
@@ -114,9 +117,9 @@ def mirabest(data):
     )
 
 
-def perseus(data):
+def perseus(data, *, least=-np.inf, most=21.0):
     """
-    Return the galaxies brighter than r = 21, without the ten mergers.
+    Return the galaxies of some r magnitudes, without the mergers.
     """
     folder = data / 'bench_perseus_sdss'
     with np.load(folder / 'pcc_sdss_rgb64.npz') as file:
@@ -124,8 +127,8 @@ def perseus(data):
     with (folder / 'pcc_sdss_rgb64.csv').open(newline='', encoding='utf-8') as file:
         rows = list(csv.DictReader(file))
     names = np.array([row['cls7'] for row in rows])
-    bright = np.array([bool(row['r_mag']) and float(row['r_mag']) < 21 for row in rows])
-    kept = bright & (names != 'merger')
+    magnitude = np.array([float(row['r_mag'] or np.inf) for row in rows])
+    kept = (magnitude >= least) & (magnitude < most) & (names != 'merger')
     ra, dec = np.array([(row['ra'], row['dec']) for row in rows], float)[kept].T
     scale = 0.396  # arcsec
     return Pictures(
@@ -179,10 +182,18 @@ def plain_torch(pictures, train, test, seed):
     return classify(pictures, train, test, seed)
 
 
-SETS = {'mirabest': mirabest, 'perseus': perseus}
+SETS = {
+    'mirabest': mirabest,
+    'perseus': perseus,
+    'perseus-faint': functools.partial(perseus, least=21.0, most=21.9),
+}
+TESTS = ('mirabest', 'perseus')
 WAYS = {
     'random forest': random_forest,
     'fusion': package('fusion'),
+    'fusion, without shapes': package(
+        'fusion', network_options={'preprocessing': {'optical_shape': False}}
+    ),
     'fusion, batches of 64': package('fusion', batch_size=64),
     'fusion, normalised maps': package('fusion', network_options={'batch_norm': True}),
     'cn': package('cn'),
@@ -343,7 +354,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('::')[0])
     parser.add_argument('--data', type=Path, default=os.environ.get('CLUSTERCNN_SHARED_DATA'))
     parser.add_argument('--keep', type=Path, help='folder that keeps finished folds')
-    parser.add_argument('--sets', nargs='+', choices=SETS, default=list(SETS))
+    parser.add_argument('--sets', nargs='+', choices=SETS, default=list(TESTS))
     parser.add_argument('--ways', nargs='+', choices=WAYS, default=list(USUAL))
     parser.add_argument('--folds', nargs='+', type=int, choices=range(N_FOLDS))
     parser.add_argument('-o', '--output', type=Path, default=RESULTS)
