@@ -19,11 +19,11 @@ from clustercnn.evaluation.metrics import (
     average_precision,
     confusion_matrix,
     purity_completeness,
-    resampled_weights,
     roc_auc,
     roc_auc_interval,
     wilson_interval,
 )
+from clustercnn.evaluation.resampling import percentile_interval, resampled_weights
 
 __all__ = ['EvaluationResult', 'evaluate']
 
@@ -267,6 +267,4 @@ def _accuracy_interval(right, fraction, *, weight, groups, confidence, n_resampl
     for times in resampled_weights(len(right), n_resamples=n_resamples, seed=seed, groups=groups):
         drawn = times * weight
         values.append((drawn * right).sum() / drawn.sum() if drawn.any() else np.nan)
-    tail = 50 * (1 - confidence)
-    low, high = np.nanpercentile(values, [tail, 100 - tail])
-    return float(low), float(high)
+    return percentile_interval(values, confidence=confidence)
