@@ -94,7 +94,8 @@ def write_report(path, *, catalog, stack, image, meta, optical=None, n_show=40, 
         + f'<script>{SCRIPT}</script></body></html>\n'
     )
     with atomic_path(path, overwrite=overwrite) as temporary:
-        temporary.write_text(text, encoding='utf-8')
+        # names of files need not be UTF-8
+        temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
 
 
 def _policy():
