@@ -10,7 +10,11 @@ import numpy as np
 from clustercnn._utils.validation import check_one_of, check_whole
 from clustercnn.evaluation.joining import scores_and_truth
 from clustercnn.evaluation.metrics import wilson_interval
-from clustercnn.evaluation.resampling import percentile_interval, resampled_weights
+from clustercnn.evaluation.resampling import (
+    can_be_resampled,
+    percentile_interval,
+    resampled_weights,
+)
 
 __all__ = [
     'ReliabilityCurve',
@@ -271,9 +275,9 @@ def calibration_interval(
     Returns
     -------
     low, high : float
-        NaN without data. For the calibration error resampling adds noise of its own to
-        a measure that cannot be negative, so the interval leans upwards; the bins are those
-        of the whole sample.
+        NaN without data, and of a single row or group. For the calibration error resampling adds
+        noise of its own to a measure that cannot be negative, so the interval leans upwards; the
+        bins are those of the whole sample.
 
     Examples
     --------
@@ -286,7 +290,7 @@ def calibration_interval(
     n_bins = check_whole('n_bins', n_bins)
     probability, truth, weight, *rest = probabilities_and_truth(probability, truth, weight, groups)
     groups = rest[0] if rest else None
-    if not weight.any():
+    if not can_be_resampled(weight, groups):
         return float('nan'), float('nan')
     bins = _bins(probability, weight, n_bins)
     loss = (probability - truth) ** 2

@@ -14,7 +14,11 @@ from scipy import special, stats
 from clustercnn._utils.validation import check_one_of, check_share
 from clustercnn.core.label import names_nothing
 from clustercnn.evaluation.joining import check_weights, masked_rows, scores_and_truth
-from clustercnn.evaluation.resampling import percentile_interval, resampled_weights
+from clustercnn.evaluation.resampling import (
+    can_be_resampled,
+    percentile_interval,
+    resampled_weights,
+)
 
 __all__ = [
     'PurityCurve',
@@ -239,8 +243,8 @@ def roc_auc_interval(
     Returns
     -------
     low, high : float
-        NaN if there are only positives or only negatives, and from 'delong' also with a single
-        one of either.
+        NaN if there are only positives or only negatives, or a single group; from 'delong' also
+        with a single one of either, unless they are in perfect order.
 
     Raises
     ------
@@ -272,6 +276,8 @@ def roc_auc_interval(
         return float('nan'), float('nan')
     if method == 'delong':
         return _delong(score, truth, confidence)
+    if not can_be_resampled(weight, groups):
+        return float('nan'), float('nan')
     order = np.argsort(-score, kind='stable')
     ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
     truth, weight = truth[order], weight[order]

@@ -7,7 +7,7 @@ import numpy as np
 
 from clustercnn._utils.validation import check_share, check_whole
 
-__all__ = ['percentile_interval', 'resampled_weights']
+__all__ = ['can_be_resampled', 'percentile_interval', 'resampled_weights']
 
 
 def resampled_weights(n_rows, *, n_resamples, seed, groups=None):
@@ -49,6 +49,35 @@ def resampled_weights(n_rows, *, n_resamples, seed, groups=None):
     for _ in range(n_resamples):
         times = np.bincount(rng.integers(0, n_units, n_units), minlength=n_units)
         yield times[number].astype(np.float64)
+
+
+def can_be_resampled(weight, groups=None):
+    """
+    Return whether there are two units or more, without which every bootstrap sample is the same.
+
+    Parameters
+    ----------
+    weight : 1D `~numpy.ndarray`
+        Weight of each row; what has none is not there.
+    groups : 1D array-like, optional
+        Group of each row; by default each is one of its own.
+
+    Returns
+    -------
+    can : bool
+        False where an interval would have no width, and say that all is certain.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.evaluation.resampling import can_be_resampled
+    >>> can_be_resampled(np.ones(3)), can_be_resampled(np.ones(3), ['a', 'a', 'a'])
+    (True, False)
+    """
+    there = np.asarray(weight) > 0
+    if groups is None:
+        return int(there.sum()) > 1
+    return len(np.unique(np.asarray(groups)[there])) > 1
 
 
 def percentile_interval(values, *, confidence):

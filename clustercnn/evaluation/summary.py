@@ -23,7 +23,11 @@ from clustercnn.evaluation.metrics import (
     roc_auc_interval,
     wilson_interval,
 )
-from clustercnn.evaluation.resampling import percentile_interval, resampled_weights
+from clustercnn.evaluation.resampling import (
+    can_be_resampled,
+    percentile_interval,
+    resampled_weights,
+)
 
 __all__ = ['EvaluationResult', 'evaluate']
 
@@ -160,7 +164,7 @@ def evaluate(
         Labels; what is unknown or has no partner is left out and counted.
     groups : dict of str to object, optional
         Group of each identifier, such as its field; groups are resampled whole, since
-        detections of one field are not independent.
+        detections of one field are not independent. Of a single group there are no intervals.
     n_bins : int, optional
         Bins of the calibration error.
     confidence : float, optional
@@ -263,6 +267,8 @@ def _accuracy_interval(right, fraction, *, weight, groups, confidence, n_resampl
     if groups is None:
         n_effective = weight.sum() ** 2 / (weight**2).sum()
         return wilson_interval(fraction * n_effective, n_effective, confidence=confidence)
+    if not can_be_resampled(weight, groups):
+        return float('nan'), float('nan')
     values = []
     for times in resampled_weights(len(right), n_resamples=n_resamples, seed=seed, groups=groups):
         drawn = times * weight

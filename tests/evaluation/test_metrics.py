@@ -484,9 +484,26 @@ def test_numbers_of_samples_and_bins_are_named():
 @pytest.mark.filterwarnings('error')
 def test_samples_without_weight_are_left_out_in_silence():
     interval = evaluation.calibration_interval(
-        SCORES, TRUTHS, weight=[1, 0, 0, 0], statistic='brier'
+        [0.9, 0.9, *SCORES], [1, 1, *TRUTHS], weight=[1, 1, 0, 0, 0, 0], statistic='brier'
     )
     assert interval == pytest.approx((0.01, 0.01))
     # the groups are the classes: no sample of one group has both
     low, high = evaluation.roc_auc_interval(SCORES, TRUTHS, groups=[1, 0, 1, 0], n_resamples=1)
     assert np.isnan([low, high]).all()
+
+
+def test_a_single_group_has_no_interval():
+    # every sample is the same, and an interval without width would say that all is certain
+    prediction, labels = tiny_prediction(), tiny_labels()
+    result = evaluation.evaluate(prediction, labels, groups=dict.fromkeys(prediction.ids, 'field'))
+    for interval in (
+        result.auc_interval,
+        result.ece_interval,
+        result.brier_interval,
+        result.accuracy_interval,
+        evaluation.calibration_interval([0.4], [1]),
+        evaluation.calibration_interval([0.4, 0.2], [1, 0], weight=[1, 0]),
+    ):
+        assert np.isnan(interval).all()
+    two = {name: row % 2 for row, name in enumerate(prediction.ids)}
+    assert np.isfinite(evaluation.evaluate(prediction, labels, groups=two).ece_interval).all()
