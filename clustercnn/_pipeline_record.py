@@ -11,7 +11,7 @@ import numpy as np
 
 from clustercnn.exceptions import DataQualityWarning
 
-__all__ = ['absent_notes', 'account', 'missing_notes', 'noted']
+__all__ = ['absent_notes', 'account', 'missing_notes', 'noted', 'unknown_notes']
 
 _NOTING = threading.RLock()
 
@@ -38,21 +38,23 @@ def missing_notes(stack, classifier):
     """
     Say in words which bands the model knows and this field lacks, and the reverse.
     """
-    known = set(classifier.inputs.band_names)
     notes = [
         f"band '{name}' is not there: the model judged without it"
         for name in classifier.inputs.band_names
         if name not in stack.bands
     ]
+    return [*notes, *absent_notes(stack), *unknown_notes(stack, classifier)]
+
+
+def unknown_notes(stack, classifier):
+    """
+    Say in words which bands of a stack the model does not look at.
+    """
+    known = classifier.inputs.band_names
     return [
-        *notes,
-        *absent_notes(stack),
-        *(
-            f"band '{name}' was cut out but the model does not know it; it knows "
-            f'{", ".join(classifier.inputs.band_names)}'
-            for name in stack.bands
-            if name not in known
-        ),
+        f"band '{name}' was cut out but the model does not know it; it knows {', '.join(known)}"
+        for name in stack.bands
+        if name not in known
     ]
 
 

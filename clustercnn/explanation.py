@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from clustercnn._classifier_data import arrays_of, features_of, missing_bands
+from clustercnn._utils.validation import check_whole
 from clustercnn.network import make_dataset, take
 from clustercnn.network.backend import tracing_in
 
@@ -205,6 +206,7 @@ def integrated_gradients(classifier, stack, *, tolerance=0.01, most_steps=1024):
     >>> bool(attribution.gap[0] <= 0.0101 * change[0])
     True
     """
+    most_steps = check_whole('most_steps', most_steps)
     explained = _Explained(classifier, stack)
 
     @_compiled
@@ -445,6 +447,13 @@ def plot_attributions(stack, attributions, *, row=0, title=None):
         scale, beyond which lies a two-hundredth of its pixels. Contributions of the
         finder's numbers are written below.
 
+    Raises
+    ------
+    ValueError
+        If there is no attribution, or one is of other cutouts.
+    IndexError
+        If there is no such cutout.
+
     Examples
     --------
     >>> from clustercnn import Classifier
@@ -461,6 +470,21 @@ def plot_attributions(stack, attributions, *, row=0, title=None):
 
     from clustercnn.report._pictures import optical_levels, xray_levels
 
+    attributions = list(attributions)
+    if not attributions:
+        msg = 'there is no attribution to draw; give those of integrated_gradients, for example'
+        raise ValueError(msg)
+    for attribution in attributions:
+        if tuple(attribution.ids) != tuple(stack.ids):
+            msg = (
+                f'{attribution.kind} is of {len(attribution.ids)} cutouts, first '
+                f'{next(iter(attribution.ids), None)!r}, but the stack has {len(stack)}, first '
+                f'{next(iter(stack.ids), None)!r}; give the stack that was explained'
+            )
+            raise ValueError(msg)
+    if not -len(stack) <= row < len(stack):
+        msg = f"'row' {row} is not there: {len(stack)} cutouts were explained, counted from 0"
+        raise IndexError(msg)
     first = attributions[0]
     known = {name for attribution in attributions for name in attribution.bands}
     # one map for all bands is of those that the model looks at

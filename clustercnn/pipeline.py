@@ -21,7 +21,13 @@ from clustercnn._pipeline_labels import (
     label_votes,
     measure_agreement,
 )
-from clustercnn._pipeline_record import absent_notes, account, missing_notes, noted
+from clustercnn._pipeline_record import (
+    absent_notes,
+    account,
+    missing_notes,
+    noted,
+    unknown_notes,
+)
 from clustercnn._pipeline_training import train_classifier
 from clustercnn._utils.files import check_output, output_folder
 from clustercnn.classifier import Classifier
@@ -389,6 +395,8 @@ def classify_cutouts(
     _check_file(kind, output, overwrite)
     progress = None if quiet is None else not quiet
     classifier = _load_model(model)
+    for note in unknown_notes(stack, classifier):
+        warnings.warn(note, DataQualityWarning, stacklevel=2)
     prediction = classifier.predict(stack, backend=backend, progress=progress)
     if prior is not None:
         prediction = prediction.at_prior(prior)
@@ -472,7 +480,7 @@ def run_field(
     ImageMismatchError
         If maps do not fit the image.
     ValueError
-        If a further band has the name of another input.
+        If a further band has the name of another input, or files cannot hold the prefix.
     OSError
         If the output cannot be written.
 
@@ -500,6 +508,11 @@ def run_field(
             msg = f"band '{name}': has an argument of its own; give it once or choose another name"
             raise ValueError(msg)
     sources |= dict(bands or {})
+    if output is not None and not str(prefix).isascii():
+        msg = (
+            f"'prefix' must be plain ASCII text, since catalog.fits holds no other, got {prefix!r}"
+        )
+        raise ValueError(msg)
     with contextlib.ExitStack() as stack_of_contexts:
         folder = None
         if output is not None:

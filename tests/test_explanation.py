@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from clustercnn import Classifier
-from clustercnn.explanation import grad_cam, integrated_gradients, occlusion, plot_attributions
+from clustercnn.explanation import (
+    Attribution,
+    grad_cam,
+    integrated_gradients,
+    occlusion,
+    plot_attributions,
+)
 from clustercnn.testing import tiny_labels, tiny_stack
 
 # those of test_onnx.py, so that they are compiled once
@@ -137,3 +143,27 @@ def test_classes_without_odds(stack):
     classifier.fit(tiny_stack(24), labels.replace(schema=schema))
     with pytest.raises(ValueError, match='no odds to explain'):
         grad_cam(classifier, stack)
+
+
+def test_figure_is_of_what_was_explained(stack):
+    def attribution(ids):
+        return Attribution(
+            kind='occlusion',
+            ids=tuple(ids),
+            score=np.zeros(len(ids)),
+            baseline=np.zeros(len(ids)),
+            bands={'xray': np.ones((len(ids), 2, 2))},
+            features={},
+        )
+
+    right = attribution(stack.ids)
+    assert plot_attributions(stack, [right], row=-1).axes
+    # a picture of one cutout beside what another one's score hangs on
+    with pytest.raises(ValueError, match='give the stack that was explained'):
+        plot_attributions(stack[1:], [right])
+    with pytest.raises(ValueError, match='give the stack that was explained'):
+        plot_attributions(stack, [right, attribution(stack.ids[::-1])])
+    with pytest.raises(ValueError, match='no attribution to draw'):
+        plot_attributions(stack, [])
+    with pytest.raises(IndexError, match="'row' 3 is not there: 3 cutouts"):
+        plot_attributions(stack, [right], row=3)

@@ -4,6 +4,7 @@ Files written whole or not at all, and their fingerprints.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -11,6 +12,11 @@ import tempfile
 from pathlib import Path
 
 __all__ = ['atomic_path', 'check_output', 'output_folder', 'sha256']
+
+# of the disk, of what is allowed to a user, and of a single file
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# astropy and numpy give no number
+_WORDS_OF_FULL = ('Not enough space on disk', ' requested and ')
 
 
 def check_output(path, *, overwrite=False):
@@ -97,8 +103,23 @@ def atomic_path(path, *, overwrite=False):
             os.fsync(folder)
         finally:
             os.close(folder)
+    except OSError as error:
+        if _is_of_full_disk(error):
+            raise OSError(_no_room(path, error)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_of_full_disk(error):
+    if error.errno is not None:
+        return error.errno in _FULL
+    return any(words in str(error) for words in _WORDS_OF_FULL)
+
+
+def _no_room(path, error):
+    reason = os.strerror(error.errno or errno.ENOSPC)
+    return f'{path}: cannot be written whole ({reason}); make room there, or name another folder'
 
 
 @contextlib.contextmanager
@@ -148,6 +169,13 @@ def output_folder(path, names, *, overwrite=False):
                 shutil.rmtree(path / item.name)
             item.replace(path / item.name)
         done = True
+    except OSError as error:
+        if _is_of_full_disk(error):
+            raise OSError(_no_room(path, error)) from error
+        if error.errno is None and str(temporary) in str(error):
+            # the folder that is known outside, in what files say of themselves
+            raise OSError(str(error).replace(str(temporary), str(path))) from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if made and not done:

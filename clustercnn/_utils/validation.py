@@ -255,6 +255,37 @@ def check_whole(name, value):
     return int(value)
 
 
+def check_share(name, value):
+    """
+    Return a number above 0 and below 1 as float.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    value : float
+        The number.
+
+    Returns
+    -------
+    value : float
+        The number.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        share = float(value)
+    except (TypeError, ValueError):
+        share = np.nan
+    if not 0 < share < 1:
+        msg = f"'{name}' must be a number above 0 and below 1, got {value!r}"
+        raise ValueError(msg)
+    return share
+
+
 def check_angle(name, value, *, optional=False):
     """
     Return a positive scalar angle in arcseconds.

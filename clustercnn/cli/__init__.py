@@ -93,6 +93,7 @@ def main(args=None):
     # preallocation would take most of a GPU for a program that needs little of it
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
     if args is None:
+        _show_every_name()
         sys.unraisablehook = _deliver_again
         if hasattr(signal, 'SIGPIPE'):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -115,6 +116,15 @@ def main(args=None):
         print(f'clustercnn {options.command}: {_one_line(error)}', file=sys.stderr)
         return 1
     return 0
+
+
+def _show_every_name():
+    """
+    Write names of files that the terminal has no signs for with escapes, instead of failing.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, 'errors', None) == 'strict':
+            stream.reconfigure(errors='backslashreplace')
 
 
 def _interrupted(args):

@@ -3,6 +3,8 @@
 The command ``clustercnn classify``.
 """
 
+import shlex
+
 from clustercnn.cli._common import add_common_arguments, fraction, quiet_of, tell
 
 __all__ = ['add_parser']
@@ -78,5 +80,5 @@ def _execute(options):
             if name
         ),
         f'next: {"ds9 IMAGE -regions" if options.output.endswith(".reg") else "topcat"} '
-        f'{options.output}',
+        f'{shlex.quote(options.output)}',
     )

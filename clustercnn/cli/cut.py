@@ -3,6 +3,8 @@
 The command ``clustercnn cut``.
 """
 
+import shlex
+
 from clustercnn.cli._common import (
     UsageError,
     add_common_arguments,
@@ -76,5 +78,6 @@ def _execute(options):
             f'{PARTIAL_COVERAGE:.0%}, {((coverage > 0) & (coverage < PARTIAL_COVERAGE)).sum()} in '
             f'part, {(coverage == 0).sum()} absent'
         )
-    lines.append(f'next: clustercnn classify {options.output} --model default -o catalog.ecsv')
+    following = ['clustercnn', 'classify', options.output, '--model', 'default']
+    lines.append(f'next: {shlex.join([*following, "-o", "catalog.ecsv"])}')
     tell(options, *lines)

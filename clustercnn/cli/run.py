@@ -3,6 +3,8 @@
 The command ``clustercnn run``.
 """
 
+import shlex
+
 from clustercnn.cli._common import (
     add_common_arguments,
     add_finder_arguments,
@@ -69,7 +71,8 @@ def _execute(options):
         quiet=quiet_of(options),
         **finder_options(options),
     )
-    tell(options, *describe(result), f'next: open {result.files["report.html"]}')
+    report = shlex.quote(str(result.files['report.html']))
+    tell(options, *describe(result), f'next: open {report}')
 
 
 def describe(result):

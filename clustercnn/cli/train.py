@@ -3,6 +3,8 @@
 The command ``clustercnn train``.
 """
 
+import shlex
+
 from clustercnn.cli._common import (
     UsageError,
     add_common_arguments,
@@ -109,7 +111,7 @@ def _execute(options):
         *without,
         f'     {counts["without_cutout"]} labels without a cutout left out',
         repr(classifier),
-        f'next: clustercnn classify CUTOUTS --model {options.output} -o catalog.ecsv',
+        f'next: clustercnn classify CUTOUTS --model {shlex.quote(options.output)} -o catalog.ecsv',
     )
 
 

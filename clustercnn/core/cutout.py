@@ -295,10 +295,11 @@ class MultiBandCutout:
 
 
 def _band_name(name):
-    if not isinstance(name, str) or not name or not all(c.isalnum() or c in '_-.' for c in name):
+    known = isinstance(name, str) and all(c.isalnum() or c in '_-.' for c in name)
+    if not known or not name.strip('.'):
         msg = (
-            f"the name of a band must be letters, digits, '_', '-' or '.', got {name!r}; "
-            f'it becomes the name of a dataset in files'
+            f"the name of a band must be letters, digits, '_', '-' or '.', and more than dots, got "
+            f'{name!r}; it becomes the name of a dataset in files'
         )
         raise ValueError(msg)
     return name

@@ -19,7 +19,6 @@ from clustercnn.evaluation.metrics import (
     confusion_matrix,
     mcnemar_exact,
     purity_completeness,
-    resampled_weights,
     roc_auc,
     roc_auc_interval,
     roc_curve,
@@ -33,6 +32,7 @@ from clustercnn.evaluation.plots import (
     plot_roc,
     plot_score_histogram,
 )
+from clustercnn.evaluation.resampling import resampled_weights
 from clustercnn.evaluation.summary import EvaluationResult, evaluate
 
 __all__ = [

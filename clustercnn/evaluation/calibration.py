@@ -7,15 +7,21 @@ import dataclasses
 
 import numpy as np
 
-from clustercnn._utils.validation import check_one_of
+from clustercnn._utils.validation import check_one_of, check_whole
 from clustercnn.evaluation.joining import scores_and_truth
-from clustercnn.evaluation.metrics import resampled_weights, wilson_interval
+from clustercnn.evaluation.metrics import wilson_interval
+from clustercnn.evaluation.resampling import (
+    can_be_resampled,
+    percentile_interval,
+    resampled_weights,
+)
 
 __all__ = [
     'ReliabilityCurve',
     'brier_score',
     'calibration_interval',
     'expected_calibration_error',
+    'probabilities_and_truth',
     'reliability_curve',
 ]
 
@@ -54,7 +60,37 @@ class ReliabilityCurve:
     n_rows: np.ndarray
 
 
-def _probabilities(probability, truth, weight, groups=None):
+def probabilities_and_truth(probability, truth, weight=None, groups=None):
+    """
+    Return checked arrays as `~clustercnn.evaluation.joining.scores_and_truth` does.
+
+    Parameters
+    ----------
+    probability : 1D array-like or PredictionSet
+        Predicted probability of being positive.
+    truth : 1D array-like or LabelSet
+        Boolean, or probability of being positive.
+    weight : 1D array-like, optional
+        Weights.
+    groups : 1D array-like, optional
+        The group of each score.
+
+    Returns
+    -------
+    probability, truth, weight : 1D `~numpy.ndarray`
+        And the groups where they are given.
+
+    Raises
+    ------
+    ValueError
+        If a probability is not from 0 to 1.
+
+    Examples
+    --------
+    >>> from clustercnn.evaluation.calibration import probabilities_and_truth
+    >>> probabilities_and_truth([0.2, 0.9], [0, 1])[0].tolist()
+    [0.2, 0.9]
+    """
     probability, *others = scores_and_truth(probability, truth, weight, groups)
     if probability.size and not (probability.min() >= 0 and probability.max() <= 1):
         msg = (
@@ -114,7 +150,8 @@ def reliability_curve(probability, truth, *, n_bins=10, weight=None, confidence=
     >>> reliability_curve([0.5, 0.5], [0, 1]).observed.tolist()
     [0.5]
     """
-    probability, truth, weight = _probabilities(probability, truth, weight)
+    n_bins = check_whole('n_bins', n_bins)
+    probability, truth, weight = probabilities_and_truth(probability, truth, weight)
     bins = _bins(probability, weight, n_bins)
     mass = np.bincount(bins, weight, minlength=n_bins)
     squares = np.bincount(bins, weight**2, minlength=n_bins)
@@ -163,7 +200,8 @@ def expected_calibration_error(probability, truth, *, n_bins=15, weight=None):
     >>> round(expected_calibration_error([0.9, 0.9, 0.1, 0.1], [1, 0, 0, 0]), 3)
     0.25
     """
-    probability, truth, weight = _probabilities(probability, truth, weight)
+    n_bins = check_whole('n_bins', n_bins)
+    probability, truth, weight = probabilities_and_truth(probability, truth, weight)
     return _gap(_bins(probability, weight, n_bins), probability, truth, weight, n_bins)
 
 
@@ -191,7 +229,7 @@ def brier_score(probability, truth, *, weight=None):
     >>> brier_score([1.0, 0.5], [1, 0])
     0.125
     """
-    probability, truth, weight = _probabilities(probability, truth, weight)
+    probability, truth, weight = probabilities_and_truth(probability, truth, weight)
     total = weight.sum()
     if total <= 0:
         return float('nan')
@@ -237,9 +275,9 @@ def calibration_interval(
     Returns
     -------
     low, high : float
-        NaN without data. For the calibration error resampling adds noise of its own to
-        a measure that cannot be negative, so the interval leans upwards; the bins are those
-        of the whole sample.
+        NaN without data, and of a single row or group. For the calibration error resampling adds
+        noise of its own to a measure that cannot be negative, so the interval leans upwards; the
+        bins are those of the whole sample.
 
     Examples
     --------
@@ -249,9 +287,10 @@ def calibration_interval(
     (0.04, 0.04)
     """
     check_one_of('statistic', statistic, ('ece', 'brier'))
-    probability, truth, weight, *rest = _probabilities(probability, truth, weight, groups)
+    n_bins = check_whole('n_bins', n_bins)
+    probability, truth, weight, *rest = probabilities_and_truth(probability, truth, weight, groups)
     groups = rest[0] if rest else None
-    if not weight.any():
+    if not can_be_resampled(weight, groups):
         return float('nan'), float('nan')
     bins = _bins(probability, weight, n_bins)
     loss = (probability - truth) ** 2
@@ -261,7 +300,5 @@ def calibration_interval(
         if statistic == 'ece':
             values.append(_gap(bins, probability, truth, drawn, n_bins))
         else:
-            values.append(float((drawn * loss).sum() / drawn.sum()))
-    tail = 50 * (1 - confidence)
-    low, high = np.nanpercentile(values, [tail, 100 - tail])
-    return float(low), float(high)
+            values.append((drawn * loss).sum() / drawn.sum() if drawn.any() else np.nan)
+    return percentile_interval(values, confidence=confidence)

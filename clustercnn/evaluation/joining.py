@@ -12,7 +12,7 @@ import numpy as np
 from clustercnn.core import LabelSet, PredictionSet
 from clustercnn.exceptions import DataQualityWarning
 
-__all__ = ['JoinedScores', 'join', 'scores_and_truth']
+__all__ = ['JoinedScores', 'check_weights', 'join', 'masked_rows', 'scores_and_truth']
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,8 +136,8 @@ def scores_and_truth(score, truth, weight=None, groups=None):
     score : 1D array-like or PredictionSet
         Higher = more likely positive.
     truth : 1D array-like or LabelSet
-        Boolean, or probability of being positive: above 0.5 is positive, NaN is
-        left out.
+        Boolean, or probability of being positive: above 0.5 is positive, NaN and what
+        is masked is left out.
     weight : 1D array-like, optional
         Weights, one a score; those of the labels, else 1.
     groups : 1D array-like, optional
@@ -166,12 +166,11 @@ def scores_and_truth(score, truth, weight=None, groups=None):
         n_scores, rows = len(score.ids), joined.rows
         own = joined.weight
         if weight is not None:
-            own = _row_values('weight', weight, n_scores, float)[rows]
+            own = check_weights(weight, n_scores, chosen=rows)
         columns = [joined.score, joined.truth, own]
     else:
         columns, rows = _checked(score, truth, weight)
         n_scores = len(np.asarray(score))
-    _check_weights(columns[2])
     if groups is None:
         return tuple(columns)
     return *columns, _row_values('groups', groups, n_scores)[rows]
@@ -185,19 +184,88 @@ def _row_values(name, values, n_rows, dtype=None):
     return values
 
 
-def _check_weights(weight):
+def masked_rows(values):
+    """
+    Return which values of an array-like are masked.
+
+    Parameters
+    ----------
+    values : array-like
+        Such as a column of a table; of what cannot be masked nothing is.
+
+    Returns
+    -------
+    masked : `~numpy.ndarray` of bool
+        In the shape of the values, or a single False.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clustercnn.evaluation.joining import masked_rows
+    >>> masked_rows(np.ma.MaskedArray([1, 2], mask=[False, True])).tolist()
+    [False, True]
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.getmaskarray(values)
+    # quantities with a mask; of other libraries the name may mean something else
+    return np.asarray(values.mask, bool) if hasattr(values, 'unmasked') else np.zeros((), bool)
+
+
+def _numbers(values):
+    """
+    Return values as float64, NaN where they are masked.
+    """
+    numbers = np.asarray(getattr(values, 'unmasked', values), dtype=np.float64)
+    masked = masked_rows(values)
+    return np.where(masked, np.nan, numbers) if masked.any() else numbers
+
+
+def check_weights(weight, n_rows, *, chosen=slice(None)):
+    """
+    Return the weights of the rows that count.
+
+    Parameters
+    ----------
+    weight : 1D array-like or None
+        The weights; None for 1.
+    n_rows : int
+        How many there must be.
+    chosen : slice or 1D array-like, optional
+        Rows that count; whatever the weights of the others are.
+
+    Returns
+    -------
+    weight : 1D `~numpy.ndarray`
+        Of float64.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer than rows, or one that counts is negative, not finite or masked.
+
+    Examples
+    --------
+    >>> from clustercnn.evaluation.joining import check_weights
+    >>> check_weights(None, 2).tolist()
+    [1.0, 1.0]
+    """
+    weight = np.ones(n_rows) if weight is None else _numbers(weight)
+    if weight.shape != (n_rows,):
+        msg = f"'weight' must have one value a score, length {n_rows}, got shape {weight.shape}"
+        raise ValueError(msg)
+    weight = weight[chosen]
     if not (np.isfinite(weight).all() and (weight >= 0).all()):
         msg = "'weight' must be finite and not negative"
         raise ValueError(msg)
+    return weight
 
 
 def _checked(score, truth, weight):
     """
     Return columns of what has a truth, and which rows they are.
     """
-    score = np.asarray(score, dtype=np.float64)
-    truth = np.asarray(truth, dtype=np.float64)
-    weight = np.ones(score.shape) if weight is None else np.asarray(weight, dtype=np.float64)
+    score, truth = _numbers(score), _numbers(truth)
+    weight = np.ones(score.shape) if weight is None else _numbers(weight)
     if score.ndim != 1 or truth.shape != score.shape or weight.shape != score.shape:
         msg = (
             f'scores, truths and weights must be one-dimensional and of one length, got shapes '
@@ -212,8 +280,9 @@ def _checked(score, truth, weight):
             f'got {truth[row]} in row {row}'
         )
         raise ValueError(msg)
-    score, truth, weight = score[known], truth[known] > 0.5, weight[known]
+    weight = check_weights(weight, len(score), chosen=known)
+    score, truth = score[known], truth[known] > 0.5
     if not np.isfinite(score).all():
-        msg = f"'score' has {(~np.isfinite(score)).sum()} values that are not finite"
+        msg = f"'score' has {(~np.isfinite(score)).sum()} values that are not finite, or masked"
         raise ValueError(msg)
     return [score, truth, weight], np.flatnonzero(known)

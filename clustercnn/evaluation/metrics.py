@@ -11,9 +11,14 @@ import dataclasses
 import numpy as np
 from scipy import special, stats
 
-from clustercnn._utils.validation import check_one_of
+from clustercnn._utils.validation import check_one_of, check_share
 from clustercnn.core.label import names_nothing
-from clustercnn.evaluation.joining import scores_and_truth
+from clustercnn.evaluation.joining import check_weights, masked_rows, scores_and_truth
+from clustercnn.evaluation.resampling import (
+    can_be_resampled,
+    percentile_interval,
+    resampled_weights,
+)
 
 __all__ = [
     'PurityCurve',
@@ -23,7 +28,6 @@ __all__ = [
     'confusion_matrix',
     'mcnemar_exact',
     'purity_completeness',
-    'resampled_weights',
     'roc_auc',
     'roc_auc_interval',
     'roc_curve',
@@ -201,46 +205,6 @@ def _area(positive, negative):
     return float(area / (positive[-1] * negative[-1]))
 
 
-def resampled_weights(n_rows, *, n_resamples, seed, groups=None):
-    """
-    Yield how often each row is drawn in bootstrap samples.
-
-    Parameters
-    ----------
-    n_rows : int
-        Number of rows.
-    n_resamples : int
-        Number of samples.
-    seed : int
-        Seed.
-    groups : 1D array-like, optional
-        Rows of one group, such as a field, are drawn together.
-
-    Yields
-    ------
-    times : 1D `~numpy.ndarray`
-        Shape ``(n_rows,)``.
-
-    Examples
-    --------
-    >>> from clustercnn.evaluation import resampled_weights
-    >>> [int(times.sum()) for times in resampled_weights(5, n_resamples=2, seed=1)]
-    [5, 5]
-    """
-    rng = np.random.default_rng(seed)
-    if groups is None:
-        number = np.arange(n_rows)
-    else:
-        number = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
-        if number.shape != (n_rows,):
-            msg = f"'groups' must have length {n_rows}, got {number.size}"
-            raise ValueError(msg)
-    n_units = int(number.max()) + 1 if n_rows else 0
-    for _ in range(n_resamples):
-        times = np.bincount(rng.integers(0, n_units, n_units), minlength=n_units)
-        yield times[number].astype(np.float64)
-
-
 def roc_auc_interval(
     score,
     truth,
@@ -279,8 +243,8 @@ def roc_auc_interval(
     Returns
     -------
     low, high : float
-        NaN if there are only positives or only negatives, and from 'delong' also with a single
-        one of either.
+        NaN if there are only positives or only negatives, or a single group; from 'delong' also
+        with a single one of either, unless they are in perfect order.
 
     Raises
     ------
@@ -298,6 +262,7 @@ def roc_auc_interval(
     True
     """
     check_one_of('method', method, ('bootstrap', 'delong'))
+    confidence = check_share('confidence', confidence)
     if method == 'delong' and (weight is not None or groups is not None):
         msg = "the method 'delong' knows no weights and no groups; use 'bootstrap'"
         raise ValueError(msg)
@@ -311,6 +276,8 @@ def roc_auc_interval(
         return float('nan'), float('nan')
     if method == 'delong':
         return _delong(score, truth, confidence)
+    if not can_be_resampled(weight, groups):
+        return float('nan'), float('nan')
     order = np.argsort(-score, kind='stable')
     ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
     truth, weight = truth[order], weight[order]
@@ -321,9 +288,7 @@ def roc_auc_interval(
         positive = np.cumsum(drawn * truth)[ends]
         negative = np.cumsum(drawn * ~truth)[ends]
         values.append(_area(np.append(0.0, positive), np.append(0.0, negative)))
-    tail = 50 * (1 - confidence)
-    low, high = np.nanpercentile(values, [tail, 100 - tail])
-    return float(low), float(high)
+    return percentile_interval(values, confidence=confidence)
 
 
 def _delong(score, truth, confidence):
@@ -441,7 +406,7 @@ def wilson_interval(n_successes, n_trials, *, confidence=0.95):
     if (k < 0).any() or (k > n + 1e-9).any():
         msg = f"'n_successes' must lie from 0 to 'n_trials', got {n_successes} of {n_trials}"
         raise ValueError(msg)
-    z = stats.norm.ppf(0.5 + confidence / 2)
+    z = stats.norm.ppf(0.5 + check_share('confidence', confidence) / 2)
     safe = np.where(n > 0, n, 1.0)
     p = k / safe
     middle = (p + z**2 / (2 * safe)) / (1 + z**2 / safe)
@@ -459,8 +424,8 @@ def accuracy(predicted, true, *, weight=None):
     Parameters
     ----------
     predicted, true : 1D array-like
-        Codes or names of classes; negative or NaN codes of ``true``, and the names 'unknown' and
-        'nan', in any case, and the empty one, are left out.
+        Codes or names of classes; negative, NaN or masked codes of ``true``, and the names
+        'unknown' and 'nan', in any case, and the empty one, are left out.
     weight : 1D array-like, optional
         Weights.
 
@@ -475,17 +440,30 @@ def accuracy(predicted, true, *, weight=None):
     >>> accuracy([0, 1, 1], [0, 1, 0])
     0.6666666666666666
     """
-    predicted, true = np.asarray(predicted), np.asarray(true)
+    unknown = masked_rows(true)
+    n_masked = int(np.sum(masked_rows(predicted) & ~unknown))
+    if n_masked:
+        msg = f"'predicted' has {n_masked} masked values whose truth is known; leave these rows out"
+        raise ValueError(msg)
+    predicted, true = _texts_or_codes(predicted), _texts_or_codes(true)
     if predicted.shape != true.shape or predicted.ndim != 1:
         msg = f'both must be one-dimensional of one length, got {predicted.shape}, {true.shape}'
         raise ValueError(msg)
-    weight = np.ones(true.shape) if weight is None else np.asarray(weight, float)
     if true.dtype.kind in 'iuf':
-        weight = np.where(true >= 0, weight, 0.0)
+        unknown = unknown | ~(true >= 0)
     elif true.dtype.kind in 'UO':
-        weight = np.where([names_nothing(str(name)) for name in true], 0.0, weight)
+        unknown = unknown | np.array([names_nothing(str(name)) for name in true], bool)
+    known = np.broadcast_to(~unknown, true.shape)
+    weight = check_weights(weight, len(true), chosen=known)
     total = weight.sum()
-    return float((weight * (predicted == true)).sum() / total) if total > 0 else float('nan')
+    right = (predicted == true)[known]
+    return float((weight * right).sum() / total) if total > 0 else float('nan')
+
+
+def _texts_or_codes(values):
+    values = np.asarray(values)
+    # as FITS files have them
+    return np.char.decode(values, 'utf-8') if values.dtype.kind == 'S' else values
 
 
 def confusion_matrix(predicted, true, *, n_classes, weight=None):
@@ -495,7 +473,7 @@ def confusion_matrix(predicted, true, *, n_classes, weight=None):
     Parameters
     ----------
     predicted, true : 1D array-like of int
-        Codes from 0; negative codes of ``true`` are unknown and left out.
+        Codes from 0; negative, NaN or masked codes of ``true`` are unknown and left out.
     n_classes : int
         Number of classes.
     weight : 1D array-like, optional
@@ -512,18 +490,31 @@ def confusion_matrix(predicted, true, *, n_classes, weight=None):
     >>> confusion_matrix([0, 1, 1], [0, 0, 1], n_classes=2).tolist()
     [[1.0, 1.0], [0.0, 1.0]]
     """
-    predicted, true = np.asarray(predicted, int), np.asarray(true, int)
-    weight = np.ones(true.shape) if weight is None else np.asarray(weight, float)
-    if not predicted.shape == true.shape == weight.shape:
-        msg = f'lengths must agree, got {predicted.shape}, {true.shape} and {weight.shape}'
+    predicted, true = _codes('predicted', predicted), _codes('true', true)
+    if predicted.shape != true.shape or predicted.ndim != 1:
+        msg = f'both must be one-dimensional of one length, got {predicted.shape}, {true.shape}'
         raise ValueError(msg)
     known = true >= 0
-    predicted, true, weight = predicted[known], true[known], weight[known]
+    weight = check_weights(weight, len(true), chosen=known)
+    predicted, true = predicted[known], true[known]
     if predicted.size and (max(predicted.max(), true.max()) >= n_classes or predicted.min() < 0):
         msg = f'codes must lie from 0 to {n_classes - 1}'
         raise ValueError(msg)
     cells = np.bincount(true * n_classes + predicted, weight, minlength=n_classes**2)
     return cells.reshape(n_classes, n_classes)
+
+
+def _codes(name, values):
+    """
+    Return codes as whole numbers, -1 where there is none.
+    """
+    codes = np.asarray(values, np.float64)
+    codes = np.where(masked_rows(values) | np.isnan(codes), -1, codes)
+    if (codes != np.floor(codes)).any():
+        first = codes[codes != np.floor(codes)][0]
+        msg = f"'{name}' must hold codes of classes, whole numbers from 0, got {first:g}"
+        raise ValueError(msg)
+    return codes.astype(int)
 
 
 def mcnemar_exact(correct_one, correct_other):

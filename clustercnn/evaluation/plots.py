@@ -8,7 +8,12 @@ so none stays in memory and no display is needed; save it with its ``savefig``.
 
 import numpy as np
 
-from clustercnn.evaluation.calibration import expected_calibration_error, reliability_curve
+from clustercnn._utils.validation import check_whole
+from clustercnn.evaluation.calibration import (
+    expected_calibration_error,
+    probabilities_and_truth,
+    reliability_curve,
+)
 from clustercnn.evaluation.joining import scores_and_truth
 from clustercnn.evaluation.metrics import (
     average_precision,
@@ -187,7 +192,8 @@ def plot_purity_completeness(score, truth, *, weight=None, priors=(), title=None
     """
     score, truth, weight = scores_and_truth(score, truth, weight)
     curve = purity_completeness(score, truth, weight=weight)
-    share = float(np.average(truth, weights=weight)) if truth.size else float('nan')
+    total = weight.sum()
+    share = float((weight * truth).sum() / total) if total > 0 else float('nan')
     figure, axes = _new_figure(title=title)
     precision = average_precision(score, truth, weight=weight)
     label = f'these data, {share:.0%} positive (average {precision:.3f})'
@@ -278,6 +284,11 @@ def plot_score_histogram(score, truth=None, *, n_bins=20, title=None):
     figure : `~matplotlib.figure.Figure`
         With one panel; numbers on a logarithmic axis.
 
+    Raises
+    ------
+    ValueError
+        If a score is not from 0 to 1, where there are no bars.
+
     Examples
     --------
     >>> from clustercnn.evaluation import plot_score_histogram
@@ -285,12 +296,14 @@ def plot_score_histogram(score, truth=None, *, n_bins=20, title=None):
     'symlog'
     """
     figure, axes = _new_figure(title=title, height=3.4)
-    edges = np.linspace(0, 1, n_bins + 1)
+    edges = np.linspace(0, 1, check_whole('n_bins', n_bins) + 1)
     if truth is None:
-        values = np.asarray(getattr(score, 'p_positive', score), float)
+        values = getattr(score, 'p_positive', score)
+        # as if all were of one kind: the same is asked of the scores
+        values = probabilities_and_truth(values, np.ones(np.shape(values)))[0]
         axes.hist(values, bins=edges, color=_POSITIVE, alpha=0.8)
     else:
-        values, truth, _ = scores_and_truth(score, truth)
+        values, truth, _ = probabilities_and_truth(score, truth)
         for chosen, color, name, style in (
             (truth, _POSITIVE, 'positive', '-'),
             (~truth, _NEGATIVE, 'negative', '--'),

@@ -19,10 +19,14 @@ from clustercnn.evaluation.metrics import (
     average_precision,
     confusion_matrix,
     purity_completeness,
-    resampled_weights,
     roc_auc,
     roc_auc_interval,
     wilson_interval,
+)
+from clustercnn.evaluation.resampling import (
+    can_be_resampled,
+    percentile_interval,
+    resampled_weights,
 )
 
 __all__ = ['EvaluationResult', 'evaluate']
@@ -160,7 +164,7 @@ def evaluate(
         Labels; what is unknown or has no partner is left out and counted.
     groups : dict of str to object, optional
         Group of each identifier, such as its field; groups are resampled whole, since
-        detections of one field are not independent.
+        detections of one field are not independent. Of a single group there are no intervals.
     n_bins : int, optional
         Bins of the calibration error.
     confidence : float, optional
@@ -263,10 +267,10 @@ def _accuracy_interval(right, fraction, *, weight, groups, confidence, n_resampl
     if groups is None:
         n_effective = weight.sum() ** 2 / (weight**2).sum()
         return wilson_interval(fraction * n_effective, n_effective, confidence=confidence)
+    if not can_be_resampled(weight, groups):
+        return float('nan'), float('nan')
     values = []
     for times in resampled_weights(len(right), n_resamples=n_resamples, seed=seed, groups=groups):
         drawn = times * weight
         values.append((drawn * right).sum() / drawn.sum() if drawn.any() else np.nan)
-    tail = 50 * (1 - confidence)
-    low, high = np.nanpercentile(values, [tail, 100 - tail])
-    return float(low), float(high)
+    return percentile_interval(values, confidence=confidence)

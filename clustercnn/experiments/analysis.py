@@ -15,7 +15,7 @@ from clustercnn.evaluation import (
     roc_curve,
     wilson_interval,
 )
-from clustercnn.evaluation.metrics import resampled_weights
+from clustercnn.evaluation.resampling import resampled_weights
 from clustercnn.experiments.config import OWN, PAPER, SINGLE
 
 __all__ = ['COUNT_EDGES', 'REDSHIFT_EDGES', 'ROC_GRID', 'analyse']

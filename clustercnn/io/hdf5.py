@@ -3,6 +3,7 @@
 Stacks of cutouts in HDF5 files.
 """
 
+import io
 import json
 from pathlib import Path
 
@@ -19,6 +20,48 @@ _KIND = 'clustercnn cutouts'
 _VERSION = 1
 _LARGEST_UNPACKED = 256 << 20
 _PLANES = ('data', 'mask', 'exposure', 'background', 'psf_fwhm')
+_ROWS_IN_CHUNK = 64
+
+
+class _ForgivingFile(io.FileIO):
+    """
+    A file that keeps the first error of writing for later: HDF5 crashes where closing fails.
+    """
+
+    def __init__(self, path):
+        super().__init__(path, 'w+')
+        self.error = None
+
+    def write(self, content):
+        """
+        Write all of something, or nothing any more once there was an error.
+        """
+        left = memoryview(content).cast('B')
+        n_bytes = len(left)
+        try:
+            while self.error is None and len(left):
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+        return n_bytes
+
+    def truncate(self, size=None):
+        """
+        Change the length, unless there was an error.
+        """
+        try:
+            if self.error is None:
+                super().truncate(size)
+        except OSError as error:
+            self.error = error
+        return self.tell() if size is None else size
+
+    def check(self):
+        """
+        Raise what went wrong, if anything did.
+        """
+        if self.error is not None:
+            raise self.error
 
 
 def write_stack(stack, path, *, overwrite=False):
@@ -36,35 +79,54 @@ def write_stack(stack, path, *, overwrite=False):
     """
     import h5py
 
-    with atomic_path(path, overwrite=overwrite) as temporary, h5py.File(temporary, 'w') as file:
-        file.attrs['kind'] = _KIND
-        file.attrs['version'] = _VERSION
-        file.attrs['meta'] = json.dumps(dict(stack.meta), default=str)
-        file.create_dataset('ids', data=list(stack.ids), dtype=h5py.string_dtype())
-        if stack.positions is not None:
-            file['ra'] = stack.positions.ra.deg
-            file['dec'] = stack.positions.dec.deg
-        features = file.create_group('features')
-        for number, (name, values) in enumerate(stack.features.items()):
-            # a slash would make a folder
-            dataset = features.create_dataset(name.replace('/', '|'), data=values)
-            dataset.attrs['name'] = name
-            dataset.attrs['order'] = number
-        bands = file.create_group('bands')
-        for number, (name, band) in enumerate(stack.bands.items()):
-            group = bands.create_group(name)
-            group.attrs['order'] = number
-            group.attrs['pixel_scale_arcsec'] = band.pixel_scale.value
-            group.attrs['unit'] = band.unit.to_string()
-            for plane in _PLANES:
-                values = getattr(band, plane)
-                if values is None:
-                    continue
-                options = {}
-                if values.ndim == 3 and values.size:
-                    options = {'chunks': (min(64, len(values)), *values.shape[1:])}
-                    options['compression'] = 'lzf'
-                group.create_dataset(plane, data=values, **options)
+    with atomic_path(path, overwrite=overwrite) as temporary, _ForgivingFile(temporary) as raw:
+        try:
+            with h5py.File(raw, 'w') as file:
+                _write_members(file, stack, raw.check)
+        finally:
+            # what HDF5 says of what it does not find again is no reason
+            raw.check()
+
+
+def _write_members(file, stack, check):
+    """
+    Write all that a stack holds; ``check`` raises once the disk is full.
+    """
+    import h5py
+
+    file.attrs['kind'] = _KIND
+    file.attrs['version'] = _VERSION
+    file.attrs['meta'] = json.dumps(dict(stack.meta), default=str)
+    file.create_dataset('ids', data=list(stack.ids), dtype=h5py.string_dtype())
+    if stack.positions is not None:
+        file['ra'] = stack.positions.ra.deg
+        file['dec'] = stack.positions.dec.deg
+    features = file.create_group('features')
+    for number, (name, values) in enumerate(stack.features.items()):
+        # a slash would make a folder
+        dataset = features.create_dataset(name.replace('/', '|'), data=values)
+        dataset.attrs['name'] = name
+        dataset.attrs['order'] = number
+    bands = file.create_group('bands')
+    for number, (name, band) in enumerate(stack.bands.items()):
+        group = bands.create_group(name)
+        group.attrs['order'] = number
+        group.attrs['pixel_scale_arcsec'] = band.pixel_scale.value
+        group.attrs['unit'] = band.unit.to_string()
+        for plane in _PLANES:
+            values = getattr(band, plane)
+            if values is None:
+                continue
+            options = {}
+            if values.ndim == 3 and values.size:
+                options['chunks'] = (min(_ROWS_IN_CHUNK, len(values)), *values.shape[1:])
+                options['compression'] = 'lzf'
+            dataset = group.create_dataset(plane, values.shape, values.dtype, **options)
+            # piece by piece, so that not much is written once nothing can be
+            for low in range(0, len(values), _ROWS_IN_CHUNK):
+                rows = slice(low, low + _ROWS_IN_CHUNK)
+                dataset[rows] = values[rows]
+                check()
 
 
 class _SafeFile:

@@ -78,7 +78,7 @@ def write_report(path, *, catalog, stack, image, meta, optical=None, n_show=40, 
         _notes(meta),
         '<h2 id="field">The field</h2><div class="overview">',
         field_figure(image, catalog, ranks=ranks, shown=shown),
-        f'<div>{_scores(catalog)}{_facts(image, optical)}</div></div>',
+        f'<div>{_scores(catalog)}{_facts(image, optical, meta)}</div></div>',
         _table(catalog, ranks, shown),
         _gallery(catalog, ranks, stack, rows, shown),
         _provenance(meta),
@@ -94,7 +94,8 @@ def write_report(path, *, catalog, stack, image, meta, optical=None, n_show=40, 
         + f'<script>{SCRIPT}</script></body></html>\n'
     )
     with atomic_path(path, overwrite=overwrite) as temporary:
-        temporary.write_text(text, encoding='utf-8')
+        # names of files need not be UTF-8
+        temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
 
 
 def _policy():
@@ -193,13 +194,15 @@ def _scores(catalog):
     )
 
 
-def _facts(image, optical):
+def _facts(image, optical, meta):
     facts = list(image._facts())  # noqa: SLF001 - what the image says of itself
     if optical is None:
         facts.append(('optical image', 'none'))
     else:
         shape = np.shape(optical.data)
-        name = dict(getattr(optical, 'meta', None) or {}).get('path', 'given')
+        source = dict(meta.get('inputs', {})).get('optical')
+        path = source.get('path') if isinstance(source, dict) else source
+        name = dict(getattr(optical, 'meta', None) or {}).get('path') or path or 'given'
         facts.append(('optical image', f'{name}, {" x ".join(map(str, shape[::-1]))} pixels'))
     return _pairs(facts)
 

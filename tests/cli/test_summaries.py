@@ -20,6 +20,7 @@ from clustercnn.cli import main
 from clustercnn.core import CandidateFlag
 from clustercnn.cutouts import coverage_flags
 from clustercnn.io import check_files
+from clustercnn.pipeline import run_field
 from clustercnn.testing import tiny_image, tiny_labels, tiny_stack, tiny_wcs
 from clustercnn.training import loop
 
@@ -223,3 +224,47 @@ def test_tables_that_are_no_catalogue_say_what_they_may_be(tmp_path):
     (tmp_path / 'experts.csv').write_text('id,ann,bob\n1,cluster,point\n')
     (report,) = check_files([tmp_path / 'experts.csv'])
     assert '--annotator-columns' in report.problems[0]
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='names of files are bytes')
+@pytest.mark.parametrize('encoding', ['utf-8:strict', 'ascii:strict'])
+def test_names_that_the_terminal_cannot_show_are_no_failure(folder, encoding):
+    # as older systems wrote them, which is no UTF-8
+    name = os.fsdecode(b'M\xfcller.fits')
+    (folder / 'xray.fits').rename(folder / name)
+    done = run_elsewhere(['run', name, '-o', 'Fläche'], cwd=folder, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b'out: ' in done.stdout
+    page = (folder / 'Fläche' / 'report.html').read_text(encoding='utf-8')
+    assert 'M\\udcfcller.fits' in page
+
+
+def test_next_commands_survive_spaces(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+
+    def following(*arguments):
+        assert main(list(arguments)) == 0
+        (line,) = (t for t in capsys.readouterr().out.splitlines() if t.startswith('next: '))
+        return shlex.split(line.removeprefix('next: '))
+
+    assert following('run', 'xray.fits', '-o', 'my field')[-1] == 'my field/report.html'
+    source = ['cut', 'my field/catalog.ecsv', '--band', 'xray=xray.fits']
+    assert 'my cutouts.h5' in following(*source, '-o', 'my cutouts.h5')
+    assert 'my list.ecsv' in following('classify', 'my cutouts.h5', '-o', 'my list.ecsv')
+
+
+@pytest.mark.filterwarnings('default::clustercnn.exceptions.DataQualityWarning')
+def test_a_band_that_is_not_looked_at_is_told(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    stack = tiny_stack(4)
+    more = stack.band('optical').replace(name='r')
+    stack.replace(bands=[*stack.bands.values(), more]).write('more.h5')
+    assert main(['classify', 'more.h5', '-o', 'list.ecsv']) == 0
+    told = capsys.readouterr().err
+    assert "warning: band 'r' was cut out but the model does not know it" in told
+
+
+def test_prefix_that_a_file_cannot_hold_is_told_before_the_work(folder):
+    with pytest.raises(ValueError, match="'prefix' must be plain ASCII"):
+        run_field(folder / 'no-such.fits', prefix='Fläche', output=folder / 'out')
+    assert not (folder / 'out').exists()

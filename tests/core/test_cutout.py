@@ -83,7 +83,7 @@ def test_values_that_are_not_finite_are_refused_without_mask():
         band.replace(data=data)
 
 
-@pytest.mark.parametrize('name', ['', 'a/b', '../x', 3])
+@pytest.mark.parametrize('name', ['', 'a/b', '../x', 3, '.', '..'])
 def test_names_of_bands_are_fit_for_files(name):
     with pytest.raises(ValueError, match='the name of a band'):
         Band(name=name, data=np.ones((2, 2)), pixel_scale=1 * u.arcsec)

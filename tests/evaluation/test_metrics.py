@@ -7,6 +7,8 @@ import json
 
 import numpy as np
 import pytest
+from astropy.table import MaskedColumn
+from astropy.utils.masked import Masked
 from scipy import stats
 
 from clustercnn import LabelSchema, LabelSet, PredictionSet, evaluation
@@ -391,3 +393,117 @@ def test_the_interval_of_an_accuracy_resamples_groups():
 def test_a_truth_out_of_range_is_named():
     with pytest.raises(ValueError, match=r'got 1.5 in row 1'):
         evaluation.roc_auc([0.1, 0.2], [0, 1.5])
+
+
+def test_masked_truths_are_not_known():
+    score = np.array([0.9, 0.8, 0.3, 0.1])
+    truth = MaskedColumn([1, 0, 1, 0], mask=[False, True, False, False])
+    assert evaluation.roc_auc(score, truth) == 1.0
+    assert evaluation.roc_auc(score, Masked(np.array([1, 0, 1, 0]), mask=truth.mask)) == 1.0
+    assert evaluation.brier_score(score, truth) == pytest.approx(
+        evaluation.brier_score(score[[0, 2, 3]], [1, 1, 0])
+    )
+    known = MaskedColumn([0, 1, 0], mask=[False, False, True])
+    assert evaluation.accuracy([0, 1, 1], known) == 1.0
+    names = MaskedColumn(['a', 'b', 'a'], mask=[False, False, True])
+    assert evaluation.accuracy(['a', 'b', 'b'], names) == 1.0
+    assert evaluation.confusion_matrix([0, 1, 1], known, n_classes=2).tolist() == [[1, 0], [0, 1]]
+    assert evaluation.confusion_matrix([0, 1], [0, np.nan], n_classes=2).sum() == 1
+
+
+def test_masked_scores_and_weights_are_refused():
+    masked = np.ma.MaskedArray([0.9, 0.8, 0.1], mask=[False, True, False])
+    with pytest.raises(ValueError, match='masked'):
+        evaluation.roc_auc(masked, [1, 0, 0])
+    with pytest.raises(ValueError, match="'weight' must be finite"):
+        evaluation.roc_auc([0.9, 0.8, 0.1], [1, 0, 0], weight=masked)
+    # nobody asks for the weight of what is not known
+    assert evaluation.roc_auc([0.9, 0.8, 0.1], [1, np.nan, 0], weight=masked) == 1.0
+    with pytest.raises(ValueError, match="'predicted' has 1 masked values"):
+        evaluation.accuracy(np.ma.MaskedArray([0, 1], mask=[True, False]), [0, 1])
+    with pytest.raises(ValueError, match='codes must lie from 0 to 1'):
+        evaluation.confusion_matrix(
+            np.ma.MaskedArray([0, 1], mask=[True, False]), [0, 1], n_classes=2
+        )
+
+
+def test_names_as_fits_has_them():
+    names = np.array([b'cluster', b'point', b'unknown'])
+    assert evaluation.accuracy(names, ['cluster', 'cluster', 'point']) == pytest.approx(1 / 3)
+    assert evaluation.accuracy(['cluster', 'cluster', 'point'], names) == 0.5
+
+
+@pytest.mark.parametrize(
+    'measure',
+    [
+        lambda weight: evaluation.accuracy([0, 1], [0, 0], weight=weight),
+        lambda weight: evaluation.confusion_matrix([0, 1], [0, 0], n_classes=2, weight=weight),
+    ],
+)
+@pytest.mark.parametrize('weight', [[-1.0, 2.0], [1.0], [np.nan, 1.0]])
+def test_weights_that_cannot_be_are_refused(measure, weight):
+    with pytest.raises(ValueError, match="'weight'"):
+        measure(weight)
+
+
+def test_probabilities_are_no_codes():
+    with pytest.raises(ValueError, match=r"'predicted' must hold codes .* got 0.9"):
+        evaluation.confusion_matrix([0.9, 1.0], [0, 1], n_classes=2)
+
+
+SCORES, TRUTHS = [0.9, 0.8, 0.3, 0.1], [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize('confidence', [95, 1, 0, np.nan, None])
+def test_levels_are_shares(confidence):
+    for call in (
+        lambda: evaluation.roc_auc_interval(SCORES, TRUTHS, confidence=confidence),
+        lambda: evaluation.roc_auc_interval(SCORES, TRUTHS, confidence=confidence, method='delong'),
+        lambda: evaluation.calibration_interval(SCORES, TRUTHS, confidence=confidence),
+        lambda: evaluation.wilson_interval(1, 2, confidence=confidence),
+        lambda: evaluation.evaluate(tiny_prediction(), tiny_labels(), confidence=confidence),
+    ):
+        with pytest.raises(ValueError, match="'confidence' must be a number above 0 and below 1"):
+            call()
+
+
+def test_numbers_of_samples_and_bins_are_named():
+    for interval in INTERVALS:
+        with pytest.raises(ValueError, match="'n_resamples' must be a whole number"):
+            interval(SCORES, TRUTHS, n_resamples=0)
+    for n_bins in (0, -1, 2.5):
+        for measure in (
+            evaluation.expected_calibration_error,
+            evaluation.reliability_curve,
+            evaluation.calibration_interval,
+        ):
+            with pytest.raises(ValueError, match="'n_bins' must be a whole number"):
+                measure(SCORES, TRUTHS, n_bins=n_bins)
+
+
+@pytest.mark.filterwarnings('error')
+def test_samples_without_weight_are_left_out_in_silence():
+    interval = evaluation.calibration_interval(
+        [0.9, 0.9, *SCORES], [1, 1, *TRUTHS], weight=[1, 1, 0, 0, 0, 0], statistic='brier'
+    )
+    assert interval == pytest.approx((0.01, 0.01))
+    # the groups are the classes: no sample of one group has both
+    low, high = evaluation.roc_auc_interval(SCORES, TRUTHS, groups=[1, 0, 1, 0], n_resamples=1)
+    assert np.isnan([low, high]).all()
+
+
+def test_a_single_group_has_no_interval():
+    # every sample is the same, and an interval without width would say that all is certain
+    prediction, labels = tiny_prediction(), tiny_labels()
+    result = evaluation.evaluate(prediction, labels, groups=dict.fromkeys(prediction.ids, 'field'))
+    for interval in (
+        result.auc_interval,
+        result.ece_interval,
+        result.brier_interval,
+        result.accuracy_interval,
+        evaluation.calibration_interval([0.4], [1]),
+        evaluation.calibration_interval([0.4, 0.2], [1, 0], weight=[1, 0]),
+    ):
+        assert np.isnan(interval).all()
+    two = {name: row % 2 for row, name in enumerate(prediction.ids)}
+    assert np.isfinite(evaluation.evaluate(prediction, labels, groups=two).ece_interval).all()

@@ -1,11 +1,15 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The figure of a training.
+The figures of trainings and of scores.
 """
 
 import pytest
 
-from clustercnn.evaluation import plot_history
+from clustercnn.evaluation import (
+    plot_history,
+    plot_purity_completeness,
+    plot_score_histogram,
+)
 
 
 def epochs(*losses, **more):
@@ -53,3 +57,16 @@ def test_the_history_of_one_network_belongs_into_a_list():
 def test_no_epoch_is_said(history):
     with pytest.raises(ValueError, match='no epoch'):
         plot_history(history)
+
+
+def test_nothing_with_a_weight_is_drawn():
+    axes = plot_purity_completeness([0.2, 0.4], [1, 0], weight=[0, 0]).axes[0]
+    assert axes.get_ylabel() == 'purity'
+
+
+@pytest.mark.parametrize('score', [[-3.0, 0.2, 5.0], [0.2, float('nan'), 0.4]])
+@pytest.mark.parametrize('truth', [None, [1, 0, 1]])
+def test_scores_without_a_bar_are_refused(score, truth):
+    with pytest.raises(ValueError, match='from 0 to 1|not finite'):
+        plot_score_histogram(score, truth)
+    assert plot_score_histogram([0.0, 1.0], None if truth is None else [0, 1]).axes

@@ -3,6 +3,9 @@
 Cutouts come back from HDF5 and FITS as they were written, and only from honest files.
 """
 
+import subprocess
+import sys
+
 import astropy.units as u
 import h5py
 import numpy as np
@@ -271,3 +274,38 @@ def test_what_is_missing_is_named(tmp_path):
         assert f"has no '{name}'" in hostile(tmp_path, lambda file, name=name: file.pop(name))
         (tmp_path / 'a.h5').unlink()
     hostile(tmp_path, lambda file: file['bands/xray'].pop('data'))
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='no limit on the size of files')
+def test_full_disk_is_said_and_leaves_nothing(tmp_path):
+    # HDF5 crashed where a file could not be closed, so this must not be done in here
+    program = f"""
+import resource
+from clustercnn.testing import tiny_stack
+for limit in (0, 1000, 30_000, 50_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        tiny_stack().write({str(tmp_path / 'stack.h5')!r})
+    except OSError as error:
+        print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        assert line.startswith(f'{tmp_path / "stack.h5"}: cannot be written whole (')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stack_of_several_pieces_comes_back(tmp_path):
+    stack = CutoutStack.concatenate(
+        [
+            tiny_stack(6, seed=number).replace(ids=[f'{number}-{row}' for row in range(6)])
+            for number in range(23)
+        ]
+    )
+    stack.write(tmp_path / 'stack.h5')
+    assert_identical(CutoutStack.read(tmp_path / 'stack.h5'), stack)

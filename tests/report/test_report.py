@@ -190,6 +190,17 @@ def test_text_from_outside_is_escaped(tmp_path):
     assert HOSTILE in ''.join(page.text)
 
 
+@pytest.mark.parametrize('source', [{'path': 'plate.fits'}, 'plate.fits'])
+def test_the_optical_image_is_named(tmp_path, source):
+    # readers of images keep no path, records do
+    plate = optical()
+    plate.meta.clear()
+    text, _ = written(tmp_path, optical=plate, meta={'inputs': {'optical': source}})
+    assert 'plate.fits, 200 x 200 pixels' in text
+    text, _ = written(tmp_path, optical=plate, meta={}, overwrite=True)
+    assert 'given, 200 x 200 pixels' in text
+
+
 def test_provenance_is_stated(tmp_path):
     digest = 'ab' * 32
     meta = {

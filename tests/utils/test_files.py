@@ -3,12 +3,13 @@
 Files are written whole or not at all.
 """
 
+import errno
 import hashlib
 import os
 
 import pytest
 
-from clustercnn._utils.files import atomic_path, sha256
+from clustercnn._utils.files import atomic_path, output_folder, sha256
 from clustercnn._utils.frozen import ReadOnlyDict
 from clustercnn._utils.progress import progress
 
@@ -57,6 +58,42 @@ def test_permissions_are_those_of_an_ordinary_file(tmp_path):
     with atomic_path(tmp_path / 'atomic') as temporary:
         temporary.write_text('x')
     assert os.stat(tmp_path / 'atomic').st_mode == os.stat(plain).st_mode
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        OSError(errno.ENOSPC, 'No space left on device'),
+        OSError(errno.EFBIG, 'File too large'),
+        OSError('Not enough space on disk: requested 102819, available 0. '),
+        OSError('20480 requested and 2460 written'),
+    ],
+)
+def test_full_disk_names_the_file(tmp_path, error):
+    target = tmp_path / 'out.fits'
+    with pytest.raises(OSError, match='cannot be written whole') as told, atomic_path(target):
+        raise error
+    assert str(told.value).startswith(f'{target}: ')
+    field = tmp_path / 'field'
+    with pytest.raises(OSError, match='whole') as told, output_folder(field, ['a']):
+        raise error
+    assert str(told.value).startswith(f'{field}: ')
+    # as it is known outside, not as it is called meanwhile
+    with (
+        pytest.raises(OSError, match='whole') as told,
+        output_folder(field, ['a']) as folder,
+        atomic_path(folder / 'a'),
+    ):
+        raise error
+    assert str(told.value).startswith(f'{field / "a"}: ')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_stay_as_they_are(tmp_path):
+    error = PermissionError(errno.EACCES, 'Permission denied')
+    with pytest.raises(PermissionError) as told, atomic_path(tmp_path / 'a'):
+        raise error
+    assert told.value is error
 
 
 def test_digest(tmp_path):
