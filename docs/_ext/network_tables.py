@@ -121,6 +121,7 @@ class NetworkAblation(Measured):
 _WAYS = {
     'random forest': 'random forest on 16 x 16 pixels',
     'fusion': "``'fusion'``, default settings",
+    'fusion, without shapes': "``'fusion'``, ``optical_shape=False``",
     'fusion, batches of 64': "``'fusion'``, ``batch_size=64``",
     'fusion, normalised maps': "``'fusion'``, ``batch_norm=True``",
     'cn': "``'cn'``, default settings",
