@@ -233,8 +233,7 @@ def poisson_sigma(counts, background, scale, *, floor=0.0, ceiling=np.inf, step=
 
 def brightest_near(counts, background, scale, rows, columns, half):
     """
-    Return the pixels near others at which the smoothed excess of counts is largest beside its
-    scatter.
+    Return the pixels near others at which the smoothed excess of counts is most significant.
 
     Parameters
     ----------
@@ -257,10 +256,10 @@ def brightest_near(counts, background, scale, rows, columns, half):
     rows, columns = np.array(rows), np.array(columns)
     kernels, peaks = zip(*(_power_of_kernel(scale, p, np.float64) for p in (1, 2, 3)), strict=True)
     values = np.stack([kernel.values for kernel in kernels])
-    sums = highest_near(*inputs(counts, background), values, rows, columns, half)
-    sums *= np.array(peaks)[:, None]
+    planes = inputs(counts, background)
+    sums = highest_near(*planes, values, np.array(peaks), rows, columns, half)
     sigma = np.zeros(len(rows))
-    above = (sums > 0).all(axis=0)
+    above = sums[0] > 0
     sigma[above] = _tail_sigma(*sums[:, above])
     return rows, columns, sigma
 

@@ -321,9 +321,12 @@ def _any_above(first, bound, least, begin):
 
 
 @compiled
-def highest_near(counts, background, kernels, rows, columns, half):
+def highest_near(counts, background, kernels, peaks, rows, columns, half):
     """
-    Move pixels to where near them the smoothed excess of counts is largest beside its scatter.
+    Move pixels to where near them an excess of smoothed counts is least likely by chance.
+
+    That is judged by the likelihood ratio of the Poisson variable that stands for them. The excess
+    beside its scatter would be largest where next to nothing is expected, beyond the exposure.
 
     Parameters
     ----------
@@ -331,8 +334,10 @@ def highest_near(counts, background, kernels, rows, columns, half):
         Counts, and their expectation without sources.
     kernels : 2D `~numpy.ndarray` of float64
         The kernel, its square and its cube from the middle on.
+    peaks : 1D `~numpy.ndarray`
+        By how much the square of each is to be multiplied.
     rows, columns : 1D `~numpy.ndarray` of int
-        The pixels; changed.
+        The pixels; changed, but where there is no excess near.
     half : int
         How far to look, along both axes.
 
@@ -340,36 +345,38 @@ def highest_near(counts, background, kernels, rows, columns, half):
     -------
     sums : 2D `~numpy.ndarray` of float64
         Of the excess with the kernel, and of what is expected with its square and its cube, one
-        column for each pixel.
+        column for each pixel; 0 where there is no excess near.
     """
     ny, nx = counts.shape
     reach, size = kernels.shape[1] - 1, 2 * half + 1
     width = size + 2 * reach
     excess, expected = np.empty((width, width)), np.empty((width, width))
-    wide, line, scatter = np.empty(width), np.empty(size), np.empty(size)
+    wide, lines = np.empty(width), np.empty((3, size))
     sums = np.zeros((3, len(rows)))
     for number in range(len(rows)):
         top, left = rows[number] - half, columns[number] - half
         _fill(counts, top - reach, left - reach, excess)
         _fill(background, top - reach, left - reach, expected)
         excess -= expected
-        highest = -np.inf
+        highest = 0.0
         for row in range(max(top, 0), min(top + size, ny)):
             middle = row - top + reach
-            _across(excess, middle, kernels[0], wide)
-            _along(wide, kernels[0], line)
-            _across(expected, middle, kernels[1], wide)
-            _along(wide, kernels[1], scatter)
+            for power in range(3):
+                _across(excess if power == 0 else expected, middle, kernels[power], wide)
+                _along(wide, kernels[power], lines[power])
             for column in range(max(left, 0), min(left + size, nx)):
-                first, second = line[column - left], scatter[column - left]
-                if second > 0 and first > highest * np.sqrt(second):
-                    highest = first / np.sqrt(second)
+                first = peaks[0] * lines[0, column - left]
+                second, third = peaks[1] * lines[1, column - left], peaks[2] * lines[2, column - left]
+                if not (first > 0 and second > 0 and third > 0):
+                    continue
+                factor = second / third
+                mean = second * factor**2
+                beyond = first * factor
+                ratio = (mean + beyond) * np.log1p(beyond / mean) - beyond
+                if ratio > highest:
+                    highest = ratio
                     rows[number], columns[number] = row, column
-                    sums[0, number], sums[1, number] = first, second
-        at = columns[number] - left
-        _across(expected, rows[number] - top + reach, kernels[2], wide)
-        _along(wide[at : at + 2 * reach + 1], kernels[2], line[:1])
-        sums[2, number] = line[0]
+                    sums[0, number], sums[1, number], sums[2, number] = first, second, third
     return sums
 
 

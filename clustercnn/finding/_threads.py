@@ -69,21 +69,29 @@ def in_threads(function, jobs, threads):
     waiting = deque(jobs)
 
     def work():
-        while waiting:
-            try:
-                job = waiting.popleft()
-            except IndexError:
-                # another thread was faster
-                return
-            try:
+        try:
+            while waiting:
+                try:
+                    job = waiting.popleft()
+                except IndexError:
+                    # another thread was faster
+                    return
                 function(*job)
-            except BaseException:
-                # nothing more is begun
-                waiting.clear()
-                raise
+        except BaseException:
+            # nothing more is begun
+            waiting.clear()
+            raise
 
-    n = min(threads, len(waiting)) - 1
-    others = [_helpers(threads - 1).submit(work) for _ in range(n)] if n > 0 else []
+    others = []
+    try:
+        for _ in range(min(threads, len(waiting)) - 1):
+            others.append(_helpers(threads - 1).submit(work))
+    except RuntimeError:
+        # no thread is to be had, as while the interpreter ends; nor may what was asked for stay
+        _helpers.cache_clear()
+    except BaseException:
+        waiting.clear()
+        raise
     try:
         work()
     finally:

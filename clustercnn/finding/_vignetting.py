@@ -28,6 +28,8 @@ _TOLERANCE = 0.12
 # an exposure that falls by less to the edge is flat
 _LEAST_FALL = 0.15
 _N_RINGS = 40
+# so many on average in a ring
+_LEAST_PLACES = 20 * _N_RINGS
 # share of the exposed pixels on one side of the axis of a pointing
 _MIDDLE = (0.2, 0.8)
 
@@ -101,8 +103,13 @@ def profile_of(response, axis):
         function of the distance from the axis.
     """
     step = max(1, min(response.shape) // 150)
-    value, dx, dy = seen_places(*inputs(response), step, *axis)
-    if len(value) < 20 * _N_RINGS:
+    (response,) = inputs(response)
+    value, dx, dy = seen_places(response, step, *axis)
+    while step > 1 and len(value) < _LEAST_PLACES:
+        # little of the image is exposed
+        step //= 2
+        value, dx, dy = seen_places(response, step, *axis)
+    if len(value) < _LEAST_PLACES:
         return None
     for offset in (dx, dy):
         # a scan, or a mosaic, that is exposed best at one end

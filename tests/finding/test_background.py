@@ -16,7 +16,7 @@ from clustercnn.finding import estimate_background
 from clustercnn.finding._fitter import SourceFitter
 from clustercnn.finding._passes import mark_near, times_between_cells
 from clustercnn.finding._vignetting import axis_of, vignetting_of
-from clustercnn.finding.background import BackgroundEstimator
+from clustercnn.finding.background import BackgroundEstimator, _coverage
 from clustercnn.io import read_image
 from clustercnn.testing import tiny_image
 
@@ -60,6 +60,25 @@ def test_the_vignetting_is_seen_beside_gaps_and_two_cameras():
     # beyond 90 pixels only the first camera is there, and the envelope is that of it alone
     inner = (coverage > 0) & (_distance() < 80)
     np.testing.assert_allclose(seen[inner], vignetting[inner], rtol=0.05)
+
+
+def test_the_vignetting_is_seen_where_little_of_the_image_is_exposed():
+    distance = _distance(900)
+    response = np.where(distance < 50, 1 / (1 + (distance / 50) ** 2), 0).astype(np.float32)
+    assert vignetting_of(response, axis_of(response)) is not None
+    seen = vignetting_of(response, (449.5, 449.5))
+    inner = distance < 45
+    np.testing.assert_allclose(seen[inner], response[inner], rtol=0.05)
+
+
+def test_a_narrow_field_between_the_rows_that_are_looked_at_has_its_coverage():
+    # of 1800 rows every twelfth tells enough of most
+    response = np.zeros((1800, 1800), np.float32)
+    y, x = np.indices((11, 300)) - np.array([5, 150])[:, None, None]
+    response[901:912, 700:1000] = 1 / (1 + (x / 100) ** 2 + (y / 4) ** 2)
+    coverage, numbers, groups = _coverage(response)
+    assert coverage[906, 850] == pytest.approx(1, abs=0.1)
+    assert numbers.max() < len(groups)
 
 
 @pytest.mark.parametrize('kind', ['flat', 'scan', 'two pointings', 'nothing'])

@@ -5,6 +5,8 @@ Threads that share the work on an image.
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -85,6 +87,38 @@ def test_parts_of_an_image_are_all_its_rows(monkeypatch, cores, n_rows):
 @pytest.mark.parametrize('n_pixels', [100, LARGE, 10 * _threads._AT_ONCE])
 def test_what_is_made_at_once_keeps_its_order(n_pixels):
     assert at_once(lambda number: -number, range(9), n_pixels) == [-k for k in range(9)]
+
+
+def test_what_has_no_threads_is_done_alone(monkeypatch):
+    def refused(*args, **options):
+        raise RuntimeError('cannot schedule new futures after shutdown')
+
+    _threads._helpers.cache_clear()
+    monkeypatch.setattr(_threads.ThreadPoolExecutor, 'submit', refused)
+    test_every_job_is_done_once()
+    monkeypatch.undo()
+    test_two_jobs_run_at_the_same_time()
+
+
+LATE = """
+import os, threading
+os.sched_getaffinity = lambda _: {0, 1}
+from clustercnn.finding._threads import for_rows
+parts = []
+for_rows(parts.append, (2, 2**20))
+def late():
+    threading.main_thread().join()
+    for_rows(parts.append, (2, 2**20))
+    print(len(parts))
+threading.Thread(target=late).start()
+"""
+
+
+def test_the_end_of_the_main_program_stops_nothing():
+    done = subprocess.run(
+        [sys.executable, '-c', LATE], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.stdout, done.stderr) == ('4\n', '')
 
 
 def _child(queue):
