@@ -75,8 +75,8 @@ def main(args=None):
     Returns
     -------
     status : int
-        0 done, 1 the work failed, 2 wrong usage, 130 interrupted. Without ``args``, as the
-        program itself, an interrupt ends the process at once with this status.
+        0 done, 1 the work failed, 2 wrong usage, 130 interrupted or terminated. Without ``args``,
+        as the program itself, an interrupt ends the process at once with this status.
 
     Examples
     --------
@@ -97,6 +97,9 @@ def main(args=None):
         sys.unraisablehook = _deliver_again
         if hasattr(signal, 'SIGPIPE'):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            # so batch systems end what has run for long enough: it cleans up, too
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning

@@ -62,6 +62,9 @@ from clustercnn._utils.files import atomic_path
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def interrupt():
+    if 'terminated' in sys.argv[0]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(40)
     if 'lost' not in sys.argv[0]:
         raise KeyboardInterrupt
     def collecting(phase, facts):
@@ -85,7 +88,7 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize('how', ['plain', 'lost'])
+@pytest.mark.parametrize('how', ['plain', 'lost', 'terminated'])
 def test_the_program_leaves_without_taking_the_interpreter_apart(how, tmp_path):
     # an interrupt in the midst of garbage collection is lost
     done = subprocess.run(
