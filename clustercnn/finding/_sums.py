@@ -366,10 +366,8 @@ def highest_near(counts, background, kernels, peaks, rows, columns, half):
                 _along(wide, kernels[power], lines[power])
             for column in range(max(left, 0), min(left + size, nx)):
                 first = peaks[0] * lines[0, column - left]
-                second, third = (
-                    peaks[1] * lines[1, column - left],
-                    peaks[2] * lines[2, column - left],
-                )
+                second = peaks[1] * lines[1, column - left]
+                third = peaks[2] * lines[2, column - left]
                 if not (first > 0 and second > 0 and third > 0):
                     continue
                 factor = second / third

