@@ -369,7 +369,7 @@ class FusionConfig:
     dropout : float
         Share of fused units dropped in training.
     preprocessing : Preprocessing
-        Planes of each band; see `usual` for where there are no X-rays.
+        Planes of each band; see ``usual`` for where there are no X-rays.
 
     Examples
     --------
