@@ -442,7 +442,8 @@ def build_network(name, inputs, *, n_classes, options=None):
         Number of classes.
     options : dict or dataclass, optional
         Options of that network; names that it does not have are refused. A dictionary is
-        completed by what is usual for the inputs, see ``usual`` of `~clustercnn.network.FusionConfig`.
+        completed by what is usual for the inputs, see ``usual`` of
+        `~clustercnn.network.FusionConfig`.
 
     Returns
     -------
