@@ -68,7 +68,7 @@ def step_of(scale):
     Return how far apart pixels may be that tell what is seen at a scale.
 
     A quarter of the width of the scaling function: nowhere between them does what a point makes
-    of it differ by more than a twentieth from what it is at the nearest of them.
+    of it differ by more than 6 % from what it is at the nearest of them.
 
     Parameters
     ----------

@@ -77,24 +77,21 @@ def in_threads(function, jobs, threads):
                     # another thread was faster
                     return
                 function(*job)
-        except BaseException:
-            # nothing more is begun
+        finally:
+            # after an error nothing more is begun
             waiting.clear()
-            raise
 
     others = []
     try:
-        while len(others) < min(threads, len(jobs)) - 1:
-            others.append(_helpers(threads - 1).submit(work))
-    except RuntimeError:
-        # no thread is to be had, as while the interpreter ends; nor may what was asked for stay
-        _helpers.cache_clear()
-    except BaseException:
-        waiting.clear()
-        raise
-    try:
+        try:
+            while len(others) < min(threads, len(jobs)) - 1:
+                others.append(_helpers(threads - 1).submit(work))
+        except RuntimeError:
+            # no thread is to be had, as while the interpreter ends; nor may what was asked for stay
+            _helpers.cache_clear()
         work()
     finally:
+        waiting.clear()
         for other in others:
             if not other.cancel():
                 other.exception()

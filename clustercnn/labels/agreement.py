@@ -9,7 +9,7 @@ import numbers
 import numpy as np
 from astropy.table import Table
 
-from clustercnn._utils.validation import check_one_of
+from clustercnn._utils.validation import check_one_of, check_share
 from clustercnn.core import UNKNOWN
 from clustercnn.labels._columns import last_votes, says_nothing, text_of, time_of
 
@@ -175,9 +175,7 @@ def agreement_interval(
     True
     """
     check_one_of('statistic', statistic, ('krippendorff', 'fleiss', 'cohen'))
-    if not 0 < confidence < 1:
-        msg = f"'confidence' must lie between 0 and 1, got {confidence}"
-        raise ValueError(msg)
+    confidence = check_share('confidence', confidence)
     if statistic == 'cohen':
         table = _crossed(*votes)
         kinds, number, measure = np.eye(table.size), table.ravel(), _cohen

@@ -127,7 +127,7 @@ def _child(queue):
     queue.put(sorted(done))
 
 
-@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no processes are forked here')
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='this platform cannot fork processes')
 @pytest.mark.filterwarnings('ignore:.*fork.*:DeprecationWarning', 'ignore:.*fork.*:RuntimeWarning')
 def test_a_forked_process_has_threads_of_its_own():
     in_threads(lambda number: None, [(number,) for number in range(20)], 3)

@@ -276,7 +276,7 @@ def test_what_is_missing_is_named(tmp_path):
     hostile(tmp_path, lambda file: file['bands/xray'].pop('data'))
 
 
-@pytest.mark.skipif(sys.platform == 'win32', reason='no limit on the size of files')
+@pytest.mark.skipif(sys.platform == 'win32', reason='Windows has no limit on the size of files')
 def test_full_disk_is_said_and_leaves_nothing(tmp_path):
     # HDF5 crashed where a file could not be closed, so this must not be done in here
     program = f"""

@@ -201,7 +201,7 @@ def test_where_there_is_nothing_to_compare_it_is_not_a_number(votes):
         ([[1, -1]], {}, 'not negative'),
         ([[1, np.nan]], {}, 'finite'),
         ([[1, 1]], {'statistic': 'kappa'}, "'statistic' must be one of"),
-        ([[1, 1]], {'confidence': 95}, "'confidence' must lie between"),
+        ([[1, 1]], {'confidence': 95}, "'confidence' must be a number above 0 and below 1"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(votes, options, message):
